@@ -1,0 +1,29 @@
+"""The errors that a user can mend. Verbs print them as one line and exit with code 2."""
+
+
+class UgcvqaError(Exception):
+    """Base of every error that is about the input, not about a bug in the package."""
+
+
+class ConfigError(UgcvqaError):
+    """A setting, flag or config file cannot be used as given."""
+
+
+class VideoError(UgcvqaError):
+    """A video file cannot be opened or decoded as a whole."""
+
+
+class LabelError(UgcvqaError):
+    """A label or feature table does not hold what it should."""
+
+
+class WeightsError(UgcvqaError):
+    """Network weights are missing or are not the file that was meant."""
+
+
+class StoreError(UgcvqaError):
+    """The feature store holds something unreadable or cannot be written."""
+
+
+class CheckpointError(UgcvqaError):
+    """A saved model is missing, damaged or from another version."""
