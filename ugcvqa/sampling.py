@@ -38,7 +38,7 @@ class Piece:
 def rounded_rate(rate: Fraction) -> int:
     """Frames per second rounded half up, at least 1 (29.97 -> 30, 1.998 -> 2).
 
-    Source: specs of the NSS features, section 1 ("F").
+    Source: RAPIQUE (Tu et al., 2021), public code: its "F".
     """
     return max(1, int(rate + Fraction(1, 2)))
 

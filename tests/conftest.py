@@ -1,0 +1,17 @@
+"""Fixtures shared by all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of reference data (golden outputs, published features, clips); absent on a user's machine."""
+    folder = Path(os.environ.get("UGCVQA_SHARED", REPO.parent / "shared"))
+    if not (folder / "golden").is_dir():
+        pytest.skip(f"reference data not found in {folder} (set UGCVQA_SHARED)")
+    return folder
