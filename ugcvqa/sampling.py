@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 FORMS = ("y", "u", "v", "rgb")
-"""Forms a frame can be asked for: 8-bit planes of YUV 4:2:0 ("y" (H, W); "u", "v" (ceil(H/2), ceil(W/2)); levels
-as coded, no range or matrix conversion) and "rgb" (3, H, W) 8-bit by the file's own colour tags."""
+"""Forms a frame can be asked for: 8-bit planes of YUV 4:2:0 ("y" (H, W); "u", "v" (ceil(H/2), ceil(W/2));
+levels as coded, no range or matrix conversion) and "rgb" (3, H, W) 8-bit by the file's own colour tags."""
 
 
 @dataclass(frozen=True)

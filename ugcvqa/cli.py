@@ -1,0 +1,72 @@
+"""What all verbs share: a command line made from a function's signature, and one line for every user error."""
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser
+
+from ugcvqa.errors import UgcvqaError
+
+
+def run_verb(
+    function: Callable[..., int], argv: Sequence[str] | None, prog: str, positional: Sequence[str] = ()
+) -> int:
+    """Parses a command line by a function's signature and docstring, calls it, and returns the exit code.
+
+    Unknown options and keys of a config file are errors. `--config FILE` may be given several times (later files
+    win, flags win over files), `--print_config` shows everything.
+
+    Args:
+        function: the verb; its parameters are the options, what it returns is the exit code.
+        argv: arguments; None takes those of the process.
+        prog: name shown in the help.
+        positional: parameters of type `list[str]` given without a flag, at most one.
+
+    Returns:
+        What the function returned; 2 for a user error, told in one line on stderr; 130 when interrupted.
+    """
+    try:
+        parser = _parser(function, prog, positional)
+        try:
+            arguments = _call_arguments(parser, argv)
+        except ArgumentError as error:
+            raise UgcvqaError(f"{_one_line(error)} (see `{prog} --help`)") from error
+        _configure_logging()
+        return function(**arguments)
+    except UgcvqaError as error:
+        sys.stderr.write(f"{prog}: error: {_one_line(error)}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{prog}: interrupted; the same command continues where it stopped\n")
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output went away: nothing is left to say
+        return 1
+
+
+def _parser(function: Callable[..., int], prog: str, positional: Sequence[str]) -> ArgumentParser:
+    summary = (function.__doc__ or "").split("\n\nArgs:")[0].strip()
+    parser = ArgumentParser(prog=prog, description=summary, exit_on_error=False)
+    parser.add_argument("--config", action="config", help="YAML file with options as keys.")
+    for name in positional:
+        parser.add_argument(name, nargs="*", type=str, help="Files; `--` before names that begin with a dash.")
+    parser.add_function_arguments(function, skip=set(positional))
+    return parser
+
+
+def _call_arguments(parser: ArgumentParser, argv: Sequence[str] | None) -> dict[str, Any]:
+    namespace = parser.parse_args(argv)
+    settings = parser.instantiate(namespace)
+    arguments = dict(vars(settings))
+    arguments.pop("config", None)
+    return arguments
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _configure_logging() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

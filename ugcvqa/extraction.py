@@ -1,0 +1,234 @@
+"""From files to video vectors: the stream of clips that loaders serve, and the assembly of pieces into vectors.
+
+Used by the `extract` verb through Lightning (`extractors.py`) and by scoring without it.
+"""
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from ugcvqa import families as families_
+from ugcvqa.errors import UgcvqaError, VideoError
+from ugcvqa.rows import FamilySettings
+from ugcvqa.store import FeatureStore
+from ugcvqa.video import DecodeLimits, VideoInfo, read_clips
+
+
+@dataclass(frozen=True)
+class Task:
+    """One video to work on: its id and its file."""
+
+    video_id: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Item:
+    """What a loader serves: one clip of a video, or word that the video is over.
+
+    Attributes:
+        task: index of the video in the list of tasks.
+        family: family the frames belong to; empty at the end of a video.
+        frames: form -> (T, ...) uint8, see `sampling.FORMS`; empty at the end of a video.
+        content: at the end: SHA-256 of the file, empty without a store.
+        stored: at the end: families whose features are in the store already.
+        info: at the end: facts about the video, None if it was not decoded.
+        reason: at the end: why the video failed, empty if it did not.
+    """
+
+    task: int
+    family: str = ""
+    frames: Mapping[str, Tensor] = field(default_factory=dict)
+    content: str = ""
+    stored: tuple[str, ...] = ()
+    info: VideoInfo | None = None
+    reason: str = ""
+
+    def to(self, device: torch.device, non_blocking: bool = True) -> "Item":
+        """Copies the frames to a device (Lightning calls this for every batch)."""
+        moved = {form: planes.to(device, non_blocking=non_blocking) for form, planes in self.frames.items()}
+        return replace(self, frames=moved)
+
+
+@dataclass(frozen=True)
+class VideoResult:
+    """The finished work on one video.
+
+    Attributes:
+        task: index of the video in the list of tasks.
+        features: family -> (D,) float64 video vector; only those computed now.
+        content: SHA-256 of the file, empty without a store.
+        stored: families that were in the store already.
+        info: facts about the video, None if it was not decoded.
+        reason: why the video failed, empty if it did not.
+    """
+
+    task: int
+    features: Mapping[str, np.ndarray]
+    content: str
+    stored: tuple[str, ...]
+    info: VideoInfo | None
+    reason: str
+
+
+class ClipStream(IterableDataset[Item]):
+    """Clips of many videos, each decoded once for all families, shared out over ranks and loader workers.
+
+    A video is served by one worker, its pieces in time order, closed by an `Item` without frames. A video that
+    cannot be read is closed with the reason; the stream goes on.
+
+    Args:
+        tasks: the videos.
+        names: feature families to serve.
+        settings: their settings.
+        store: where finished features are looked up; None to compute all.
+        limits: bounds on what is decoded.
+        rank: this process among `world`; it serves tasks rank, rank + world, ...
+        world: number of processes.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        names: tuple[str, ...],
+        settings: FamilySettings,
+        store: FeatureStore | None = None,
+        limits: DecodeLimits | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        super().__init__()
+        self.tasks, self.names, self.settings, self.store = tasks, names, settings, store
+        self.limits = limits or DecodeLimits()
+        self.rank, self.world = rank, world
+        self.plans = {"nss": functools.partial(families_.nss_plan, settings.nss.short)}
+
+    def __iter__(self) -> Iterator[Item]:
+        worker = get_worker_info()
+        number, count = (worker.id, worker.num_workers) if worker else (0, 1)
+        for index in range(self.rank + number * self.world, len(self.tasks), self.world * count):
+            yield from self._video(index)
+
+    def _video(self, index: int) -> Iterator[Item]:
+        path = Path(self.tasks[index].path)
+        try:
+            yield from self._clips(index, path)
+        except UgcvqaError as error:
+            yield Item(index, reason=str(error))
+        except Exception as error:  # a bug must cost one row, not the other million videos
+            yield Item(index, reason=f"{path}: unexpected {type(error).__name__}: {error}")
+
+    def _clips(self, index: int, path: Path) -> Iterator[Item]:
+        content, stored = "", ()
+        if self.store is not None:
+            content = self.store.content(path)
+            stored = tuple(name for name in self.names if self.store.has(self.settings.spec(name), content))
+        plans = {name: self.plans[name] for name in self.names if name not in stored}
+        info = None
+        if plans:
+            try:
+                for clip in read_clips(path, plans, self.limits):
+                    info = clip.info
+                    frames = {form: torch.from_numpy(planes) for form, planes in clip.frames.items()}
+                    yield Item(index, clip.family, frames)
+            except VideoError as error:
+                raise VideoError(_with_path(path, str(error))) from error
+        if self.store is not None and self.store.content(path) != content:
+            raise VideoError(f"{path}: changed while it was read; run again when it is complete")
+        yield Item(index, content=content, stored=stored, info=info)
+
+
+def _with_path(path: Path, message: str) -> str:
+    return message if str(path) in message else f"{path}: {message}"
+
+
+class Assembler:
+    """Pools the features of pieces, as they arrive, into one vector per family and video."""
+
+    def __init__(self, families: nn.ModuleDict) -> None:
+        self._families = families
+        self._open: dict[tuple[int, str], families_.Pool] = {}
+
+    def add(self, item: Item, features: Tensor) -> None:
+        """Takes the features of the next piece of a video."""
+        key = (item.task, item.family)
+        if key not in self._open:
+            self._open[key] = self._pool(item.family)
+        self._open[key].add(features)
+
+    def close(self, item: Item) -> VideoResult:
+        """Ends a video and returns its result; what a failed video had gathered is dropped."""
+        vectors: dict[str, np.ndarray] = {}
+        for name in self._families:
+            pool = self._open.pop((item.task, name), None) or self._pool(name)
+            if not item.reason and name not in item.stored:
+                vectors[name] = pool.result().cpu().numpy()
+        return VideoResult(item.task, vectors, item.content, item.stored, item.info, item.reason)
+
+    def _pool(self, name: str) -> families_.Pool:
+        return cast(families_.Family, self._families[name]).pool()
+
+
+def compute(families: nn.ModuleDict, items: Sequence[Item]) -> list[Tensor | None]:
+    """Computes the features of each item that carries frames; None for an item that ends a video.
+
+    Pieces are never mixed in one tensor, so results do not depend on how items are batched.
+    """
+    return [families[item.family](item.frames) if item.family else None for item in items]
+
+
+def assemble(assembler: Assembler, items: Sequence[Item], features: Sequence[Tensor | None]) -> Iterator[VideoResult]:
+    """Hands computed pieces to the assembler and yields the result of each video that is over."""
+    for item, values in zip(items, features, strict=True):
+        if values is None:
+            yield assembler.close(item)
+        else:
+            assembler.add(item, values)
+
+
+def extract_features(
+    stream: ClipStream, families: nn.ModuleDict, batch_size: int = 1, workers: int = 0, device: str = "cpu"
+) -> Iterator[VideoResult]:
+    """Yields the result of each video of a stream, in the order of the tasks, without Lightning.
+
+    Args:
+        stream: the clips.
+        families: the frozen networks.
+        batch_size: items per loader batch; changes speed, never a result.
+        workers: processes that decode; 0 decodes in this one.
+        device: where the networks run.
+    """
+    loader = DataLoader(stream, batch_size=batch_size, num_workers=workers, collate_fn=list)
+    target = torch.device(device)
+    families = families.to(target)
+    assembler = Assembler(families)
+    waiting: dict[int, VideoResult] = {}
+    following = 0
+    for batch in loader:
+        items = [item.to(target) for item in batch]
+        for result in assemble(assembler, items, compute(families, items)):
+            waiting[result.task] = result
+        while following in waiting:
+            yield waiting.pop(following)
+            following += 1
+
+
+def video_facts(info: VideoInfo | None) -> dict[str, Any]:
+    """Plain facts of a video for the record: size, rate, frames, codec."""
+    if info is None:
+        return {}
+    return {
+        "width": info.width,
+        "height": info.height,
+        "rate": str(info.rate),
+        "frames": info.n_frames,
+        "codec": info.codec,
+        "pix_fmt": info.pix_fmt,
+    }

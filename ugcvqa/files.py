@@ -1,0 +1,83 @@
+"""Files that appear whole or not at all, their checksums, and arrays on disk without pickle."""
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ugcvqa.errors import StoreError
+
+_METADATA = "ugcvqa"  # one metadata key: safetensors writes several in random order, and bytes must repeat
+_HASH_BLOCK = 1 << 20
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Writes a file so that it exists completely or not at all, also after a crash or with several writers.
+
+    Raises:
+        StoreError: if it cannot be written (full disk, no permission, a file where a folder should be).
+    """
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hex.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def arrays_to_bytes(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> bytes:
+    """Serialises arrays and JSON metadata as safetensors; the same input gives the same bytes."""
+    from safetensors.numpy import save
+
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return save(contiguous, metadata={_METADATA: json.dumps(metadata, sort_keys=True)})
+
+
+def arrays_from_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Reads what `arrays_to_bytes` made.
+
+    Returns:
+        The arrays by name, and the metadata.
+
+    Raises:
+        StoreError: if the file is missing, damaged or was written by something else.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = json.loads((file.metadata() or {})[_METADATA])
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise StoreError(f"{path}: cannot be read as a file of ours ({error_reason(error)})") from error
+
+
+def error_reason(error: BaseException) -> str:
+    """Kind and first line of an error, for one-line messages."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
