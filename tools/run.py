@@ -50,7 +50,7 @@ def set_up() -> None:
     shutil.rmtree(VENV, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
     what = ["--constraint", str(ROOT / "constraints.txt"), "--editable", f"{ROOT}[dev]"]
-    pip = [PYTHON, "-m", "pip", "--disable-pip-version-check"]
+    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check"]
     # uv resolves and installs in a fraction of pip's time; pip remains where uv cannot be had.
     has_uv = subprocess.run([*pip, "install", "--quiet", "uv"], check=False).returncode == 0
     if not has_uv or subprocess.run([PYTHON, "-m", "uv", "pip", "install", "--quiet", *what], check=False).returncode:

@@ -1,10 +1,13 @@
 """What all verbs share: a command line made from a function's signature, and one line for every user error."""
 
+import inspect
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import docstring_parser
 from jsonargparse import ArgumentError, ArgumentParser
 
 from ugcvqa.errors import UgcvqaError
@@ -47,12 +50,20 @@ def run_verb(
 
 
 def _parser(function: Callable[..., int], prog: str, positional: Sequence[str]) -> ArgumentParser:
-    summary = (function.__doc__ or "").split("\n\nArgs:")[0].strip()
+    summary = (inspect.getdoc(function) or "").split("\n\nArgs:")[0]
     parser = ArgumentParser(prog=prog, description=summary, exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML file with options as keys.")
     for name in positional:
         parser.add_argument(name, nargs="*", type=str, help="Files; `--` before names that begin with a dash.")
-    parser.add_function_arguments(function, skip=set(positional))
+    flags = {
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is False and name not in positional
+    }
+    parser.add_function_arguments(function, skip={*positional, *flags})
+    for text in docstring_parser.parse(inspect.getdoc(function) or "").params:
+        if text.arg_name in flags:  # plain switches: `--json`, not `--json true`
+            parser.add_argument(f"--{text.arg_name}", action="store_true", help=text.description)
     return parser
 
 
@@ -70,3 +81,8 @@ def _one_line(error: BaseException) -> str:
 
 def _configure_logging() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+
+
+def is_main_process() -> bool:
+    """Whether this process, among those that Lightning or SLURM started, is the one that reports."""
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))

@@ -6,9 +6,8 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from ugcvqa.extraction import ClipStream, Item, Task
-from ugcvqa.rows import FamilySettings
+from ugcvqa.settings import DecodeLimits, FamilySettings
 from ugcvqa.store import FeatureStore
-from ugcvqa.video import DecodeLimits
 
 
 class ClipData(LightningDataModule):

@@ -16,9 +16,10 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from ugcvqa import families as families_
 from ugcvqa.errors import UgcvqaError, VideoError
-from ugcvqa.rows import FamilySettings
+from ugcvqa.rows import spec_of
+from ugcvqa.settings import DecodeLimits, FamilySettings
 from ugcvqa.store import FeatureStore
-from ugcvqa.video import DecodeLimits, VideoInfo, read_clips
+from ugcvqa.video import VideoInfo, read_clips
 
 
 @dataclass(frozen=True)
@@ -126,10 +127,10 @@ class ClipStream(IterableDataset[Item]):
             yield Item(index, reason=f"{path}: unexpected {type(error).__name__}: {error}")
 
     def _clips(self, index: int, path: Path) -> Iterator[Item]:
-        content, stored = "", ()
+        content, stored = "", tuple[str, ...]()
         if self.store is not None:
             content = self.store.content(path)
-            stored = tuple(name for name in self.names if self.store.has(self.settings.spec(name), content))
+            stored = tuple(name for name in self.names if self.store.has(spec_of(name, self.settings), content))
         plans = {name: self.plans[name] for name in self.names if name not in stored}
         info = None
         if plans:

@@ -1,21 +1,33 @@
 """Frozen extractors under Lightning: the module that computes, and the callback that writes to the store."""
 
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 from tqdm import tqdm
 
-from ugcvqa.errors import ConfigError
+from ugcvqa.cli import is_main_process
+from ugcvqa.data import ClipData
+from ugcvqa.datasets import Dataset
+from ugcvqa.errors import ConfigError, UgcvqaError
 from ugcvqa.extraction import Assembler, Item, Task, VideoResult, assemble, compute, video_facts
 from ugcvqa.families import build_families
-from ugcvqa.rows import FamilySettings
+from ugcvqa.files import write_atomic
+from ugcvqa.report import failure_rows, read_failures
+from ugcvqa.rows import spec_of
+from ugcvqa.settings import DecodeLimits, FamilySettings, LoaderSettings, n_cores
 from ugcvqa.store import FeatureStore
+
+log = logging.getLogger(__name__)
 
 
 class FrozenExtractor(LightningModule):
@@ -37,28 +49,36 @@ class FrozenExtractor(LightningModule):
 
 
 class FeatureWriter(Callback):
-    """Writes each video's features to the store as soon as the video is over, and gathers failures.
+    """Writes each video's features to the store as soon as the video is over, and lists the failures at the end.
 
     Args:
         tasks: the videos, as given to the data module.
         names: feature families.
         settings: their settings.
         store: where features go.
+        failure_file: CSV file that the first process writes at the end, with the failures of all processes.
+        failures: video id -> reason of videos that failed before.
     """
 
     def __init__(
-        self, tasks: Sequence[Task], names: tuple[str, ...], settings: FamilySettings, store: FeatureStore
+        self,
+        tasks: Sequence[Task],
+        names: tuple[str, ...],
+        settings: FamilySettings,
+        store: FeatureStore,
+        failure_file: Path,
+        failures: Mapping[str, str],
     ) -> None:
-        self.tasks, self.store = tasks, store
-        self.specs = {name: settings.spec(name) for name in names}
-        self.failures: dict[int, str] = {}
-        self.extracted = 0
+        self.tasks, self.store, self.failure_file = tasks, store, failure_file
+        self.specs = {name: spec_of(name, settings) for name in names}
+        self.failures = dict(failures)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the assembly and the progress bar of this rank's videos."""
+        """Starts the assembly of this process's videos, and in the first process the progress bar."""
         self._assembler = Assembler(cast(FrozenExtractor, pl_module).families)
-        mine = len(range(trainer.global_rank, len(self.tasks), trainer.world_size))
-        self._bar = tqdm(total=mine, unit="video", desc="extract", disable=not trainer.is_global_zero, mininterval=1)
+        self._bar = tqdm(
+            total=len(self.tasks), unit="video", desc="extract", disable=not trainer.is_global_zero, mininterval=1
+        )
 
     def on_predict_batch_end(
         self,
@@ -72,44 +92,101 @@ class FeatureWriter(Callback):
         """Assembles what was computed and stores the videos that are over."""
         for result in assemble(self._assembler, batch, outputs):
             self._finish(result)
-            self._bar.update()
+            # The other processes are about as far as this one.
+            self._bar.update(min(trainer.world_size, len(self.tasks) - self._bar.n))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Gathers the failures of all ranks."""
+        """Gathers the failures of all processes and writes them."""
         self._bar.close()
         if trainer.world_size > 1:
             gathered: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(gathered, (self.failures, self.extracted))
-            self.failures = {task: reason for failures, _ in gathered for task, reason in failures.items()}
-            self.extracted = sum(extracted for _, extracted in gathered)
+            torch.distributed.all_gather_object(gathered, self.failures)
+            self.failures = {video_id: reason for failures in gathered for video_id, reason in failures.items()}
+        if trainer.is_global_zero:
+            write_atomic(self.failure_file, failure_rows(self.failures))
+        trainer.strategy.barrier("failures are written")
 
     def _finish(self, result: VideoResult) -> None:
+        video_id = self.tasks[result.task].video_id
         if result.reason:
-            self.failures[result.task] = result.reason
+            self.failures[video_id] = result.reason
             return
         facts = video_facts(result.info)
         for name, vector in result.features.items():
             self.store.put(self.specs[name], result.content, {"video": vector}, facts)
         for spec in self.specs.values():
-            self.store.put_name(spec, self.tasks[result.task].video_id, result.content)
-        self.extracted += bool(result.features)
+            self.store.put_name(spec, video_id, result.content)
 
 
-def build_trainer(writer: FeatureWriter, arguments: Mapping[str, Any]) -> Trainer:
-    """Builds a Trainer for extraction: no logs, no checkpoints, devices as asked for.
+def extract_dataset(
+    dataset: Dataset,
+    names: tuple[str, ...],
+    families: FamilySettings,
+    store: FeatureStore,
+    loader: LoaderSettings,
+    limits: DecodeLimits,
+    trainer: Mapping[str, Any],
+) -> dict[str, str]:
+    """Extracts what the store lacks, driven by Lightning's Trainer.
 
     Args:
-        writer: stores what is computed.
-        arguments: further arguments of Lightning's Trainer, such as devices, num_nodes, strategy.
+        dataset: the videos; those without a file count as failed.
+        names: feature families.
+        families: their settings.
+        store: where features go.
+        loader: how clips are read.
+        limits: bounds on what is decoded.
+        trainer: arguments of Lightning's Trainer.
+
+    Returns:
+        Video id -> reason for each failed video; also written to STORE/failures-NAME.csv.
 
     Raises:
-        ConfigError: if an argument is unknown or cannot be used here.
+        ConfigError: if a Trainer argument cannot be used.
+        StoreError: if the store cannot be written.
+        UgcvqaError: if a process was killed.
     """
+    failures = {video.video_id: "no file found" for video in dataset.videos if video.path is None}
+    tasks = [Task(video.video_id, str(video.path)) for video in dataset.videos if video.path is not None]
+    failure_file = store.root / f"failures-{dataset.name}.csv"
+    if tasks:
+        writer = FeatureWriter(tasks, names, families, store, failure_file, failures)
+        arguments = {**_default_devices(len(tasks), trainer), **trainer}
+        workers = loader.n_workers(on_gpu=arguments["accelerator"] != "cpu")
+        clips = ClipData(tasks, names, families, store, limits, loader.batch_size, workers)
+        _predict(writer, FrozenExtractor(names, families), clips, arguments)
+    else:
+        write_atomic(failure_file, failure_rows(failures))
+    failures = read_failures(failure_file)
+    if failures and is_main_process():
+        log.warning("%d videos failed, see %s", len(failures), failure_file)
+    return failures
+
+
+def _default_devices(n_tasks: int, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """All GPUs if there are any, else one process per CPU core; MPS has no float64 and is never taken."""
+    if torch.cuda.is_available():
+        return {"accelerator": "cuda"}
+    is_placed = bool({"accelerator", "devices", "num_nodes", "strategy"} & set(asked)) or "SLURM_PROCID" in os.environ
+    processes = min(n_cores(), n_tasks)
+    if is_placed or processes < 2 or not sys.platform.startswith("linux"):
+        return {"accelerator": "cpu"}
+    return {"accelerator": "cpu", "devices": processes, "strategy": "ddp_fork"}
+
+
+def _predict(writer: FeatureWriter, extractor: FrozenExtractor, clips: ClipData, arguments: Mapping[str, Any]) -> None:
+    """Runs `Trainer.predict`: no logs, no checkpoints; errors of other processes become ours."""
     # Lightning's hints are about training; what matters here is said by us.
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning.*")
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     try:
-        return Trainer(**{**quiet, "callbacks": [writer], "use_distributed_sampler": False, **arguments})
+        trainer = Trainer(**{**quiet, "callbacks": [writer], "use_distributed_sampler": False, **arguments})
     except (TypeError, ValueError, MisconfigurationException) as error:
-        raise ConfigError(f"--extraction.trainer {dict(arguments)}: {error}") from error
+        raise ConfigError(f"--trainer {dict(arguments)}: {error}") from error
+    try:
+        trainer.predict(extractor, datamodule=clips, return_predictions=False)
+    except ProcessRaisedException as error:
+        raise UgcvqaError(str(error).strip().splitlines()[-1]) from error
+    except ProcessExitedException as error:
+        raise UgcvqaError(f"a process was killed ({error}), perhaps for memory; run the same command again") from error

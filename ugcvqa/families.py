@@ -10,10 +10,11 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ugcvqa import rows, sampling
+from ugcvqa import sampling
 from ugcvqa.errors import VideoError
-from ugcvqa.nss import NSS, ChunkMean
+from ugcvqa.nss import NSS, SMALLEST_SIDE_PX, ChunkMean
 from ugcvqa.sampling import Piece
+from ugcvqa.settings import FamilySettings, NSSSettings
 
 
 class Pool(Protocol):
@@ -40,15 +41,19 @@ def nss_plan(short: str, n_frames: int, rate: Fraction, size: tuple[int, int]) -
     """Yields the pieces of the NSS family: one per one-second chunk.
 
     Args:
-        short: `error` or `nan`, see `rows.NSSSettings`.
+        short: `error` or `nan`, see `NSSSettings`.
         n_frames: frames of the video.
         rate: frames per second.
         size: (height, width) of a frame; NSS samples the same frames at every size.
 
     Raises:
-        VideoError: if the video holds no chunk and `short` is `error`.
+        VideoError: if a side is too small for the filters, or the video holds no chunk and `short` is `error`.
     """
-    del size
+    if min(size) < SMALLEST_SIDE_PX:
+        raise VideoError(
+            f"too small for NSS features: frames of {size[1]} x {size[0]} pixels, at least {SMALLEST_SIDE_PX} on each "
+            "side are needed; leave the video out"
+        )
     is_empty = True
     for piece in sampling.nss_pieces(n_frames, rate):
         is_empty = False
@@ -64,7 +69,7 @@ def nss_plan(short: str, n_frames: int, rate: Fraction, size: tuple[int, int]) -
 class NSSFamily(nn.Module):
     """RAPIQUE's 1,836 natural scene statistics, averaged over one-second chunks."""
 
-    def __init__(self, settings: rows.NSSSettings) -> None:
+    def __init__(self, settings: NSSSettings) -> None:
         super().__init__()
         self.network = NSS(settings.colour, settings.precision, settings.min_side)
 
@@ -79,7 +84,7 @@ class NSSFamily(nn.Module):
         return ChunkMean()
 
 
-def build_families(names: tuple[str, ...], settings: rows.FamilySettings) -> nn.ModuleDict:
+def build_families(names: tuple[str, ...], settings: FamilySettings) -> nn.ModuleDict:
     """Builds the frozen networks of the named families, in evaluation mode."""
     builders = {"nss": lambda: NSSFamily(settings.nss)}
     return nn.ModuleDict({name: builders[name]() for name in names}).eval()

@@ -1,32 +1,14 @@
-"""What a verb is pointed at: the data set settings, and the demo set made on first use."""
+"""The data set that a verb is pointed at; the demo set is made on first use."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
 from ugcvqa.datasets import Dataset, load_dataset
+from ugcvqa.demo import build_demo, default_demo_folder
 from ugcvqa.errors import ConfigError
-
-
-@dataclass(frozen=True)
-class DataSettings:
-    """Which videos and labels.
-
-    Attributes:
-        name: `demo` (made by the package), `konvid_1k`, `youtube_ugc`, `combined`, or any name for own videos.
-        labels: label file as its owner distributes it, or a CSV with a file and a MOS column for own videos.
-        root: folder with the videos, searched in depth; default for all but own videos: $UGCVQA_DATA/NAME.
-        subset: for YouTube-UGC: 360P, 480P, 720P, 1080P or `all`; the paper's 1,039 videos if left out.
-        features: feature files (.npz, .csv, .mat) to use instead of videos, joined by id, side by side.
-    """
-
-    name: str = "demo"
-    labels: str | None = None
-    root: str | None = None
-    subset: str | None = None
-    features: tuple[str, ...] = ()
+from ugcvqa.settings import DataSettings, n_cores
 
 
 def open_dataset(data: DataSettings) -> Dataset:
@@ -40,7 +22,7 @@ def open_dataset(data: DataSettings) -> Dataset:
         if data.labels or data.root or data.subset or data.features:
             raise ConfigError("the demo set takes no labels, root, subset or features; give --data.name as well")
         return _demo()
-    root = Path(data.root) if data.root else _default_root(data)
+    root = data_root(data)
     labels = Path(data.labels) if data.labels else None
     if root is None and labels is None:
         raise ConfigError(
@@ -50,15 +32,18 @@ def open_dataset(data: DataSettings) -> Dataset:
     return load_dataset(data.name, labels, root, data.subset)
 
 
-def _default_root(data: DataSettings) -> Path | None:
+def data_root(data: DataSettings) -> Path | None:
+    """Folder of the videos: the one that was given, else $UGCVQA_DATA/NAME if it exists, else None."""
+    if data.name == "demo":
+        return default_demo_folder()
+    if data.root:
+        return Path(data.root)
     base = os.environ.get("UGCVQA_DATA")
     root = Path(base) / data.name if base else None
     return root if root is not None and root.is_dir() else None
 
 
 def _demo() -> Dataset:
-    from ugcvqa.demo import build_demo, default_demo_folder
-
     folder = default_demo_folder()
     with tqdm(total=1, unit="video", desc="demo set", mininterval=1) as bar:
 
@@ -66,5 +51,5 @@ def _demo() -> Dataset:
             bar.total = total
             bar.update(done - bar.n)
 
-        labels = build_demo(folder, workers=min(8, os.cpu_count() or 1), progress=progress)
+        labels = build_demo(folder, workers=min(8, n_cores()), progress=progress)
     return load_dataset("demo", labels, folder)

@@ -3,19 +3,17 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ugcvqa import __version__
-from ugcvqa.errors import CheckpointError, StoreError, UgcvqaError
+from ugcvqa.errors import CheckpointError, StoreError, UgcvqaError, VideoError
 from ugcvqa.files import arrays_from_file, arrays_to_bytes, write_atomic
-from ugcvqa.rows import ROWS, VERSIONS, FamilySettings, NSSSettings, families_of
+from ugcvqa.rows import ROWS, VERSIONS, families_of
+from ugcvqa.settings import DecodeLimits, FamilySettings, NSSSettings
 from ugcvqa.svr import SVRHead
-
-if TYPE_CHECKING:
-    from ugcvqa.video import DecodeLimits
 
 FORMAT = 1
 """Version of the file layout; a file with a larger one is refused."""
@@ -61,19 +59,17 @@ class QualityModel:
     scale: tuple[float, float]
     trained_on: str
 
-    def predict(self, features: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    def predict(self, features: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Maps video vectors (N, D) to scores (N,) on the label scale, not clipped."""
         return self.head.predict(features)
 
-    def score(self, path: str | Path, device: str = "cpu", limits: "DecodeLimits | None" = None) -> Score:
+    def score(self, path: str | Path, device: str = "cpu", limits: DecodeLimits | None = None) -> Score:
         """Scores one video file.
 
         Raises:
             VideoError: if the video cannot be read.
             CheckpointError: if the features of this model cannot be computed from a video.
         """
-        from ugcvqa.errors import VideoError
-
         (score,) = self.score_many([path], device=device, limits=limits)
         if score.reason:
             raise VideoError(score.reason)
@@ -85,7 +81,7 @@ class QualityModel:
         batch_size: int = 1,
         workers: int = 0,
         device: str = "cpu",
-        limits: "DecodeLimits | None" = None,
+        limits: DecodeLimits | None = None,
     ) -> Iterator[Score]:
         """Scores videos one after the other and yields each score in the order of the paths.
 

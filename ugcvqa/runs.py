@@ -5,10 +5,11 @@ import io
 import json
 import platform
 import secrets
+import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,32 +19,15 @@ import numpy.typing as npt
 import yaml
 
 from ugcvqa import __version__, metrics, report
-from ugcvqa.datasets import Dataset
 from ugcvqa.errors import ConfigError, StoreError
-from ugcvqa.extract import failure_rows
 from ugcvqa.files import write_atomic
 from ugcvqa.model import FILE_NAME, QualityModel
+from ugcvqa.rows import ROWS
 from ugcvqa.splits import Split
 from ugcvqa.svr import GridReport
+from ugcvqa.training import Samples
 
 Array = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Features and labels of the videos that can be used, row by row.
-
-    Attributes:
-        dataset: the data set without the videos that failed.
-        features: (N, D) float64 video vectors in the order of `dataset.videos`.
-        failures: video id -> reason, of the others.
-        sources: where the features come from: file -> SHA-256, or the store's folder names.
-    """
-
-    dataset: Dataset
-    features: Array
-    failures: dict[str, str]
-    sources: dict[str, str]
 
 
 def write_run(
@@ -74,7 +58,7 @@ def write_run(
         write_atomic(partial / "metrics.json", _metrics_json(samples, split, model, grid, figures).encode())
         write_atomic(partial / "scatter.png", _scatter(samples, split, model))
         if samples.failures:
-            write_atomic(partial / "failures.csv", failure_rows(samples.failures).encode())
+            write_atomic(partial / "failures.csv", report.failure_rows(samples.failures))
         try:
             partial.rename(folder)
         except OSError as error:
@@ -167,6 +151,20 @@ def _scatter(samples: Samples, split: Split, model: QualityModel) -> bytes:
     return report.scatter_png(
         pred, mos, metrics.evaluate(mos, pred), title, samples.dataset.label, samples.dataset.scale
     )
+
+
+def summary(folder: Path, samples: Samples, split: Split, model: QualityModel, seconds: float) -> str:
+    """What a person wants to know at the end of a run: the held-out figures, and how to score a video."""
+    mos, pred = part_scores(samples, split.test, model)
+    held_out = report.metrics_line(f"held-out {samples.dataset.label}", metrics.evaluate(mos, pred), mos.size)
+    failed = f"{len(samples.failures)} videos failed, see {folder}/failures.csv\n" if samples.failures else ""
+    lines = f"{held_out}\nrun folder: {folder} ({seconds:.0f} s)\n{failed}"
+    if model.row in ROWS:
+        video = next((video.path for video in samples.dataset.videos if video.path is not None), "VIDEO.mp4")
+        lines += (
+            f"score a video: python -m ugcvqa.score {shlex.quote(str(video))} --checkpoint {shlex.quote(str(folder))}\n"
+        )
+    return lines
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:

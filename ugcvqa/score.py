@@ -5,12 +5,14 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from ugcvqa.cli import run_verb
 from ugcvqa.errors import ConfigError
-from ugcvqa.model import QualityModel, Score, load
-from ugcvqa.video import DecodeLimits
+from ugcvqa.settings import DecodeLimits
+
+if TYPE_CHECKING:
+    from ugcvqa.model import QualityModel, Score
 
 
 def score(
@@ -41,6 +43,8 @@ def score(
         raise ConfigError("no video given; use `ugcvqa score VIDEO... --checkpoint RUN`")
     if json and csv:
         raise ConfigError("--json and --csv exclude each other; give one of them")
+    from ugcvqa.model import load
+
     model = load(checkpoint)
     write = _write_json if json else _write_csv if csv else _write_table
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names need not be text
@@ -49,7 +53,7 @@ def score(
     return 0 if not failed else 1 if failed < len(videos) else 2
 
 
-def _each(scores: Iterable[Score], write: Callable[[Score], None]) -> int:
+def _each(scores: "Iterable[Score]", write: "Callable[[Score], object]") -> int:
     """Writes every score as it arrives, tells failures on stderr, and counts them."""
     failed = 0
     for item in scores:
@@ -61,7 +65,7 @@ def _each(scores: Iterable[Score], write: Callable[[Score], None]) -> int:
     return failed
 
 
-def _write_table(scores: Iterable[Score], model: QualityModel, out: TextIO) -> int:
+def _write_table(scores: "Iterable[Score]", model: "QualityModel", out: TextIO) -> int:
     low, high = model.scale
     out.write(f"# {model.label} {low:g}..{high:g}, higher is better; {model.row} model of {model.trained_on}\n")
     return _each(
@@ -70,13 +74,13 @@ def _write_table(scores: Iterable[Score], model: QualityModel, out: TextIO) -> i
     )
 
 
-def _write_csv(scores: Iterable[Score], model: QualityModel, out: TextIO) -> int:
+def _write_csv(scores: "Iterable[Score]", model: "QualityModel", out: TextIO) -> int:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["video", "mos", "pred", "error"])
     return _each(scores, lambda item: writer.writerow([item.path, *_numbers(item, ""), item.reason]))
 
 
-def _write_json(scores: Iterable[Score], model: QualityModel, out: TextIO) -> int:
+def _write_json(scores: "Iterable[Score]", model: "QualityModel", out: TextIO) -> int:
     about = {
         "label": model.label,
         "scale": list(model.scale),
@@ -84,7 +88,7 @@ def _write_json(scores: Iterable[Score], model: QualityModel, out: TextIO) -> in
         "trained_on": model.trained_on,
     }
 
-    def write(item: Score) -> None:
+    def write(item: "Score") -> None:
         mos, pred = _numbers(item, None)
         record = {"video": item.path, "mos": mos, "pred": pred, "error": item.reason or None, **about}
         out.write(json.dumps(record) + "\n")
@@ -92,7 +96,7 @@ def _write_json(scores: Iterable[Score], model: QualityModel, out: TextIO) -> in
     return _each(scores, write)
 
 
-def _numbers(item: Score, absent: str | None) -> list[float | str | None]:
+def _numbers(item: "Score", absent: str | None) -> list[float | str | None]:
     return [absent if math.isnan(value) else value for value in (item.mos, item.pred)]
 
 

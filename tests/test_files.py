@@ -1,0 +1,78 @@
+"""Files that appear whole or not at all."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from ugcvqa.errors import StoreError
+from ugcvqa.files import arrays_from_file, arrays_to_bytes, file_sha256, write_atomic
+
+
+def test_atomic_write_replaces_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "deep" / "file.bin"
+    write_atomic(path, b"one")
+    write_atomic(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.bin"]
+
+
+def test_failed_write_keeps_the_old_file_and_leaves_no_rest(tmp_path, monkeypatch):
+    path = tmp_path / "file.bin"
+    write_atomic(path, b"old")
+
+    def no_space(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ugcvqa.files.os.fsync", no_space)
+    with pytest.raises(StoreError, match="cannot be written: No space left on device"):
+        write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_file_where_a_folder_should_be_is_one_error(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match="cannot be written"):
+        write_atomic(tmp_path / "file" / "inner", b"x")
+
+
+def test_sha256_equals_hashlib(tmp_path):
+    data = np.random.default_rng(0).bytes(3_000_000)
+    (tmp_path / "x").write_bytes(data)
+    assert file_sha256(tmp_path / "x") == hashlib.sha256(data).hexdigest()
+
+
+def test_arrays_round_trip_bit_for_bit_also_when_not_contiguous(tmp_path):
+    arrays = {
+        "a": np.random.default_rng(0).normal(size=(4, 6)).T,
+        "nan": np.array([np.nan, np.inf, -0.0]),
+        "u8": np.arange(24, dtype=np.uint8).reshape(2, 3, 4)[:, ::2],
+        "empty": np.zeros((0, 5)),
+    }
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(arrays_to_bytes(arrays, {"k": [1, "é"]}))
+    back, metadata = arrays_from_file(path)
+    assert metadata == {"k": [1, "é"]}
+    for name, array in arrays.items():
+        assert back[name].dtype == array.dtype
+        np.testing.assert_array_equal(back[name], array)
+
+
+def test_same_arrays_give_same_bytes():
+    arrays = {name: np.ones(3) for name in "abcdef"}
+    metadata = {name: name for name in "ghijkl"}
+    assert len({arrays_to_bytes(arrays, metadata) for _ in range(20)}) == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"no tensors", b"\xff" * 100])
+def test_foreign_file_is_one_error(tmp_path, data):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(StoreError, match="cannot be read as a file of ours"):
+        arrays_from_file(path)
+
+
+def test_missing_file_is_one_error(tmp_path):
+    with pytest.raises(StoreError, match="cannot be read"):
+        arrays_from_file(tmp_path / "none")

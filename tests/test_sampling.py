@@ -1,0 +1,55 @@
+"""Frame sampling of the NSS features, against the rules written out by hand."""
+
+from fractions import Fraction
+
+import pytest
+
+from ugcvqa.sampling import chunk_centres, nss_pieces, rounded_rate
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"),
+    [
+        (Fraction(30000, 1001), 30),
+        (Fraction(24000, 1001), 24),
+        (Fraction(1998, 1000), 2),
+        (Fraction(25, 2), 13),
+        (Fraction(1, 10), 1),
+        (Fraction(60), 60),
+    ],
+)
+def test_rate_is_rounded_half_up_and_never_zero(rate, expected):
+    assert rounded_rate(rate) == expected
+
+
+def test_pieces_of_a_240_frame_clip():
+    pieces = list(nss_pieces(240, Fraction(30000, 1001)))
+    assert len(pieces) == 8
+    assert pieces[0].frames == {"y": (5, 25, *range(11, 19)), "u": (5, 25), "v": (5, 25)}
+    assert pieces[-1].frames["y"] == (215, 235, *range(221, 229))
+    assert (pieces[0].first, pieces[0].last) == (5, 25)
+
+
+def test_last_chunk_has_fewer_temporal_frames():
+    # 29 frames at 10 per second: the last centre is 25, its temporal frames 21..26 (N - 3)
+    assert list(nss_pieces(29, Fraction(10)))[-1].frames["y"] == (22, 27, *range(21, 27))
+
+
+def test_slow_video_starts_its_first_chunk_at_frame_one():
+    first = next(iter(nss_pieces(20, Fraction(8))))
+    assert first.frames["y"] == (2, 6, *range(1, 9))
+
+
+def test_frames_stay_inside_the_video():
+    for n_frames in range(0, 70):
+        for rate in (1, 2, 8, 24, 30):
+            for piece in nss_pieces(n_frames, Fraction(rate)):
+                for form, indices in piece.frames.items():
+                    assert all(0 <= index < n_frames for index in indices), (n_frames, rate, form)
+                assert len(piece.frames["y"]) <= 10
+
+
+def test_too_short_has_no_chunk():
+    assert list(nss_pieces(16, Fraction(30))) == []
+    assert len(list(nss_pieces(17, Fraction(30)))) == 1
+    assert list(chunk_centres(1, Fraction(1))) == []

@@ -1,0 +1,325 @@
+"""Feature tables: one row of numbers per video, joined to labels by id and never by position.
+
+Formats are `.npz` (ours and the published ones), `.csv` and MATLAB's `.mat`.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ugcvqa.errors import LabelError
+from ugcvqa.files import error_reason, write_atomic
+
+FORMATS = (".npz", ".csv", ".mat")
+"""File name endings that `read_table` and `write_table` know."""
+
+_ID_NAMES = (
+    "videos",
+    "video",
+    "ids",
+    "video_id",
+    "video_ids",
+    "vid",
+    "id",
+    "flickr_id",
+    "name",
+    "names",
+    "file",
+)
+_VALUE_NAMES = ("feats", "feats_mat", "features", "values", "feat", "X")
+_SHOWN = 3  # ids named in a message
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureTable:
+    """Features of N videos.
+
+    Attributes:
+        ids: N different ids, bare or with their data set (`3339962845`, `konvid_1k/3339962845`).
+        values: (N, D) floating point; NaN and infinity are allowed.
+    """
+
+    ids: tuple[str, ...]
+    values: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or not self.values.size or not np.issubdtype(self.values.dtype, np.floating):
+            raise LabelError(
+                f"feature table: values are {self.values.dtype} of shape {self.values.shape};"
+                " floating point (videos, features) is needed"
+            )
+        if len(self.ids) != len(self.values):
+            hint = "; the matrix seems to be transposed" if len(self.ids) == self.values.shape[1] else ""
+            raise LabelError(f"feature table: {len(self.ids)} ids for {len(self.values)} rows{hint}")
+        if not all(self.ids):
+            raise LabelError(f"feature table: the id of row {self.ids.index('') + 1} is empty")
+        repeated = _repeated(self.ids)
+        if repeated:
+            raise LabelError(f"feature table: {_count(repeated)} more than once")
+
+
+def read_table(path: Path, ids: Sequence[str] | None = None) -> FeatureTable:
+    """Reads a feature table.
+
+    Source: besides our own files, the layouts of published features: `feats_mat` (N, D) without ids in .mat
+    files of VIDEVAL, RAPIQUE and RVS-resize, whose rows follow a label file.
+
+    Args:
+        path: `.npz` (an array of ids and an array of features), `.csv` (first column ids; with or without a
+            header) or `.mat` (MATLAB up to version 7).
+        ids: ids of the rows in order, for a file that has none; a `.csv` then holds features only.
+
+    Returns:
+        The table; values keep the precision of the file, .csv gives float64.
+
+    Raises:
+        LabelError: if the file cannot be read as such a table, or has ids although `ids` is given.
+    """
+    readers = {".npz": _read_npz, ".mat": _read_mat}
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        own_ids, values = _read_csv(path, has_ids=ids is None)
+    elif suffix in readers:
+        arrays = readers[suffix](path)
+        own_ids, values = _pick_ids(path, arrays), _pick_values(path, arrays)
+    else:
+        raise LabelError(f"{path}: feature tables end in {', '.join(FORMATS)}")
+    if own_ids is None and ids is None:
+        raise LabelError(f"{path}: holds no ids ({' or '.join(_ID_NAMES[:3])}); give them from a label file")
+    if own_ids is not None and ids is not None:
+        raise LabelError(f"{path}: has ids of its own; do not give others")
+    chosen = tuple(ids) if own_ids is None and ids is not None else tuple(own_ids or ())
+    try:
+        return FeatureTable(chosen, values)
+    except LabelError as error:
+        raise LabelError(f"{path}: {error}") from error
+
+
+def write_table(path: Path, table: FeatureTable) -> None:
+    """Writes a feature table; the file appears whole or not at all.
+
+    `.npz` keeps the precision, `.mat` too (half becomes single, which MATLAB knows), and `.csv` has every
+    digit that is needed to read the same numbers back. The .mat file holds `feats_mat` (N, D) and `videos`, a
+    cell array of ids.
+
+    Raises:
+        LabelError: if the name has an unknown ending.
+        StoreError: if the file cannot be written.
+    """
+    suffix = path.suffix.lower()
+    buffer = io.BytesIO()
+    if suffix == ".npz":
+        np.savez(buffer, videos=np.array(table.ids, dtype=np.str_), feats=table.values)
+    elif suffix == ".csv":
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["video", *(f"f{column}" for column in range(table.values.shape[1]))])
+        for video_id, row in zip(table.ids, table.values.astype(np.float64), strict=True):
+            writer.writerow([video_id, *map(repr, row.tolist())])
+        buffer.write(text.getvalue().encode())
+    elif suffix == ".mat":
+        from scipy.io import savemat
+
+        values = table.values.astype(np.float32) if table.values.dtype == np.float16 else table.values
+        cells = np.array(table.ids, dtype=object)[:, None]
+        target: Any = buffer  # scipy's annotations know file names only
+        savemat(target, {"videos": cells, "feats_mat": values})
+    else:
+        raise LabelError(f"{path}: feature tables end in {', '.join(FORMATS)}")
+    write_atomic(path, buffer.getvalue())
+
+
+def align(table: FeatureTable, ids: Sequence[str], *, allow_extra: bool = False) -> np.ndarray:
+    """Brings the rows of a table into the order of ids.
+
+    Ids join when equal, or when one is the end of the other behind a slash: `konvid_1k/123` joins `123`, but
+    not `youtube_ugc/123`.
+
+    Args:
+        table: features of M videos.
+        ids: N ids in the wanted order.
+        allow_extra: whether the table may hold videos that are not asked for, as when one resolution class is
+            taken from a table of all.
+
+    Returns:
+        (N, D) values, one row per id.
+
+    Raises:
+        LabelError: if an id is missing, asked for twice or fits several rows, or if the table has extra ids.
+    """
+    repeated = _repeated(ids)
+    if repeated:
+        raise LabelError(f"feature table: {_count(repeated)} asked for more than once")
+    exact = {video_id: row for row, video_id in enumerate(table.ids)}
+    by_end: dict[str, list[int]] = {}
+    for video_id, row in exact.items():
+        for end in _ends(video_id):
+            by_end.setdefault(end, []).append(row)
+    rows: list[int] = []
+    missing: list[str] = []
+    for video_id in ids:
+        found = _matches(video_id, exact, by_end)
+        if len(found) > 1:
+            names = ", ".join(table.ids[row] for row in found[:_SHOWN])
+            raise LabelError(f"feature table: {video_id} fits {len(found)} rows ({names})")
+        rows += found
+        missing += [] if found else [video_id]
+    if missing:
+        raise LabelError(f"feature table: {_count(missing)} missing of {len(ids)}")
+    shared = _repeated(rows)
+    if shared:
+        raise LabelError(f"feature table: {_count([table.ids[row] for row in shared])} fitted by several ids")
+    if len(rows) < len(table.ids) and not allow_extra:
+        asked = set(rows)
+        extra = [video_id for row, video_id in enumerate(table.ids) if row not in asked]
+        raise LabelError(f"feature table: {_count(extra)} not asked for")
+    return table.values[rows]
+
+
+def read_cells(path: Path) -> list[tuple[int, list[str]]]:
+    """Reads a text table separated by commas, semicolons or tabs, whichever splits its first row most often.
+
+    Args:
+        path: UTF-8 text with or without byte order mark, any line ends.
+
+    Returns:
+        (line number, stripped cells) of each row that is not blank; all rows have as many cells as the first.
+
+    Raises:
+        LabelError: if the file is missing, empty, not text of that kind, or if a row has another length.
+    """
+    text = _read_text(path)
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(",;\t", key=lambda candidate: len(next(csv.reader([first], delimiter=candidate), [])))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[tuple[int, list[str]]] = []
+    try:
+        for cells in reader:
+            stripped = [cell.strip() for cell in cells]
+            if not any(stripped):
+                continue
+            if rows and len(stripped) != len(rows[0][1]):
+                raise LabelError(
+                    f"{path}, line {reader.line_num}: {len(stripped)} cells, but the first row has {len(rows[0][1])}"
+                )
+            rows.append((reader.line_num, stripped))
+    except csv.Error as error:
+        raise LabelError(f"{path}, line {reader.line_num}: cannot be read as CSV ({error})") from error
+    if not rows:
+        raise LabelError(f"{path}: the file is empty")
+    return rows
+
+
+def _read_text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise LabelError(f"{path}: cannot be read ({error.strerror})") from error
+    if data.startswith(b"PK\x03\x04"):
+        raise LabelError(f"{path}: is an Excel workbook; save the sheet that holds the MOS as CSV")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise LabelError(f"{path}, line {line}: is not UTF-8 text; save the file as UTF-8 CSV") from error
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files if name in _ID_NAMES + _VALUE_NAMES}
+    except Exception as error:  # damaged files raise many kinds: BadZipFile, zlib.error, KeyError, EOFError, ..
+        raise LabelError(f"{path}: cannot be read as .npz without pickled objects ({error_reason(error)})") from error
+
+
+def _read_mat(path: Path) -> dict[str, Any]:
+    from scipy.io import loadmat
+
+    try:
+        # mat_dtype: MATLAB stores whole numbers as integers on disk, which would hide that they are double.
+        variables: dict[str, Any] = loadmat(path, mat_dtype=True)
+    except NotImplementedError as error:
+        raise LabelError(f"{path}: is a MATLAB 7.3 file; save it in MATLAB with save(.., '-v7')") from error
+    except Exception as error:  # scipy raises many kinds for damaged files, zlib.error and struct.error among them
+        raise LabelError(f"{path}: cannot be read as .mat ({error_reason(error)})") from error
+    return {name: value for name, value in variables.items() if not name.startswith("__")}
+
+
+def _read_csv(path: Path, *, has_ids: bool) -> tuple[list[str] | None, np.ndarray]:
+    rows = read_cells(path)
+    first = rows[0][1]
+    features = first[1:] if has_ids else first
+    named = has_ids and first[0].lower() in ("", *_ID_NAMES)
+    if named or all(_number(cell) is None for cell in features):
+        rows = rows[1:]
+    values = []
+    for line, cells in rows:
+        numbers = [_number(cell) for cell in (cells[1:] if has_ids else cells)]
+        if None in numbers:
+            column = numbers.index(None) + 1
+            raise LabelError(f"{path}, line {line}: feature {column} is not a number")
+        values.append(numbers)
+    ids = [cells[0] for _, cells in rows] if has_ids else None
+    return ids, np.array(values, dtype=np.float64).reshape(len(rows), len(features))
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _pick_ids(path: Path, arrays: Mapping[str, np.ndarray]) -> list[str] | None:
+    name = next((name for name in _ID_NAMES if name in arrays), None)
+    if name is None:
+        return None
+    # A MATLAB cell array of strings arrives as objects that each hold one string.
+    cells = [np.ravel(cell) for cell in np.ravel(arrays[name])]
+    if any(len(cell) != 1 or cell.dtype.kind not in "US" for cell in cells):
+        raise LabelError(f"{path}: {name} does not hold strings")
+    return [str(cell[0]) for cell in cells]
+
+
+def _pick_values(path: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    name = next((name for name in _VALUE_NAMES if name in arrays), None)
+    if name is None:
+        others = [other for other, array in arrays.items() if array.ndim == 2 and array.dtype.kind in "fiu"]
+        if len(others) != 1:
+            raise LabelError(
+                f"{path}: no array named {' or '.join(_VALUE_NAMES[:3])}; found: {', '.join(arrays) or 'none of them'}"
+            )
+        name = others[0]
+    values = np.asarray(arrays[name])
+    return values.astype(np.float64) if values.dtype.kind in "iu" else values
+
+
+def _ends(video_id: str) -> Iterable[str]:
+    """Proper ends of an id behind each slash."""
+    parts = video_id.split("/")
+    return ("/".join(parts[start:]) for start in range(1, len(parts)))
+
+
+def _matches(video_id: str, exact: Mapping[str, int], by_end: Mapping[str, list[int]]) -> list[int]:
+    if video_id in exact:
+        return [exact[video_id]]
+    shorter = [exact[end] for end in _ends(video_id) if end in exact]
+    return shorter + by_end.get(video_id, [])
+
+
+def _repeated(items: Iterable[Any]) -> list[Any]:
+    counts: dict[Any, int] = {}
+    for item in items:
+        counts[item] = counts.get(item, 0) + 1
+    return [item for item, count in counts.items() if count > 1]
+
+
+def _count(ids: Sequence[str]) -> str:
+    """Number and first few of ids, for messages."""
+    more = ", .." if len(ids) > _SHOWN else ""
+    return f"{len(ids)} ids ({', '.join(ids[:_SHOWN])}{more})"

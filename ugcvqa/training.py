@@ -1,0 +1,134 @@
+"""What `fit` does: gather features and labels, split, fit a head."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from ugcvqa.datasets import Dataset
+from ugcvqa.errors import LabelError
+from ugcvqa.files import file_sha256
+from ugcvqa.model import QualityModel
+from ugcvqa.rows import DIMENSIONS, ROWS, spec_of
+from ugcvqa.settings import DecodeLimits, FamilySettings, LoaderSettings, SplitSettings, SVRSettings
+from ugcvqa.splits import Split, group_split, protocol_split
+from ugcvqa.store import FeatureStore
+from ugcvqa.svr import GridReport, fit_svr
+from ugcvqa.tables import align, read_table
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Features and labels of the videos that can be used, row by row.
+
+    Attributes:
+        dataset: the data set without the videos that failed.
+        features: (N, D) float64 video vectors in the order of `dataset.videos`.
+        failures: video id -> reason, of the others.
+        sources: where the features come from: file -> SHA-256, or the store's folder names.
+    """
+
+    dataset: Dataset
+    features: Array
+    failures: dict[str, str]
+    sources: dict[str, str]
+
+
+def imported_samples(dataset: Dataset, files: Sequence[str], row: str) -> Samples:
+    """Reads features from files and joins them to the labels by video id.
+
+    Raises:
+        LabelError: if ids do not match or the width is not that of the row.
+    """
+    ids = [video.video_id for video in dataset.videos]
+    paths = [Path(path) for path in files]
+    values = np.concatenate([align(read_table(path), ids, allow_extra=True) for path in paths], axis=1)
+    if row in ROWS:
+        expected = sum(DIMENSIONS[family] for family in ROWS[row])
+        if values.shape[1] != expected:
+            raise LabelError(
+                f"{', '.join(files)}: {values.shape[1]} columns, but row {row} has {expected}; give "
+                "another --row name for other features"
+            )
+    return Samples(dataset, values, {}, {str(path): file_sha256(path) for path in paths})
+
+
+def extracted_samples(
+    dataset: Dataset,
+    names: tuple[str, ...],
+    families: FamilySettings,
+    store: FeatureStore,
+    loader: LoaderSettings,
+    limits: DecodeLimits,
+    trainer: dict[str, Any],
+) -> Samples:
+    """Takes features from the store after extracting what it lacks; videos that fail are left out.
+
+    Raises:
+        LabelError: if no video is left.
+        StoreError: if the store cannot be read or written.
+    """
+    from ugcvqa.extractors import extract_dataset  # Lightning takes seconds to import
+
+    failures = extract_dataset(dataset, names, families, store, loader, limits, trainer)
+    usable = tuple(video for video in dataset.videos if video.video_id not in failures)
+    if not usable:
+        first = next(iter(failures.values()), "it is empty")
+        raise LabelError(f"{dataset.name}: none of {len(dataset.videos)} videos can be used ({first})")
+    specs = [spec_of(name, families) for name in names]
+    rows = []
+    for video in usable:
+        content = store.content(Path(str(video.path)))
+        rows.append(np.concatenate([store.get(spec, content)["video"] for spec in specs]))
+    kept = Dataset(dataset.name, dataset.label, dataset.scale, usable)
+    return Samples(kept, np.stack(rows), failures, {spec.family: spec.key for spec in specs})
+
+
+def make_split(dataset: Dataset, settings: SplitSettings) -> Split:
+    """Splits a data set by content group or by the benchmark's protocol.
+
+    Raises:
+        LabelError: if there are too few videos or groups.
+        ConfigError: if the split number or seed cannot be used.
+    """
+    ids = [video.video_id for video in dataset.videos]
+    groups = [video.group for video in dataset.videos]
+    kind = settings.kind
+    if kind == "auto":
+        kind = "group" if len(set(groups)) < len(groups) else "protocol"
+    if kind == "group":
+        return group_split(ids, groups, settings.seed)
+    return protocol_split(ids, settings.index)
+
+
+def fit_head(
+    samples: Samples, split: Split, row: str, settings: SVRSettings, families: FamilySettings
+) -> tuple[QualityModel, GridReport]:
+    """Fits the SVR head to the training part (train and val together, after the choice of C and gamma)."""
+    dataset = samples.dataset
+    position = {video.video_id: index for index, video in enumerate(dataset.videos)}
+    outer = [position[video_id] for video_id in split.outer_train]
+    within = {video_id: index for index, video_id in enumerate(split.outer_train)}
+    mos = np.array([dataset.videos[index].mos for index in outer])
+    with tqdm(total=1, unit="candidate", desc="grid search", mininterval=1) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        head, grid = fit_svr(
+            samples.features[outer],
+            mos,
+            [within[video_id] for video_id in split.train],
+            [within[video_id] for video_id in split.val],
+            settings,
+            progress,
+        )
+    trained_on = f"{dataset.name} ({len(outer)} videos)"
+    return QualityModel(head, row, families, dataset.label, dataset.scale, trained_on), grid
