@@ -75,3 +75,19 @@ def test_mistakes_are_one_line_and_leave_no_file(main, tmp_path, capsys):
         assert message in error
         assert error.count("\n") == 1
     assert not target.exists()
+
+
+def test_table_goes_into_a_store_and_comes_back(main, shared, tmp_path, capsys):
+    source = shared / "data" / "features" / "konvid_1k_brisque.npz"
+    for _ in range(2):  # a second import changes nothing
+        assert main("import", source, tmp_path / "store", "--family", "brisque_published") == 0
+    (folder,) = (tmp_path / "store").glob("brisque_published-*")
+    assert capsys.readouterr().out.splitlines()[-1] == f"{folder}: 1200 videos, 36 features"
+    assert main("export", folder, tmp_path / "back.npz") == 0
+    published, back = read_table(source), read_table(tmp_path / "back.npz")
+    np.testing.assert_array_equal(align(back, published.ids), published.values)
+
+
+def test_export_of_something_else_is_one_error(main, tmp_path, capsys):
+    assert main("export", tmp_path, tmp_path / "back.npz") == 2
+    assert "no spec.json" in capsys.readouterr().err

@@ -1,6 +1,8 @@
-"""Converts feature tables between .npz, .csv and .mat.
+"""Converts feature tables between .npz, .csv and .mat, and moves them into and out of a feature store.
 
     python tools/convert_features.py convert INPUT OUTPUT [--ids-from LABELS] [--dataset NAME] [--subset PART]
+    python tools/convert_features.py import INPUT STORE --family NAME [--ids-from LABELS] ...
+    python tools/convert_features.py export STORE/FAMILY-FOLDER OUTPUT
 
 A bare matrix, such as `feats_mat` in the .mat files of VIDEVAL, RAPIQUE and RVS-resize, has no ids. Its rows
 follow the data set in benchmark order (`--dataset konvid_1k`, `youtube_ugc` or `combined`), or, without
@@ -8,55 +10,85 @@ follow the data set in benchmark order (`--dataset konvid_1k`, `youtube_ugc` or 
 """
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ugcvqa.datasets import load_dataset
 from ugcvqa.errors import ConfigError, UgcvqaError
-from ugcvqa.tables import read_table, write_table
+from ugcvqa.files import file_sha256
+from ugcvqa.store import FeatureSpec, FeatureStore, table_of_folder
+from ugcvqa.tables import FeatureTable, read_table, write_table
 
 
-def convert(
-    source: Path, target: Path, ids_from: Path | None, dataset: str | None, subset: str | None
-) -> tuple[int, int]:
-    """Reads one table and writes it in the format that the name of the target asks for.
+def convert(arguments: argparse.Namespace) -> str:
+    """Reads one table and writes it in the format that the name of the target asks for."""
+    table = read_source(arguments)
+    write_table(arguments.target, table)
+    return f"{arguments.target}: {summary(table)}"
 
-    Args:
-        source: table to read.
-        target: table to write; replaced if it exists.
-        ids_from: label file that gives the ids of a bare matrix.
-        dataset: name of the data set whose row order the matrix has; None for the order of the label file.
-        subset: part of YouTube-UGC that the matrix holds.
 
-    Returns:
-        Numbers of videos and features.
+def import_table(arguments: argparse.Namespace) -> str:
+    """Puts the rows of a table into a store, under a spec that names the file by its checksum."""
+    table = read_source(arguments)
+    source = file_sha256(arguments.source)
+    spec = FeatureSpec(arguments.family, version=0, source=source)
+    store = FeatureStore(arguments.target)
+    for video_id, vector in zip(table.ids, table.values, strict=True):
+        content = hashlib.sha256(f"{source} {video_id}".encode()).hexdigest()
+        store.put(spec, content, {"video": vector}, {"imported_from": arguments.source.name})
+        store.put_name(spec, video_id, content)
+    return f"{store.root / spec.key}: {summary(table)}"
+
+
+def export_table(arguments: argparse.Namespace) -> str:
+    """Writes what one family's folder of a store holds by name."""
+    table = table_of_folder(arguments.source)
+    write_table(arguments.target, table)
+    return f"{arguments.target}: {summary(table)}"
+
+
+def read_source(arguments: argparse.Namespace) -> FeatureTable:
+    """Reads a table, with ids from a label file where it has none.
 
     Raises:
         UgcvqaError: if the arguments do not fit together, or a file cannot be used.
     """
     ids = None
-    if ids_from is not None:
-        videos = load_dataset(dataset or "csv", ids_from, subset=subset).videos
+    if arguments.ids_from is not None:
+        videos = load_dataset(arguments.dataset or "csv", arguments.ids_from, subset=arguments.subset).videos
         # In file order the rows may come from any data set, so their ids stay bare.
-        ids = [video.video_id if dataset else video.video_id.split("/", 1)[1] for video in videos]
-    elif dataset is not None or subset is not None:
+        ids = [video.video_id if arguments.dataset else video.video_id.split("/", 1)[1] for video in videos]
+    elif arguments.dataset is not None or arguments.subset is not None:
         raise ConfigError("--dataset and --subset say how to read a label file; give it with --ids-from")
-    table = read_table(source, ids)
-    write_table(target, table)
-    return table.values.shape
+    return read_table(arguments.source, ids)
+
+
+def summary(table: FeatureTable) -> str:
+    """Numbers of videos and features in words."""
+    return f"{table.values.shape[0]} videos, {table.values.shape[1]} features"
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Builds the parser with its subcommands."""
     parser = argparse.ArgumentParser(description="Converts feature tables.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    table = commands.add_parser("convert", help="convert between .npz, .csv and .mat")
-    table.add_argument("source", type=Path, help="table to read")
-    table.add_argument("target", type=Path, help="table to write; its ending chooses the format")
-    table.add_argument("--ids-from", type=Path, help="label file that gives the ids of a bare matrix")
-    table.add_argument("--dataset", help="data set whose benchmark order the rows have (default: file order)")
-    table.add_argument("--subset", help="part of youtube_ugc: 360P, 480P, 720P, 1080P or all")
+    commands = parser.add_subparsers(required=True)
+    for name, function, purpose in (
+        ("convert", convert, "convert between .npz, .csv and .mat"),
+        ("import", import_table, "put a table into a feature store"),
+        ("export", export_table, "write a table from a feature store"),
+    ):
+        command = commands.add_parser(name, help=purpose)
+        command.set_defaults(function=function)
+        command.add_argument("source", type=Path, help="table to read, or a family's folder in a store")
+        command.add_argument("target", type=Path, help="table to write (its ending chooses the format), or store")
+        if function is not export_table:
+            command.add_argument("--ids-from", type=Path, help="label file that gives the ids of a bare matrix")
+            command.add_argument("--dataset", help="data set in whose benchmark order the rows are (default: file)")
+            command.add_argument("--subset", help="part of youtube_ugc: 360P, 480P, 720P, 1080P or all")
+        if function is import_table:
+            command.add_argument("--family", required=True, help="name for the features, such as nss_published")
     return parser
 
 
@@ -64,11 +96,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand and returns the exit code: 0, or 2 for a mistake in the input."""
     arguments = build_parser().parse_args(argv)
     try:
-        shape = convert(arguments.source, arguments.target, arguments.ids_from, arguments.dataset, arguments.subset)
+        print(arguments.function(arguments))
     except UgcvqaError as error:
         print(f"convert_features: error: {error}", file=sys.stderr)
         return 2
-    print(f"{arguments.target}: {shape[0]} videos, {shape[1]} features")
     return 0
 
 

@@ -4,6 +4,7 @@ Everything here is plain torch and works without Lightning; `extractors.py` adds
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import Protocol
 
@@ -66,6 +67,17 @@ def nss_plan(short: str, n_frames: int, rate: Fraction, size: tuple[int, int]) -
         )
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keeps torch to one CPU thread: on small maps several only wait for each other, the more on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class NSSFamily(nn.Module):
     """RAPIQUE's 1,836 natural scene statistics, averaged over one-second chunks."""
 
@@ -75,7 +87,7 @@ class NSSFamily(nn.Module):
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
         """Computes one chunk: planes "y", "u", "v" as `sampling.nss_pieces` orders them -> (1836,) float64."""
-        with torch.inference_mode():
+        with torch.inference_mode(), _one_thread():
             features: Tensor = self.network(frames["y"], frames["u"], frames["v"])
         return features
 

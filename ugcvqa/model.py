@@ -179,6 +179,8 @@ def _check_version(file: Path, metadata: dict[str, Any]) -> None:
 
 
 def _from_parts(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> QualityModel:
+    if (kind := metadata["head"]["kind"]) != "svr":
+        raise CheckpointError(f"head {kind!r} is unknown to ugcvqa {__version__}; install a newer version")
     low, high = metadata["scale"]
     return QualityModel(
         head=SVRHead.from_arrays(arrays, metadata["head"]),

@@ -23,6 +23,7 @@ import numpy as np
 
 from ugcvqa.errors import StoreError, VideoError
 from ugcvqa.files import arrays_from_file, arrays_to_bytes, error_reason, file_sha256, write_atomic
+from ugcvqa.tables import FeatureTable
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,18 @@ class FeatureSpec:
     def to_json(self) -> str:
         """Canonical JSON of all fields (sorted keys)."""
         return json.dumps(asdict(self), sort_keys=True)
+
+
+def table_of_folder(folder: Path) -> FeatureTable:
+    """Reads the table of one family's folder inside a store, such as `store/nss-1f0c...`.
+
+    Raises:
+        StoreError: if the folder is not one of a store, or holds nothing by name.
+    """
+    record = _read_json(folder / "spec.json")
+    if record is None:
+        raise StoreError(f"{folder}: no spec.json; give a feature file, or a family's folder inside a store")
+    return FeatureStore(folder.parent).table(FeatureSpec(**record))
 
 
 class FeatureStore:
@@ -145,6 +158,18 @@ class FeatureStore:
         """Specs of all feature families in the store, sorted by key."""
         records = [_read_json(path) for path in sorted(self.root.glob("*/spec.json"))]
         return [FeatureSpec(**record) for record in records if record]
+
+    def table(self, spec: FeatureSpec) -> FeatureTable:
+        """Video vectors of everything recorded by name, in the order of the ids.
+
+        Raises:
+            StoreError: if nothing is recorded, or a file cannot be read.
+        """
+        names = list(self.names(spec))
+        if not names:
+            raise StoreError(f"{self.root / spec.key}: holds no features by name; run `ugcvqa extract` first")
+        vectors = [self.get(spec, content)["video"] for _, content in names]
+        return FeatureTable(tuple(video_id for video_id, _ in names), np.stack(vectors))
 
     def _object(self, spec: FeatureSpec, content: str) -> Path:
         return _fan_out(self.root / spec.key / "objects", content, ".safetensors")

@@ -16,7 +16,7 @@ from ugcvqa.model import QualityModel
 from ugcvqa.rows import DIMENSIONS, ROWS, spec_of
 from ugcvqa.settings import DecodeLimits, FamilySettings, LoaderSettings, SplitSettings, SVRSettings
 from ugcvqa.splits import Split, group_split, protocol_split
-from ugcvqa.store import FeatureStore
+from ugcvqa.store import FeatureStore, table_of_folder
 from ugcvqa.svr import GridReport, fit_svr
 from ugcvqa.tables import align, read_table
 
@@ -41,14 +41,15 @@ class Samples:
 
 
 def imported_samples(dataset: Dataset, files: Sequence[str], row: str) -> Samples:
-    """Reads features from files and joins them to the labels by video id.
+    """Reads features from files or folders of a store and joins them to the labels by video id.
 
     Raises:
         LabelError: if ids do not match or the width is not that of the row.
     """
     ids = [video.video_id for video in dataset.videos]
     paths = [Path(path) for path in files]
-    values = np.concatenate([align(read_table(path), ids, allow_extra=True) for path in paths], axis=1)
+    tables = [table_of_folder(path) if path.is_dir() else read_table(path) for path in paths]
+    values = np.concatenate([align(table, ids, allow_extra=True) for table in tables], axis=1)
     if row in ROWS:
         expected = sum(DIMENSIONS[family] for family in ROWS[row])
         if values.shape[1] != expected:
@@ -56,7 +57,11 @@ def imported_samples(dataset: Dataset, files: Sequence[str], row: str) -> Sample
                 f"{', '.join(files)}: {values.shape[1]} columns, but row {row} has {expected}; give "
                 "another --row name for other features"
             )
-    return Samples(dataset, values, {}, {str(path): file_sha256(path) for path in paths})
+    return Samples(dataset, values, {}, {str(path): _checksum(path) for path in paths})
+
+
+def _checksum(path: Path) -> str:
+    return "store" if path.is_dir() else file_sha256(path)
 
 
 def extracted_samples(

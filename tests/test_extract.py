@@ -1,0 +1,217 @@
+"""Extraction: skip and resume, `kill -9`, two processes, failures as rows, nothing depends on batching."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ugcvqa.datasets import Dataset, Video
+from ugcvqa.encode import write_video
+from ugcvqa.extraction import ClipStream, Task, extract_features
+from ugcvqa.extractors import extract_dataset
+from ugcvqa.families import build_families
+from ugcvqa.rows import spec_of
+from ugcvqa.settings import DecodeLimits, FamilySettings, LoaderSettings, NSSSettings
+from ugcvqa.store import FeatureStore
+
+ONE_PROCESS = {"devices": 1, "accelerator": "cpu"}
+
+
+def texture(seed, count, height, width):
+    random = np.random.default_rng(seed)
+    field = random.integers(0, 256, (height + count, width + count, 3), dtype=np.uint8)
+    field = (field // 3 + np.roll(field, 1, 0) // 3 + np.roll(field, 1, 1) // 3).astype(np.uint8)
+    return (field[k : k + height, k : k + width] for k in range(count))
+
+
+@pytest.fixture(scope="session")
+def videos(tmp_path_factory):
+    """Five good files of several sizes and rates, and three that cannot be used."""
+    folder = tmp_path_factory.mktemp("videos")
+    sizes = [(48, 64), (64, 48), (50, 66), (48, 64), (72, 40)]
+    for number, (height, width) in enumerate(sizes):
+        rate = (10, 12, Fraction(15000, 1001), 8, 10)[number]
+        write_video(folder / f"good{number}.mp4", texture(number, 26, height, width), rate)
+    (folder / "bad text.mp4").write_text("no video")
+    write_video(folder / "short.mp4", texture(9, 3, 48, 64), 30)
+    write_video(folder / "tiny.mp4", texture(9, 26, 8, 8), 10)
+    (folder / "labels.csv").write_text(
+        "file,mos\n" + "".join(f"{path.name},3\n" for path in sorted(folder.glob("*.mp4"))) + "gone.mp4,2\n"
+    )
+    return folder
+
+
+def dataset(folder, pattern="good*.mp4"):
+    found = [Video(f"own/{path.stem}", path, 3.0, path.stem) for path in sorted(folder.glob(pattern))]
+    return Dataset("own", "MOS", (1.0, 5.0), tuple(found))
+
+
+def run(data, store, trainer=ONE_PROCESS, batch_size=1, workers=0, settings=FamilySettings()):
+    loader = LoaderSettings(batch_size, workers)
+    return extract_dataset(data, ("nss",), settings, FeatureStore(store), loader, DecodeLimits(), trainer)
+
+
+def tree(store):
+    """Every file of the store that does not tell where the videos lay, with its bytes."""
+    files = (path for path in store.rglob("*") if path.is_file() and "identities" not in path.parts)
+    return {str(path.relative_to(store)): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="session")
+def reference(videos, tmp_path_factory):
+    """The store of an undisturbed run in one process."""
+    store = tmp_path_factory.mktemp("reference") / "store"
+    assert run(dataset(videos), store) == {}
+    return tree(store)
+
+
+def test_store_holds_one_finite_enough_vector_per_video(videos, tmp_path):
+    store = FeatureStore(tmp_path / "store")
+    assert run(dataset(videos), store.root) == {}
+    spec = spec_of("nss", FamilySettings())
+    names = dict(store.names(spec))
+    assert sorted(names) == [f"own/good{number}" for number in range(5)]
+    for content in names.values():
+        vector = store.get(spec, content)["video"]
+        assert vector.shape == (1836,)
+        assert vector.dtype == np.float64
+        assert np.isfinite(vector).mean() > 0.95
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(7, 0), (2, 2)])
+def test_batch_and_workers_do_not_change_a_byte(videos, reference, tmp_path, batch_size, workers):
+    run(dataset(videos), tmp_path / "store", batch_size=batch_size, workers=workers)
+    assert tree(tmp_path / "store") == reference
+
+
+def test_forked_processes_do_not_change_a_byte(videos, reference, tmp_path):
+    trainer = {"accelerator": "cpu", "devices": 2, "strategy": "ddp_fork"}
+    run(dataset(videos), tmp_path / "store", trainer)
+    assert tree(tmp_path / "store") == reference
+
+
+def test_second_run_computes_nothing(videos, tmp_path, monkeypatch):
+    run(dataset(videos), tmp_path / "store")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*.safetensors")}
+    monkeypatch.setattr("ugcvqa.extraction.read_clips", lambda *_: pytest.fail("decoded again"))
+    assert run(dataset(videos), tmp_path / "store") == {}
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_other_settings_are_computed_anew_beside_the_old(videos, tmp_path):
+    store = FeatureStore(tmp_path / "store")
+    other = FamilySettings(NSSSettings(colour="rapique"))
+    vectors = []
+    for settings in (FamilySettings(), other):
+        run(dataset(videos, "good0.mp4"), store.root, settings=settings)
+        spec = spec_of("nss", settings)
+        vectors.append(store.get(spec, store.content(videos / "good0.mp4"))["video"])
+    assert not np.array_equal(*vectors)
+
+
+def test_replaced_video_is_never_served_the_old_feature(videos, tmp_path):
+    store = FeatureStore(tmp_path / "store")
+    path = tmp_path / "good.mp4"
+    spec = spec_of("nss", FamilySettings())
+    vectors = []
+    for source in ("good0.mp4", "good1.mp4"):
+        path.write_bytes((videos / source).read_bytes())
+        run(dataset(tmp_path), store.root)
+        vectors.append(store.get(spec, store.content(path))["video"])
+    assert not np.array_equal(*vectors)
+
+
+def test_failures_become_rows_and_the_rest_goes_on(videos, tmp_path):
+    data = dataset(videos, "*.mp4")
+    missing = Video("own/gone", None, 2.0, "gone")
+    failures = run(Dataset("own", "MOS", (1, 5), (missing, *data.videos)), tmp_path / "store")
+    assert sorted(failures) == ["own/bad text", "own/gone", "own/short", "own/tiny"]
+    assert failures["own/gone"] == "no file found"
+    assert "too short for NSS features: 3 frames" in failures["own/short"]
+    assert "too small for NSS features: frames of 8 x 8 pixels" in failures["own/tiny"]
+    with (tmp_path / "store" / "failures-own.csv").open() as file:
+        assert {row["video_id"]: row["reason"] for row in csv.DictReader(file)} == failures
+    names = dict(FeatureStore(tmp_path / "store").names(spec_of("nss", FamilySettings())))
+    assert sorted(names) == [f"own/good{number}" for number in range(5)]
+
+
+def test_short_video_gives_nan_when_asked_to(videos, tmp_path):
+    settings = FamilySettings(NSSSettings(short="nan"))
+    assert run(dataset(videos, "short.mp4"), tmp_path / "store", settings=settings) == {}
+    store = FeatureStore(tmp_path / "store")
+    vector = store.get(spec_of("nss", settings), store.content(videos / "short.mp4"))["video"]
+    assert np.isnan(vector).all()
+
+
+def test_file_that_grows_while_it_is_read_is_a_failure(videos, tmp_path, monkeypatch):
+    path = tmp_path / "good.mp4"
+    path.write_bytes((videos / "good0.mp4").read_bytes())
+    contents = iter(["a" * 64, "b" * 64])
+    monkeypatch.setattr(FeatureStore, "content", lambda *_: next(contents))
+    failures = run(dataset(tmp_path), tmp_path / "store")
+    assert "changed while it was read" in failures["own/good"]
+    assert not list((tmp_path / "store").rglob("*.safetensors"))
+
+
+def test_results_come_in_the_order_of_the_tasks(videos):
+    paths = [videos / name for name in ("good3.mp4", "bad text.mp4", "good0.mp4", "good4.mp4")]
+    stream = ClipStream([Task(path.name, str(path)) for path in paths], ("nss",), FamilySettings())
+    results = list(extract_features(stream, build_families(("nss",), FamilySettings()), batch_size=3, workers=2))
+    assert [result.task for result in results] == [0, 1, 2, 3]
+    assert [bool(result.reason) for result in results] == [False, True, False, False]
+
+
+def test_unusable_trainer_argument_is_one_error(videos, tmp_path):
+    from ugcvqa.errors import ConfigError
+
+    for trainer in ({"nonsense": 1}, {"strategy": "nonsense"}, {"accelerator": "cuda", "devices": 3}):
+        with pytest.raises(ConfigError, match="--trainer"):
+            run(dataset(videos), tmp_path / "store", trainer)
+
+
+def command(folder, store, *more):
+    where = ["--data.name", "own", "--data.labels", str(folder / "labels.csv"), "--data.root", str(folder)]
+    return [sys.executable, "-m", "ugcvqa.extract", *where, "--store", str(store), *more]
+
+
+@pytest.mark.ddp
+def test_two_ddp_processes_do_not_change_a_byte_and_list_all_failures(videos, reference, tmp_path):
+    store = tmp_path / "store"
+    more = ["--trainer.devices", "2", "--trainer.accelerator", "cpu", "--trainer.strategy", "ddp"]
+    result = subprocess.run(command(videos, store, *more), capture_output=True, text=True, check=False)
+    assert result.returncode == 1, result.stderr
+    assert "5 of 9 videos of own have nss features" in result.stdout
+    with (store / "failures-own.csv").open() as file:
+        assert [row["video_id"] for row in csv.DictReader(file)] == [
+            "own/bad text",
+            "own/gone",
+            "own/short",
+            "own/tiny",
+        ]
+    made = {name: data for name, data in tree(store).items() if not name.endswith(".csv")}
+    assert made == {name: data for name, data in reference.items() if not name.endswith(".csv")}
+
+
+@pytest.mark.ddp
+def test_killed_job_goes_on_where_it_stopped(videos, reference, tmp_path):
+    store = tmp_path / "store"
+    process = subprocess.Popen(
+        command(videos, store, "--trainer.devices", "1"), stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(store.rglob("*.safetensors")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = len(list(store.rglob("*.safetensors")))
+    assert 1 <= done <= 5
+    run(dataset(videos), store)
+    assert tree(store) == reference
+    assert not [path for path in Path(store).rglob("*.tmp") if path.stat().st_size > 10**6]
