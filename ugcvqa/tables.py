@@ -231,7 +231,7 @@ def _read_text(path: Path) -> str:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files if name in _ID_NAMES + _VALUE_NAMES}
     except Exception as error:  # damaged files raise many kinds: BadZipFile, zlib.error, KeyError, EOFError, ..
         raise LabelError(f"{path}: cannot be read as .npz without pickled objects ({error_reason(error)})") from error
