@@ -24,8 +24,8 @@ class DataSettings:
         labels: label file as its owner distributes it, or a CSV with a file and a MOS column for own videos.
         root: folder with the videos, searched in depth; $UGCVQA_DATA/NAME if left out.
         subset: for YouTube-UGC: 360P, 480P, 720P, 1080P or `all`; the paper's 1,039 videos if left out.
-        features: feature files (.npz, .csv, .mat) or a family's folders in a store, to use instead of videos; joined by id,
-            side by side.
+        features: feature files (.npz, .csv, .mat) or a family's folders in a store, to use instead of videos; joined
+            by id, side by side.
     """
 
     name: str = "demo"
