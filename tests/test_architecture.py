@@ -12,7 +12,8 @@ ORDER = [
     *("sampling", "metrics", "splits", "svr", "training_metrics"),
     *("decode", "video", "encode", "tables", "datasets", "inventory"),
     *("demo_paint", "demo_scenes", "demo_distort", "demo_quality", "demo", "inputs"),
-    *("store", "rows", "imresize", "nss_filters", "nss_maps", "nss_stats", "nss", "families", "extraction"),
+    *("store", "rows", "imresize", "nss_filters", "nss_maps", "nss_stats", "nss"),
+    *("backbones", "winograd", "fused", "deep", "scorecam", "saliency", "families", "extraction"),
     *("model", "report", "data", "extractors", "training", "runs"),
     *("check", "extract", "fit", "score", "__main__"),
 ]

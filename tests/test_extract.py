@@ -14,10 +14,10 @@ import pytest
 
 from ugcvqa.datasets import Dataset, Video
 from ugcvqa.encode import write_video
+from ugcvqa.errors import ConfigError, StoreError
 from ugcvqa.extraction import ClipStream, Task, extract_features
 from ugcvqa.extractors import extract_dataset
 from ugcvqa.families import build_families
-from ugcvqa.rows import spec_of
 from ugcvqa.settings import DecodeLimits, FamilySettings, LoaderSettings, NSSSettings
 from ugcvqa.store import FeatureStore
 
@@ -55,7 +55,12 @@ def dataset(folder, pattern="good*.mp4"):
 
 def run(data, store, trainer=ONE_PROCESS, batch_size=1, workers=0, settings=FamilySettings()):
     loader = LoaderSettings(batch_size, workers)
-    return extract_dataset(data, ("nss",), settings, FeatureStore(store), loader, DecodeLimits(), trainer)
+    families = build_families(("nss",), settings)
+    return extract_dataset(data, families, FeatureStore(store), loader, DecodeLimits(), trainer)
+
+
+def spec_of(name, settings):
+    return build_families((name,), settings)[name].spec
 
 
 def tree(store):
@@ -162,15 +167,71 @@ def test_file_that_grows_while_it_is_read_is_a_failure(videos, tmp_path, monkeyp
 
 def test_results_come_in_the_order_of_the_tasks(videos):
     paths = [videos / name for name in ("good3.mp4", "bad text.mp4", "good0.mp4", "good4.mp4")]
-    stream = ClipStream([Task(path.name, str(path)) for path in paths], ("nss",), FamilySettings())
-    results = list(extract_features(stream, build_families(("nss",), FamilySettings()), batch_size=3, workers=2))
+    families = build_families(("nss",), FamilySettings())
+    stream = ClipStream([Task(path.name, str(path)) for path in paths], families)
+    results = list(extract_features(stream, families, batch_size=3, workers=2))
     assert [result.task for result in results] == [0, 1, 2, 3]
     assert [bool(result.reason) for result in results] == [False, True, False, False]
 
 
-def test_unusable_trainer_argument_is_one_error(videos, tmp_path):
-    from ugcvqa.errors import ConfigError
+def test_error_in_a_network_costs_one_video_and_no_other(videos, tmp_path, monkeypatch):
+    import ugcvqa.families
 
+    def forward(self, frames):
+        if frames["y"].shape[-1] == 66:  # good2
+            raise IndexError("a bug")
+        return original(self, frames)
+
+    original = ugcvqa.families.NSSFamily.forward
+    monkeypatch.setattr(ugcvqa.families.NSSFamily, "forward", forward)
+    failures = run(dataset(videos), tmp_path / "store")
+    assert failures == {"own/good2": "nss features cannot be computed: IndexError: a bug"}
+    assert len(list((tmp_path / "store").rglob("*.safetensors"))) == 4
+
+
+def test_band_too_small_after_shrinking_is_a_failure_row(videos, tmp_path):
+    settings = FamilySettings(NSSSettings(min_side=16))
+    failures = run(dataset(videos), tmp_path / "store", settings=settings)
+    assert sorted(failures) == [f"own/good{number}" for number in range(5)]
+    assert "at least 13 x 13" in failures["own/good0"]
+
+
+def test_limited_run_says_what_it_left_out(videos, tmp_path):
+    failures = run(dataset(videos), tmp_path / "store", {**ONE_PROCESS, "limit_predict_batches": 1})
+    assert len(failures) == 5
+    assert "not processed" in failures["own/good4"]
+
+
+def test_video_that_became_unreadable_is_forgotten_by_name(videos, tmp_path):
+    store = FeatureStore(tmp_path / "store")
+    path = tmp_path / "good.mp4"
+    path.write_bytes((videos / "good0.mp4").read_bytes())
+    spec = spec_of("nss", FamilySettings())
+    run(dataset(tmp_path), store.root)
+    assert store.content_by_name(spec, "own/good") is not None
+    path.write_text("broken")
+    assert list(run(dataset(tmp_path), store.root)) == ["own/good"]
+    assert store.content_by_name(spec, "own/good") is None
+
+
+def test_damaged_feature_file_is_made_again(videos, reference, tmp_path):
+    run(dataset(videos), tmp_path / "store")
+    for path in (tmp_path / "store").rglob("*.safetensors"):
+        path.write_bytes(b"")
+    for path in (tmp_path / "store").glob("identities/*/*"):
+        path.write_bytes(b"")
+    assert run(dataset(videos), tmp_path / "store") == {}
+    assert tree(tmp_path / "store") == reference
+
+
+def test_unwritable_store_is_told_before_any_work(videos, tmp_path, monkeypatch):
+    (tmp_path / "store").write_text("a file")
+    monkeypatch.setattr("ugcvqa.extraction.read_clips", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(StoreError, match="cannot be written"):
+        run(dataset(videos), tmp_path / "store")
+
+
+def test_unusable_trainer_argument_is_one_error(videos, tmp_path):
     for trainer in ({"nonsense": 1}, {"strategy": "nonsense"}, {"accelerator": "cuda", "devices": 3}):
         with pytest.raises(ConfigError, match="--trainer"):
             run(dataset(videos), tmp_path / "store", trainer)

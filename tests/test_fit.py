@@ -141,6 +141,21 @@ def test_failed_write_leaves_no_run_folder(here, monkeypatch, capsys):
     assert list((here / "runs").iterdir()) == []
 
 
+def test_run_folder_taken_meanwhile_gives_the_next_name(here, monkeypatch):
+    ids = [f"v{k:02d}" for k in range(30)]
+    arguments = own_labels(here, ids, make_table(here, ids))
+    draw = runs.report.scatter_png
+
+    def slow(*values):
+        (here / "runs" / "own_nss_svr").mkdir(exist_ok=True)
+        (here / "runs" / "own_nss_svr" / "other").touch()
+        return draw(*values)
+
+    monkeypatch.setattr(runs.report, "scatter_png", slow)
+    assert fit.main([*arguments, *QUICK]) == 0
+    assert (here / "runs" / "own_nss_svr-2" / "model.safetensors").is_file()
+
+
 def owner_labels(here, name):
     """A small label file in our layout of a public data set, and its ids."""
     if name == "konvid_1k":
@@ -226,7 +241,7 @@ def test_from_videos_to_a_scored_model(here, capsys):
 def test_published_features_give_the_published_row(shared, here, capsys):
     labels, features = shared / "data/labels/youtube_ugc.csv", shared / "data/features/youtube_ugc_nss.npz"
     config = next(path for path in CONFIGS if path.stem == "youtube_ugc_nss")
-    arguments = ["--config", str(config), "--data.labels", str(labels), "--data.features", f"[{features}]"]
+    arguments = ["--config", str(config), "--data.labels", str(labels), "--data.features", str(features)]
     # The pair that the full grid chooses on this split; `tests/test_svr.py` searches the full grid.
     quick = ["--head.c_exponents", "[4]", "--head.gamma_exponents", "[-8]"]
     assert fit.main([*arguments, *quick]) == 0

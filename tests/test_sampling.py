@@ -4,7 +4,16 @@ from fractions import Fraction
 
 import pytest
 
-from ugcvqa.sampling import chunk_centres, nss_pieces, rounded_rate
+from ugcvqa.sampling import (
+    chunk_centres,
+    cnn_pieces,
+    every_frame_pieces,
+    fused_frames,
+    nss_pieces,
+    rounded_rate,
+    saliency_frames,
+    small_pieces,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,3 +62,23 @@ def test_too_short_has_no_chunk():
     assert list(nss_pieces(16, Fraction(30))) == []
     assert len(list(nss_pieces(17, Fraction(30)))) == 1
     assert list(chunk_centres(1, Fraction(1))) == []
+
+
+def test_one_frame_per_second_rules_differ_at_29_97_frames_per_second():
+    rate = Fraction(30000, 1001)
+    assert saliency_frames(240, rate) == (29, 59, 89, 119, 149, 179, 209, 239)
+    assert fused_frames(240, rate) == (0, 29, 58, 87, 116, 145, 174, 203)
+    assert [piece.frames["y"] for piece in cnn_pieces(240, rate)] == [(t,) for t in range(15, 240, 30)]
+
+
+def test_one_frame_per_second_of_a_short_video_is_its_middle():
+    assert saliency_frames(20, Fraction(30)) == (10,)
+    assert fused_frames(20, Fraction(30)) == (10,)
+    assert saliency_frames(1, Fraction(25)) == (0,)
+    assert fused_frames(30, Fraction(1, 2)) == tuple(range(30))
+
+
+def test_all_frames_come_once_and_in_order():
+    pieces = list(every_frame_pieces(11, 4))
+    assert [piece.frames["rgb"] for piece in pieces] == [(0, 1, 2, 3), (4, 5, 6, 7), (8, 9, 10)]
+    assert [piece.frames["rgb224"] for piece in small_pieces((3, 5, 9), 2)] == [(3, 5), (9,)]

@@ -15,7 +15,7 @@ from ugcvqa.encode import write_video
 from ugcvqa.errors import CheckpointError, VideoError
 from ugcvqa.files import arrays_from_file, arrays_to_bytes
 from ugcvqa.model import QualityModel, load
-from ugcvqa.settings import FamilySettings
+from ugcvqa.settings import FamilySettings, NSSSettings
 from ugcvqa.svr import fit_svr
 
 
@@ -135,7 +135,7 @@ def change(run, path, **values):
     ("values", "message"),
     [
         ({"format": 99}, "install a newer version"),
-        ({"versions": {"nss": 0}}, "train it again"),
+        ({"specs": {"nss": '{"family": "nss", "version": 0}'}}, "with settings None"),
         ({"head": {"kind": "svr"}}, "lacks"),
         ({"head": {"kind": "gru"}}, "head 'gru' is unknown"),
         ({"scale": None}, "not a complete model"),
@@ -144,7 +144,7 @@ def change(run, path, **values):
 def test_unusable_models_say_what_to_do(run, tmp_path, values, message):
     path = change(run, tmp_path / "model.safetensors", **values)
     with pytest.raises(CheckpointError, match=message):
-        load(path)
+        list(load(path).score_many([]))
 
 
 def test_missing_and_foreign_files_are_one_error(tmp_path):
@@ -152,3 +152,29 @@ def test_missing_and_foreign_files_are_one_error(tmp_path):
     for path in (tmp_path, tmp_path / "x", tmp_path / "gone"):
         with pytest.raises(CheckpointError):
             load(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--batch_size", "0"], "at least one clip"),
+        (["--workers", "-2"], "at least one clip"),
+        (["--device", "nonsense"], "use cpu, cuda"),
+        (["--device", "cuda:99"], "CUDA devices"),
+    ],
+)
+def test_unusable_options_are_one_line_before_any_output(run, clips, capsys, options, message):
+    folder, names = clips
+    assert score.main([str(folder / names[0]), "--checkpoint", str(run), *options]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert message in output.err
+    assert output.err.count("\n") == 1
+
+
+def test_video_without_any_feature_is_a_failure_not_a_score(run, tmp_path):
+    model = load(run)
+    lenient = dataclasses.replace(model, settings=FamilySettings(NSSSettings(short="nan")))
+    write_video(tmp_path / "one.mp4", [np.zeros((48, 64, 3), np.uint8)], 10)
+    (result,) = lenient.score_many([tmp_path / "one.mp4"])
+    assert "no feature can be computed" in result.reason

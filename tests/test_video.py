@@ -286,3 +286,13 @@ def test_reading_does_not_import_torch():
     root = Path(__file__).parent.parent
     code = "import sys, ugcvqa.video; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["vsfa_test", "dover_1724_portrait"])
+def test_small_frames_equal_the_lanczos_chain_of_the_published_code(shared, name):
+    with np.load(shared / "golden/saliency_public.npz") as golden:
+        indices, expected = golden[f"prep_{name}.index"], golden[f"prep_{name}.rgb"]
+    path = shared / "data/videos" / f"{name}.mp4"
+    frames = {index: image for index, _, image in read_frames(path, indices.tolist(), "rgb224")}
+    for index, image in zip(indices.tolist(), expected, strict=True):
+        np.testing.assert_array_equal(frames[index].transpose(1, 2, 0), image)

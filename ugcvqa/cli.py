@@ -5,12 +5,15 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import docstring_parser
 from jsonargparse import ArgumentError, ArgumentParser
 
 from ugcvqa.errors import UgcvqaError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 def run_verb(
@@ -34,7 +37,7 @@ def run_verb(
         parser = _parser(function, prog, positional)
         try:
             arguments = _call_arguments(parser, argv)
-        except ArgumentError as error:
+        except (ArgumentError, UnicodeDecodeError) as error:
             raise UgcvqaError(f"{_one_line(error)} (see `{prog} --help`)") from error
         _configure_logging()
         return function(**arguments)
@@ -47,6 +50,10 @@ def run_verb(
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away: nothing is left to say
         return 1
+    except OSError as error:  # a folder, disk or name that the system refuses
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"{prog}: error: {_one_line(f'{where}{error.strerror or error}')}\n")
+        return 2
 
 
 def _parser(function: Callable[..., int], prog: str, positional: Sequence[str]) -> ArgumentParser:
@@ -75,12 +82,23 @@ def _call_arguments(parser: ArgumentParser, argv: Sequence[str] | None) -> dict[
     return arguments
 
 
-def _one_line(error: BaseException) -> str:
+def _one_line(error: BaseException | str) -> str:
     return " ".join(str(error).split())
 
 
 def _configure_logging() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+
+
+def progress_bar(total: int, unit: str, title: str, is_shown: bool = True) -> "tqdm[NoReturn]":
+    """Starts a bar with count, rate and remaining time on stderr, shown only if the work takes longer than seconds.
+
+    Where stderr is no terminal, such as in a batch job's log, it is written every ten seconds.
+    """
+    from tqdm import tqdm
+
+    interval = 1.0 if sys.stderr.isatty() else 10.0
+    return tqdm(total=total, unit=unit, desc=title, disable=not is_shown, mininterval=interval, delay=3.0)
 
 
 def is_main_process() -> bool:

@@ -1,12 +1,13 @@
 """Lightning data modules: clips of many videos for the frozen extractors."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from ugcvqa.extraction import ClipStream, Item, Task
-from ugcvqa.settings import DecodeLimits, FamilySettings
+from ugcvqa.families import Family
+from ugcvqa.settings import DecodeLimits
 from ugcvqa.store import FeatureStore
 
 
@@ -17,8 +18,7 @@ class ClipData(LightningDataModule):
 
     Args:
         tasks: the videos.
-        names: feature families to serve.
-        settings: their settings.
+        families: feature families to serve.
         store: where finished features are looked up.
         limits: bounds on what is decoded.
         batch_size: items per batch; changes speed, never a result.
@@ -28,21 +28,20 @@ class ClipData(LightningDataModule):
     def __init__(
         self,
         tasks: Sequence[Task],
-        names: tuple[str, ...],
-        settings: FamilySettings,
+        families: Mapping[str, Family],
         store: FeatureStore,
         limits: DecodeLimits,
         batch_size: int = 1,
         workers: int = 0,
     ) -> None:
         super().__init__()
-        self.tasks, self.names, self.settings, self.store, self.limits = tasks, names, settings, store, limits
+        self.tasks, self.families, self.store, self.limits = tasks, families, store, limits
         self.batch_size, self.workers = batch_size, workers
 
     def predict_dataloader(self) -> DataLoader[Item]:
         """Builds the loader of this rank."""
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        stream = ClipStream(self.tasks, self.names, self.settings, self.store, self.limits, rank, world)
+        stream = ClipStream(self.tasks, self.families, self.store, self.limits, rank, world)
         return DataLoader(
             stream, batch_size=self.batch_size, num_workers=self.workers, collate_fn=list, pin_memory=False
         )

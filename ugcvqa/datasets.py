@@ -406,7 +406,7 @@ def _own_file(
 ) -> Path | None:
     """File that a row names: absolute or below the root, with or without folder and extension."""
     direct = Path(cell) if root is None else root / cell
-    if (direct.is_absolute() or root is not None) and direct.is_file():
+    if (direct.is_absolute() or root is not None) and _is_file(direct):
         return direct
     given = Path(cell)
     has_extension = _is_video(given.name)
@@ -425,6 +425,14 @@ def _own_file(
     return found[0] if found else None
 
 
+def _is_file(path: Path) -> bool:
+    """Whether a path is a file; a cell may hold a text that is no possible name."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def _log_found(dataset: Dataset, root: Path | None) -> None:
     missing = sum(video.path is None for video in dataset.videos)
     if root is not None and missing:
@@ -440,7 +448,7 @@ def _key(video: Video) -> str:
 
 
 def _is_video(name: str) -> bool:
-    return name.lower().endswith(VIDEO_EXTENSIONS)
+    return Path(name).suffix.lower() in VIDEO_EXTENSIONS
 
 
 def _without_extension(cell: str) -> str:

@@ -2,7 +2,7 @@
 
 import stat
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -17,6 +17,7 @@ from av.stream import Discard, Disposition
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from ugcvqa.errors import VideoError
+from ugcvqa.sampling import SMALL_SIDE_PX
 from ugcvqa.settings import DecodeLimits
 
 av.logging.set_level(None)  # damage is reported once, as an error, not as decoder messages on stderr
@@ -229,6 +230,9 @@ def _check_complete(
     if name.startswith("mov") and scan.n_packets < len(stream.index_entries):
         promised = f"{scan.n_packets} of {len(stream.index_entries)} frames"
         raise VideoError(f"{path}: cut short, holds {promised}; fetch the file again")
+    n_bytes = Path(path).stat().st_size
+    if name == "mpegts" and all(n_bytes % packet for packet in (188, 192, 204)):
+        raise VideoError(f"{path}: cut short, ends within a transport packet; fetch the file again")
     promised_s = 0.0
     if name.startswith("matroska"):
         promised_s = (container.duration or 0) / 1e6
@@ -315,6 +319,7 @@ class Converter:
     def __init__(self, path: str | Path, quarter_turns: int) -> None:
         self._path, self._quarter_turns = path, quarter_turns
         self._rgb, self._yuv = VideoReformatter(), VideoReformatter()
+        self._squash, self._small_rgb = VideoReformatter(), VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame, forms: set[str]) -> dict[str, np.ndarray]:
         """Arrays of the wanted forms, as views where possible; "rgb" is (H, W, 3)."""
@@ -324,10 +329,31 @@ class Converter:
                 images["rgb"] = _pixels(self._rgb.reformat(frame, format="rgb24", threads=1), 0, 3)
             if forms - {"rgb"}:
                 images.update(self._planes(frame))
+            if "rgb224" in forms:
+                images["rgb224"] = self._small(images)
         except (av.FFmpegError, ValueError) as error:
             reason = f"pixel format {frame.format.name} cannot be converted ({one_line(error)})"
             raise VideoError(f"{self._path}: {reason}") from error
-        return {form: np.rot90(images[form], self._quarter_turns) for form in forms}
+        return {
+            form: images[form] if form == "rgb224" else np.rot90(images[form], self._quarter_turns) for form in forms
+        }
+
+    def _small(self, planes: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The planes squashed to (224, 224, 3) RGB.
+
+        The frame is rebuilt from its planes and so loses its tags: with chroma siting the scaler would differ from
+        the raw video that the RVS-resize code reads.
+        """
+        upright = [np.ascontiguousarray(np.rot90(planes[form], self._quarter_turns)) for form in ("y", "u", "v")]
+        height, width = upright[0].shape
+        frame = av.VideoFrame(width, height, "yuv420p")
+        for plane, values in zip(frame.planes, upright, strict=True):
+            padded = np.zeros((plane.height, plane.line_size), np.uint8)
+            padded[:, : values.shape[1]] = values
+            plane.update(padded.tobytes())
+        side = SMALL_SIDE_PX
+        small = self._squash.reformat(frame, side, side, "yuv420p", interpolation=Interpolation.LANCZOS, threads=1)
+        return _pixels(self._small_rgb.reformat(small, format="rgb24", threads=1), 0, 3)
 
     def _planes(self, frame: av.VideoFrame) -> dict[str, np.ndarray]:
         """8-bit 4:2:0 planes with the levels of the file: depth and subsampling change, range and matrix do not."""

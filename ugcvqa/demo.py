@@ -10,6 +10,7 @@ import io
 import json
 import multiprocessing
 import os
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -269,7 +270,7 @@ def _run(folder: Path, by_scene: Sequence[list[DemoClip]], workers: int) -> Iter
         yield from (_make_scene(folder, clips) for clips in by_scene)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(by_scene)), mp_context=context) as pool:
+    with ProcessPoolExecutor(min(workers, len(by_scene)), context, _end_with, (os.getpid(),)) as pool:
         jobs = [pool.submit(_make_scene, folder, clips) for clips in by_scene]
         try:
             for job in as_completed(jobs):
@@ -279,6 +280,17 @@ def _run(folder: Path, by_scene: Sequence[list[DemoClip]], workers: int) -> Iter
             raise StoreError(f"{folder}: {reason}") from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process soon after its parent, which may be killed without a chance to stop its workers."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _make_scene(folder: Path, clips: list[DemoClip]) -> int:

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from ugcvqa.cli import is_main_process, run_verb
-from ugcvqa.errors import ConfigError
 from ugcvqa.settings import DataSettings, DecodeLimits, FamilySettings, LoaderSettings
 
 
 def extract(
     data: DataSettings = DataSettings(),
-    rows: list[str] = ["NSS"],
+    rows: list[str] | str = "NSS",
     families: FamilySettings = FamilySettings(),
     store: str = "store",
     loader: LoaderSettings = LoaderSettings(),
@@ -26,7 +25,7 @@ def extract(
 
     Args:
         data: the videos.
-        rows: feature rows whose parts are wanted.
+        rows: feature row, or several as [NSS,CNN], whose parts are wanted; `all` stands for the paper's eleven.
         families: settings of the feature families.
         store: folder of the feature store.
         loader: how clips are read.
@@ -34,15 +33,15 @@ def extract(
         trainer: arguments of Lightning's Trainer, such as devices, num_nodes, strategy, accelerator.
     """
     from ugcvqa.extractors import extract_dataset
+    from ugcvqa.families import build_families
     from ugcvqa.inputs import open_dataset
-    from ugcvqa.rows import families_of
+    from ugcvqa.rows import families_of_rows
     from ugcvqa.store import FeatureStore
 
-    names = tuple(dict.fromkeys(name for row in rows for name in families_of(row)))
-    if not names:
-        raise ConfigError("no row given; use for example --rows [NSS]")
+    names = families_of_rows([rows] if isinstance(rows, str) else rows)
+    networks = build_families(names, families)
     dataset = open_dataset(data)
-    failures = extract_dataset(dataset, names, families, FeatureStore(Path(store)), loader, limits, trainer)
+    failures = extract_dataset(dataset, networks, FeatureStore(Path(store)), loader, limits, trainer)
     if is_main_process():
         sys.stdout.write(
             f"{len(dataset.videos) - len(failures)} of {len(dataset.videos)} videos of {dataset.name} have "

@@ -3,21 +3,21 @@
 Used by the `extract` verb through Lightning (`extractors.py`) and by scoring without it.
 """
 
-import functools
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from ugcvqa import families as families_
-from ugcvqa.errors import UgcvqaError, VideoError
-from ugcvqa.rows import spec_of
-from ugcvqa.settings import DecodeLimits, FamilySettings
+from ugcvqa.errors import ConfigError, UgcvqaError, VideoError
+from ugcvqa.families import Family, Pool
+from ugcvqa.files import error_reason
+from ugcvqa.settings import DecodeLimits
 from ugcvqa.store import FeatureStore
 from ugcvqa.video import VideoInfo, read_clips
 
@@ -64,7 +64,7 @@ class VideoResult:
 
     Attributes:
         task: index of the video in the list of tasks.
-        features: family -> (D,) float64 video vector; only those computed now.
+        features: family -> its arrays, `video` (D,) float64 among them; only those computed now.
         content: SHA-256 of the file, empty without a store.
         stored: families that were in the store already.
         info: facts about the video, None if it was not decoded.
@@ -72,7 +72,7 @@ class VideoResult:
     """
 
     task: int
-    features: Mapping[str, np.ndarray]
+    features: Mapping[str, Mapping[str, np.ndarray]]
     content: str
     stored: tuple[str, ...]
     info: VideoInfo | None
@@ -82,13 +82,12 @@ class VideoResult:
 class ClipStream(IterableDataset[Item]):
     """Clips of many videos, each decoded once for all families, shared out over ranks and loader workers.
 
-    A video is served by one worker, its pieces in time order, closed by an `Item` without frames. A video that
-    cannot be read is closed with the reason; the stream goes on.
+    A video is served by one worker, its pieces in time order, closed by an `Item` without frames. A video that cannot
+    be read is closed with the reason; the stream goes on.
 
     Args:
         tasks: the videos.
-        names: feature families to serve.
-        settings: their settings.
+        families: feature families to serve; only their plans and specs are kept.
         store: where finished features are looked up; None to compute all.
         limits: bounds on what is decoded.
         rank: this process among `world`; it serves tasks rank, rank + world, ...
@@ -98,18 +97,17 @@ class ClipStream(IterableDataset[Item]):
     def __init__(
         self,
         tasks: Sequence[Task],
-        names: tuple[str, ...],
-        settings: FamilySettings,
+        families: Mapping[str, Family],
         store: FeatureStore | None = None,
         limits: DecodeLimits | None = None,
         rank: int = 0,
         world: int = 1,
     ) -> None:
         super().__init__()
-        self.tasks, self.names, self.settings, self.store = tasks, names, settings, store
-        self.limits = limits or DecodeLimits()
+        self.tasks, self.store, self.limits = tasks, store, limits or DecodeLimits()
+        self.plans = {name: family.plan for name, family in families.items()}
+        self.specs = {name: family.spec for name, family in families.items()}
         self.rank, self.world = rank, world
-        self.plans = {"nss": functools.partial(families_.nss_plan, settings.nss.short)}
 
     def __iter__(self) -> Iterator[Item]:
         worker = get_worker_info()
@@ -124,14 +122,14 @@ class ClipStream(IterableDataset[Item]):
         except UgcvqaError as error:
             yield Item(index, reason=str(error))
         except Exception as error:  # a bug must cost one row, not the other million videos
-            yield Item(index, reason=f"{path}: unexpected {type(error).__name__}: {error}")
+            yield Item(index, reason=f"{path}: unexpected {error_reason(error)}")
 
     def _clips(self, index: int, path: Path) -> Iterator[Item]:
         content, stored = "", tuple[str, ...]()
         if self.store is not None:
             content = self.store.content(path)
-            stored = tuple(name for name in self.names if self.store.has(spec_of(name, self.settings), content))
-        plans = {name: self.plans[name] for name in self.names if name not in stored}
+            stored = tuple(name for name, spec in self.specs.items() if self.store.has(spec, content))
+        plans = {name: plan for name, plan in self.plans.items() if name not in stored}
         info = None
         if plans:
             try:
@@ -151,38 +149,50 @@ def _with_path(path: Path, message: str) -> str:
 
 
 class Assembler:
-    """Pools the features of pieces, as they arrive, into one vector per family and video."""
+    """Pools the features of pieces, as they arrive, into the arrays of each family and video."""
 
-    def __init__(self, families: nn.ModuleDict) -> None:
+    def __init__(self, families: Mapping[str, Family]) -> None:
         self._families = families
-        self._open: dict[tuple[int, str], families_.Pool] = {}
+        self._open: dict[tuple[int, str], Pool] = {}
+        self._reasons: dict[int, str] = {}
 
-    def add(self, item: Item, features: Tensor) -> None:
-        """Takes the features of the next piece of a video."""
+    def add(self, item: Item, features: Any) -> None:  # noqa: ANN401 (what the family's network returns)
+        """Takes the features of the next piece of a video, or the error that stands in for them."""
+        if isinstance(features, UgcvqaError):
+            self._reasons.setdefault(item.task, str(features))
+            return
         key = (item.task, item.family)
         if key not in self._open:
-            self._open[key] = self._pool(item.family)
+            self._open[key] = self._families[item.family].pool()
         self._open[key].add(features)
 
     def close(self, item: Item) -> VideoResult:
         """Ends a video and returns its result; what a failed video had gathered is dropped."""
-        vectors: dict[str, np.ndarray] = {}
-        for name in self._families:
-            pool = self._open.pop((item.task, name), None) or self._pool(name)
-            if not item.reason and name not in item.stored:
-                vectors[name] = pool.result().cpu().numpy()
-        return VideoResult(item.task, vectors, item.content, item.stored, item.info, item.reason)
-
-    def _pool(self, name: str) -> families_.Pool:
-        return cast(families_.Family, self._families[name]).pool()
+        reason = item.reason or self._reasons.pop(item.task, "")
+        results: dict[str, dict[str, np.ndarray]] = {}
+        for name, family in self._families.items():
+            pool = self._open.pop((item.task, name), None) or family.pool()
+            if not reason and name not in item.stored:
+                results[name] = {key: array.cpu().numpy() for key, array in pool.result().items()}
+        return VideoResult(item.task, results, item.content, item.stored, item.info, reason)
 
 
-def compute(families: nn.ModuleDict, items: Sequence[Item]) -> list[Tensor | None]:
+def compute(families: Mapping[str, Family], items: Sequence[Item]) -> list[Any]:
     """Computes the features of each item that carries frames; None for an item that ends a video.
 
-    Pieces are never mixed in one tensor, so results do not depend on how items are batched.
+    Pieces are never mixed in one tensor, so results do not depend on how items are batched. A piece that a network
+    cannot take gives the error in place of features, so that it costs its video and no other.
     """
-    return [families[item.family](item.frames) if item.family else None for item in items]
+    return [_features(families[item.family], item) if item.family else None for item in items]
+
+
+def _features(family: Family, item: Item) -> Any:  # noqa: ANN401 (what the family's network returns)
+    try:
+        return family(item.frames)
+    except UgcvqaError as error:
+        return error
+    except Exception as error:  # a bug, or too little memory, must cost one row, not the other million videos
+        return VideoError(f"{item.family} features cannot be computed: {error_reason(error)}")
 
 
 def assemble(assembler: Assembler, items: Sequence[Item], features: Sequence[Tensor | None]) -> Iterator[VideoResult]:
@@ -195,7 +205,7 @@ def assemble(assembler: Assembler, items: Sequence[Item], features: Sequence[Ten
 
 
 def extract_features(
-    stream: ClipStream, families: nn.ModuleDict, batch_size: int = 1, workers: int = 0, device: str = "cpu"
+    stream: ClipStream, families: Mapping[str, Family], batch_size: int = 1, workers: int = 0, device: str = "cpu"
 ) -> Iterator[VideoResult]:
     """Yields the result of each video of a stream, in the order of the tasks, without Lightning.
 
@@ -208,17 +218,42 @@ def extract_features(
     """
     loader = DataLoader(stream, batch_size=batch_size, num_workers=workers, collate_fn=list)
     target = torch.device(device)
-    families = families.to(target)
+    families = {name: family.to(target) for name, family in families.items()}
     assembler = Assembler(families)
     waiting: dict[int, VideoResult] = {}
     following = 0
-    for batch in loader:
+    for batch in _batches(loader):
         items = [item.to(target) for item in batch]
         for result in assemble(assembler, items, compute(families, items)):
             waiting[result.task] = result
         while following in waiting:
             yield waiting.pop(following)
             following += 1
+
+
+def _batches(loader: DataLoader[Item]) -> Iterator[list[Item]]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
+        try:
+            yield from loader
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise UgcvqaError(f"a decoding process ended early ({error_reason(error)}); run again") from error
+
+
+def usable_device(name: str) -> str:
+    """Checks that a device is one on which features can be computed, and that it is there.
+
+    Raises:
+        ConfigError: if it is not `cpu` or a present `cuda` device.
+    """
+    kind, _, number = name.partition(":")
+    if name != "cpu" and (kind != "cuda" or not (number or "0").isdecimal()):
+        raise ConfigError(f"device {name!r}: use cpu, cuda, or cuda:N")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device {name!r}: this machine shows {torch.cuda.device_count()} CUDA devices; use cpu")
+    return name
 
 
 def video_facts(info: VideoInfo | None) -> dict[str, Any]:

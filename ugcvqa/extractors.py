@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,41 +12,40 @@ from typing import Any, cast
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
+from torch import nn
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
-from tqdm import tqdm
 
-from ugcvqa.cli import is_main_process
+from ugcvqa.cli import is_main_process, progress_bar
 from ugcvqa.data import ClipData
 from ugcvqa.datasets import Dataset
 from ugcvqa.errors import ConfigError, UgcvqaError
 from ugcvqa.extraction import Assembler, Item, Task, VideoResult, assemble, compute, video_facts
-from ugcvqa.families import build_families
+from ugcvqa.families import Family
 from ugcvqa.files import write_atomic
 from ugcvqa.report import failure_rows, read_failures
-from ugcvqa.rows import spec_of
-from ugcvqa.settings import DecodeLimits, FamilySettings, LoaderSettings, n_cores
+from ugcvqa.settings import DecodeLimits, LoaderSettings, n_cores
 from ugcvqa.store import FeatureStore
 
 log = logging.getLogger(__name__)
+
+_LIGHT = frozenset({"nss"})  # families that use one core and little memory: a process per core; networks take all
 
 
 class FrozenExtractor(LightningModule):
     """Computes the features of feature families; nothing in it is trained.
 
     Args:
-        names: feature families.
-        settings: their settings.
+        families: the feature families.
     """
 
-    def __init__(self, names: tuple[str, ...], settings: FamilySettings) -> None:
+    def __init__(self, families: Mapping[str, Family]) -> None:
         super().__init__()
-        self.families = build_families(names, settings)
+        self.families = nn.ModuleDict(families)
 
-    def predict_step(self, batch: Sequence[Item], batch_idx: int) -> list[Tensor | None]:
+    def predict_step(self, batch: Sequence[Item], batch_idx: int) -> list[Any]:
         """Computes each item of a batch; None for an item that ends a video."""
         del batch_idx
-        return compute(self.families, batch)
+        return compute(cast(Mapping[str, Family], self.families), batch)
 
 
 class FeatureWriter(Callback):
@@ -53,8 +53,7 @@ class FeatureWriter(Callback):
 
     Args:
         tasks: the videos, as given to the data module.
-        names: feature families.
-        settings: their settings.
+        families: the feature families.
         store: where features go.
         failure_file: CSV file that the first process writes at the end, with the failures of all processes.
         failures: video id -> reason of videos that failed before.
@@ -63,22 +62,22 @@ class FeatureWriter(Callback):
     def __init__(
         self,
         tasks: Sequence[Task],
-        names: tuple[str, ...],
-        settings: FamilySettings,
+        families: Mapping[str, Family],
         store: FeatureStore,
         failure_file: Path,
         failures: Mapping[str, str],
     ) -> None:
         self.tasks, self.store, self.failure_file = tasks, store, failure_file
-        self.specs = {name: spec_of(name, settings) for name in names}
+        self.specs = {name: family.spec for name, family in families.items()}
         self.failures = dict(failures)
+        # What other processes find comes back through a file of this run alone.
+        self.outcome_file = store.root / f".outcome-{secrets.token_hex(8)}.csv"
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the assembly of this process's videos, and in the first process the progress bar."""
-        self._assembler = Assembler(cast(FrozenExtractor, pl_module).families)
-        self._bar = tqdm(
-            total=len(self.tasks), unit="video", desc="extract", disable=not trainer.is_global_zero, mininterval=1
-        )
+        self._unfinished = set(range(trainer.global_rank, len(self.tasks), trainer.world_size))
+        self._assembler = Assembler(cast(Mapping[str, Family], pl_module.families))
+        self._bar = progress_bar(len(self.tasks), "video", "extract", is_shown=trainer.is_global_zero)
 
     def on_predict_batch_end(
         self,
@@ -98,30 +97,35 @@ class FeatureWriter(Callback):
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gathers the failures of all processes and writes them."""
         self._bar.close()
+        for task in self._unfinished:
+            self.failures[self.tasks[task].video_id] = "not processed: the run was limited by --trainer"
         if trainer.world_size > 1:
             gathered: list[Any] = [None] * trainer.world_size
             torch.distributed.all_gather_object(gathered, self.failures)
             self.failures = {video_id: reason for failures in gathered for video_id, reason in failures.items()}
         if trainer.is_global_zero:
+            write_atomic(self.outcome_file, failure_rows(self.failures))
             write_atomic(self.failure_file, failure_rows(self.failures))
         trainer.strategy.barrier("failures are written")
 
     def _finish(self, result: VideoResult) -> None:
         video_id = self.tasks[result.task].video_id
+        self._unfinished.discard(result.task)
         if result.reason:
             self.failures[video_id] = result.reason
+            for spec in self.specs.values():
+                self.store.drop_name(spec, video_id)
             return
         facts = video_facts(result.info)
-        for name, vector in result.features.items():
-            self.store.put(self.specs[name], result.content, {"video": vector}, facts)
+        for name, arrays in result.features.items():
+            self.store.put(self.specs[name], result.content, arrays, facts)
         for spec in self.specs.values():
             self.store.put_name(spec, video_id, result.content)
 
 
 def extract_dataset(
     dataset: Dataset,
-    names: tuple[str, ...],
-    families: FamilySettings,
+    families: Mapping[str, Family],
     store: FeatureStore,
     loader: LoaderSettings,
     limits: DecodeLimits,
@@ -131,8 +135,7 @@ def extract_dataset(
 
     Args:
         dataset: the videos; those without a file count as failed.
-        names: feature families.
-        families: their settings.
+        families: the feature families.
         store: where features go.
         loader: how clips are read.
         limits: bounds on what is decoded.
@@ -149,26 +152,30 @@ def extract_dataset(
     failures = {video.video_id: "no file found" for video in dataset.videos if video.path is None}
     tasks = [Task(video.video_id, str(video.path)) for video in dataset.videos if video.path is not None]
     failure_file = store.root / f"failures-{dataset.name}.csv"
+    store.check_writable()
     if tasks:
-        writer = FeatureWriter(tasks, names, families, store, failure_file, failures)
-        arguments = {**_default_devices(len(tasks), trainer), **trainer}
+        writer = FeatureWriter(tasks, families, store, failure_file, failures)
+        processes = min(n_cores(), len(tasks)) if set(families) <= _LIGHT else 1
+        arguments = {**_default_devices(processes, trainer), **trainer}
         workers = loader.n_workers(on_gpu=arguments["accelerator"] != "cpu")
-        clips = ClipData(tasks, names, families, store, limits, loader.batch_size, workers)
-        _predict(writer, FrozenExtractor(names, families), clips, arguments)
+        clips = ClipData(tasks, families, store, limits, loader.batch_size, workers)
+        _predict(writer, FrozenExtractor(families), clips, arguments)
+        # Forked processes leave their outcome in the file; in others each process has gathered it.
+        is_told = writer.outcome_file.is_file()
+        failures = read_failures(writer.outcome_file) if is_told else writer.failures
+        writer.outcome_file.unlink(missing_ok=True)
     else:
         write_atomic(failure_file, failure_rows(failures))
-    failures = read_failures(failure_file)
     if failures and is_main_process():
         log.warning("%d videos failed, see %s", len(failures), failure_file)
     return failures
 
 
-def _default_devices(n_tasks: int, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """All GPUs if there are any, else one process per CPU core; MPS has no float64 and is never taken."""
+def _default_devices(processes: int, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """All GPUs if there are any, else that many CPU processes; MPS has no float64 and is never taken."""
     if torch.cuda.is_available():
         return {"accelerator": "cuda"}
     is_placed = bool({"accelerator", "devices", "num_nodes", "strategy"} & set(asked)) or "SLURM_PROCID" in os.environ
-    processes = min(n_cores(), n_tasks)
     if is_placed or processes < 2 or not sys.platform.startswith("linux"):
         return {"accelerator": "cpu"}
     return {"accelerator": "cpu", "devices": processes, "strategy": "ddp_fork"}
@@ -177,7 +184,8 @@ def _default_devices(n_tasks: int, asked: Mapping[str, Any]) -> dict[str, Any]:
 def _predict(writer: FeatureWriter, extractor: FrozenExtractor, clips: ClipData, arguments: Mapping[str, Any]) -> None:
     """Runs `Trainer.predict`: no logs, no checkpoints; errors of other processes become ours."""
     # Lightning's hints are about training; what matters here is said by us.
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for name in ("lightning.pytorch", "lightning.fabric", "torch.multiprocessing.spawn"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning.*")
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     try:
@@ -187,6 +195,9 @@ def _predict(writer: FeatureWriter, extractor: FrozenExtractor, clips: ClipData,
     try:
         trainer.predict(extractor, datamodule=clips, return_predictions=False)
     except ProcessRaisedException as error:
-        raise UgcvqaError(str(error).strip().splitlines()[-1]) from error
+        kind, _, reason = str(error).strip().splitlines()[-1].partition(": ")
+        if not kind.startswith("ugcvqa.errors."):
+            raise
+        raise UgcvqaError(reason) from error
     except ProcessExitedException as error:
         raise UgcvqaError(f"a process was killed ({error}), perhaps for memory; run the same command again") from error

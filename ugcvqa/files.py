@@ -74,7 +74,20 @@ def arrays_from_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]
             metadata = json.loads((file.metadata() or {})[_METADATA])
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise StoreError(f"{path}: cannot be read as a file of ours ({error_reason(error)})") from error
+        raise StoreError(f"{path}: cannot be read as a file of ours ({error_reason(error)}); make it again") from error
+
+
+def is_arrays_file(path: Path) -> bool:
+    """Whether a file is there and whole, by its header and length; its numbers are not read."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        return False
+    try:
+        with safe_open(path, framework="np"):
+            return True
+    except (OSError, SafetensorError):
+        return False
 
 
 def error_reason(error: BaseException) -> str:

@@ -53,6 +53,7 @@ def fit(
     """
     settings = dict(locals())
     from ugcvqa import runs, training
+    from ugcvqa.families import build_families
     from ugcvqa.inputs import open_dataset
     from ugcvqa.rows import families_of
     from ugcvqa.store import FeatureStore
@@ -60,18 +61,19 @@ def fit(
     started = time.monotonic()
     folder = runs.new_folder(Path(out), name or f"{data.name}_{row.lower()}_svr")
     if data.features:
-        samples = training.imported_samples(open_dataset(data), data.features, row)
+        files = [data.features] if isinstance(data.features, str) else data.features
+        samples = training.imported_samples(open_dataset(data), files, row)
     else:
-        names = families_of(row)
-        samples = training.extracted_samples(
-            open_dataset(data), names, families, FeatureStore(Path(store)), loader, limits, trainer
-        )
+        networks = build_families(families_of(row), families)
+        dataset = open_dataset(data)
+        runs.check_writable(folder)
+        samples = training.extracted_samples(dataset, row, networks, FeatureStore(Path(store)), loader, limits, trainer)
     if not is_main_process():
         return 0
     parts = training.make_split(samples.dataset, split)
     log.info("split: %d train, %d val, %d test videos", len(parts.train), len(parts.val), len(parts.test))
     model, grid = training.fit_head(samples, parts, row, head, families)
-    runs.write_run(folder, settings, samples, parts, model, grid)
+    folder = runs.write_run(folder, settings, samples, parts, model, grid)
     sys.stdout.write(runs.summary(folder, samples, parts, model, time.monotonic() - started))
     return 0
 

@@ -3,8 +3,7 @@
 import os
 from pathlib import Path
 
-from tqdm import tqdm
-
+from ugcvqa.cli import progress_bar
 from ugcvqa.datasets import Dataset, load_dataset
 from ugcvqa.demo import build_demo, default_demo_folder
 from ugcvqa.errors import ConfigError
@@ -20,7 +19,7 @@ def open_dataset(data: DataSettings) -> Dataset:
     """
     if data.name == "demo":
         if data.labels or data.root or data.subset or data.features:
-            raise ConfigError("the demo set takes no labels, root, subset or features; give --data.name as well")
+            raise ConfigError("the demo set takes no labels, root, subset or features; give another --data.name")
         return _demo()
     root = data_root(data)
     labels = Path(data.labels) if data.labels else None
@@ -45,7 +44,7 @@ def data_root(data: DataSettings) -> Path | None:
 
 def _demo() -> Dataset:
     folder = default_demo_folder()
-    with tqdm(total=1, unit="video", desc="demo set", mininterval=1) as bar:
+    with progress_bar(1, "video", "demo set") as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total

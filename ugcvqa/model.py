@@ -1,9 +1,10 @@
 """A trained model as one file: head, feature settings and label scale; made by `fit`, used by `score`."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,12 @@ import numpy.typing as npt
 from ugcvqa import __version__
 from ugcvqa.errors import CheckpointError, StoreError, UgcvqaError, VideoError
 from ugcvqa.files import arrays_from_file, arrays_to_bytes, write_atomic
-from ugcvqa.rows import ROWS, VERSIONS, families_of
-from ugcvqa.settings import DecodeLimits, FamilySettings, NSSSettings
+from ugcvqa.rows import ROWS, assemble_row, families_of
+from ugcvqa.settings import DecodeLimits, DeepSettings, FamilySettings, NSSSettings, SaliencySettings
 from ugcvqa.svr import SVRHead
+
+if TYPE_CHECKING:
+    from ugcvqa.extraction import VideoResult
 
 FORMAT = 1
 """Version of the file layout; a file with a larger one is refused."""
@@ -50,6 +54,7 @@ class QualityModel:
         label: what the score is: `MOS`, or the name of a synthetic score.
         scale: (lowest, highest) value of the label.
         trained_on: name of the training set and how many videos of it.
+        specs: family -> spec as JSON, of the features it was trained on; empty where these were imported.
     """
 
     head: SVRHead
@@ -58,6 +63,7 @@ class QualityModel:
     label: str
     scale: tuple[float, float]
     trained_on: str
+    specs: Mapping[str, str] = field(default_factory=dict)
 
     def predict(self, features: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Maps video vectors (N, D) to scores (N,) on the label scale, not clipped."""
@@ -98,7 +104,7 @@ class QualityModel:
         Raises:
             CheckpointError: if the features of this model cannot be computed from a video.
         """
-        from ugcvqa.extraction import ClipStream, Task, extract_features
+        from ugcvqa.extraction import ClipStream, Task, extract_features, usable_device
         from ugcvqa.families import build_families
 
         if self.row not in ROWS:
@@ -106,18 +112,34 @@ class QualityModel:
                 f"this model was trained on imported features {self.row!r}, which cannot be computed from a "
                 "video here; predict from a feature table instead"
             )
-        names = families_of(self.row)
+        families = build_families(families_of(self.row), self.settings)
+        self._check_specs({name: family.spec.to_json() for name, family in families.items()})
         tasks = [Task(str(path), str(path)) for path in paths]
-        stream = ClipStream(tasks, names, self.settings, limits=limits)
-        networks = build_families(names, self.settings)
-        for result in extract_features(stream, networks, batch_size, workers, device):
-            path = tasks[result.task].path
-            if result.reason:
-                yield Score(path, float("nan"), float("nan"), result.reason)
-                continue
-            vector = np.concatenate([result.features[name] for name in names])
-            pred = float(self.predict(vector[None])[0])
-            yield Score(path, float(np.clip(pred, *self.scale)), pred)
+        stream = ClipStream(tasks, families, limits=limits)
+        results = extract_features(stream, families, batch_size, workers, usable_device(device))
+        return (self._scored(tasks[result.task].path, result) for result in results)
+
+    def _scored(self, path: str, result: "VideoResult") -> Score:
+        """Scores the features of one video."""
+        reason = result.reason
+        if not reason:
+            vector = assemble_row(self.row, {name: arrays["video"] for name, arrays in result.features.items()})
+            if np.isfinite(vector).any():
+                pred = float(self.predict(vector[None])[0])
+                return Score(path, float(np.clip(pred, *self.scale)), pred)
+            reason = f"{path}: no feature can be computed from this video; it may be too short"
+        return Score(path, float("nan"), float("nan"), reason)
+
+    def _check_specs(self, specs: Mapping[str, str]) -> None:
+        """Refuses features of another code version or other weights than those of the training."""
+        for name, spec in self.specs.items():
+            trained, here = json.loads(spec), json.loads(specs[name])
+            for key in sorted(set(trained) | set(here)):
+                if trained.get(key) != here.get(key):
+                    raise CheckpointError(
+                        f"this model was trained on {name} features with {key} {trained.get(key)!r}, computed here "
+                        f"would be {here.get(key)!r}: use the same weights and version, or train it again"
+                    )
 
     def save(self, path: Path) -> None:
         """Writes the model to one file without pickle.
@@ -132,7 +154,7 @@ class QualityModel:
             "head": {"kind": "svr", **values},
             "row": self.row,
             "settings": asdict(self.settings),
-            "versions": {name: VERSIONS[name] for name in ROWS.get(self.row, ())},
+            "specs": dict(self.specs),
             "label": self.label,
             "scale": list(self.scale),
             "trained_on": self.trained_on,
@@ -170,12 +192,6 @@ def _check_version(file: Path, metadata: dict[str, Any]) -> None:
             f"{file}: model format {written} of ugcvqa {metadata.get('ugcvqa')}; this is ugcvqa {__version__}, "
             f"which reads formats up to {FORMAT}: install a newer version"
         )
-    for family, version in metadata.get("versions", {}).items():
-        if VERSIONS.get(family) != version:
-            raise CheckpointError(
-                f"{file}: trained on version {version} of the {family} features, this ugcvqa computes version "
-                f"{VERSIONS.get(family)}: train it again with `ugcvqa fit`"
-            )
 
 
 def _from_parts(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> QualityModel:
@@ -185,8 +201,15 @@ def _from_parts(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> Qual
     return QualityModel(
         head=SVRHead.from_arrays(arrays, metadata["head"]),
         row=metadata["row"],
-        settings=FamilySettings(nss=NSSSettings(**metadata["settings"]["nss"])),
+        settings=_family_settings(metadata["settings"]),
         label=metadata["label"],
         scale=(low, high),
         trained_on=metadata["trained_on"],
+        specs=metadata["specs"],
+    )
+
+
+def _family_settings(values: Mapping[str, Mapping[str, Any]]) -> FamilySettings:
+    return FamilySettings(
+        NSSSettings(**values["nss"]), DeepSettings(**values["deep"]), SaliencySettings(**values["saliency"])
     )

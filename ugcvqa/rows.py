@@ -1,37 +1,91 @@
-"""The feature rows of the benchmark as data: name -> feature families, in the order of their columns.
+"""The feature rows of the benchmark as data: name -> parts, in the order of their columns.
 
-Source: Wang, Katsenou and Bull, Table 2. This table is the only place that knows what a row is made of.
+Source: Wang, Katsenou and Bull, Table 2; the orders are those of the published feature files. This table is the only
+place that knows what a row is made of.
 """
 
-from dataclasses import asdict
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from ugcvqa.errors import ConfigError
-from ugcvqa.settings import FamilySettings
-from ugcvqa.store import FeatureSpec
 
-ROWS: dict[str, tuple[str, ...]] = {
-    "NSS": ("nss",),
+DIMENSIONS: dict[str, int] = {
+    "nss": 1836,
+    "cnn": 2048,
+    "vsfacnn": 4096,
+    "saliency": 224,
+    "vsfacnn_saliency": 4096,
+    "vsfacnn_224": 4096,
 }
-"""Row name -> families whose video vectors are concatenated in this order."""
-
-DIMENSIONS: dict[str, int] = {"nss": 1836}
-"""Family -> length of its video vector."""
-
-VERSIONS: dict[str, int] = {"nss": 1}
-"""Family -> code version; raise it whenever the family's numbers change, so that no stored feature is reused."""
+"""Feature family -> length of its video vector with the paper's backbones."""
 
 
-def spec_of(family: str, settings: FamilySettings) -> FeatureSpec:
-    """Spec under which a family's features with these settings are stored."""
-    return FeatureSpec(family, VERSIONS[family], asdict(getattr(settings, family)))
+class Part(NamedTuple):
+    """Columns of a family's video vector, from `start` up to `stop`; None is the end."""
+
+    family: str
+    start: int = 0
+    stop: int | None = None
+
+
+_NSS, _CNN, _SALIENCY = Part("nss"), Part("cnn"), Part("saliency")
+_NSS_SPATIAL, _NSS_TEMPORAL = Part("nss", 0, 1360), Part("nss", 1360)
+_VSFACNN, _FUSED = Part("vsfacnn"), Part("vsfacnn_saliency")
+
+ROWS: dict[str, tuple[Part, ...]] = {
+    "SALIENCY": (_SALIENCY,),
+    "NSS": (_NSS,),
+    "NSS_SALIENCY": (_NSS, _SALIENCY),
+    "NSS_CNN": (_NSS_SPATIAL, _CNN, _NSS_TEMPORAL),
+    "NSS_CNN_SALIENCY": (_NSS_SPATIAL, _CNN, _NSS_TEMPORAL, _SALIENCY),
+    "NSS_VSFACNN": (_NSS, _VSFACNN),
+    "NSS_VSFACNN_SALIENCY": (_NSS, _FUSED),
+    "CNN": (_CNN,),
+    "CNN_SALIENCY": (_CNN, _SALIENCY),
+    "VSFACNN": (_VSFACNN,),
+    "VSFACNN_SALIENCY": (_FUSED,),
+    # Not in the paper: VSFACNN_SALIENCY's frames and size without the map, the control that its ablation lacks.
+    "VSFACNN_224": (Part("vsfacnn_224"),),
+    # What the published matrix of NSS_VSFACNN holds in fact: the deep block of VSFACNN_SALIENCY.
+    "NSS_VSFACNN_AS_PUBLISHED": (_NSS, _FUSED),
+}
+"""Row name -> parts whose columns are concatenated in this order. The first eleven are the paper's."""
+
+PAPER_ROWS = tuple(ROWS)[:11]
+"""The rows of the paper's Table 1, without UVQ."""
 
 
 def families_of(row: str) -> tuple[str, ...]:
-    """Families of a row.
+    """Families of a row, each once.
 
     Raises:
         ConfigError: if there is no such row.
     """
     if row not in ROWS:
         raise ConfigError(f"row {row!r} is unknown; use one of {', '.join(ROWS)}")
-    return ROWS[row]
+    return tuple(dict.fromkeys(part.family for part in ROWS[row]))
+
+
+def families_of_rows(rows: list[str]) -> tuple[str, ...]:
+    """Families of several rows, each once; `all` stands for the rows of the paper.
+
+    Raises:
+        ConfigError: if a row is unknown or none is given.
+    """
+    names = [name for row in rows for name in (PAPER_ROWS if row == "all" else (row,))]
+    if not names:
+        raise ConfigError("no row given; use for example --rows [NSS] or --rows [all]")
+    return tuple(dict.fromkeys(family for name in names for family in families_of(name)))
+
+
+def dimension(row: str) -> int:
+    """Number of columns of a row with the paper's backbones, as in Table 2."""
+    return sum(len(range(DIMENSIONS[part.family])[part.start : part.stop]) for part in ROWS[row])
+
+
+def assemble_row(row: str, vectors: Mapping[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """Concatenates the parts of a row from the video vectors (D,) of its families."""
+    return np.concatenate([vectors[part.family][part.start : part.stop] for part in ROWS[row]])

@@ -59,13 +59,31 @@ def write_run(
         write_atomic(partial / "scatter.png", _scatter(samples, split, model))
         if samples.failures:
             write_atomic(partial / "failures.csv", report.failure_rows(samples.failures))
-        try:
-            partial.rename(folder)
-        except OSError as error:
-            raise StoreError(f"{folder}: cannot be written: {error.strerror or error}") from error
+        return _published(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return folder
+
+
+def _published(partial: Path, folder: Path) -> Path:
+    """Gives a finished run folder its name; another run may have taken it meanwhile, then the next free one."""
+    while True:
+        try:
+            return partial.rename(folder)
+        except OSError as error:
+            if not folder.exists():
+                raise StoreError(f"{folder}: cannot be written: {error.strerror or error}") from error
+            folder = new_folder(folder.parent, folder.name)
+
+
+def check_writable(folder: Path) -> None:
+    """Tries to make a run folder, so that a long training does not fail at its end.
+
+    Raises:
+        StoreError: if it cannot be made.
+    """
+    trial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
+    write_atomic(trial / "trial", b"")
+    shutil.rmtree(trial, ignore_errors=True)
 
 
 def new_folder(out: Path, name: str) -> Path:

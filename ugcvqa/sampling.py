@@ -4,13 +4,15 @@ A family never sees the decoder. It states `Piece`s, small groups of frames in n
 `video.py` serves all families from one pass over the file, converting each frame only to the forms asked for.
 """
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-FORMS = ("y", "u", "v", "rgb")
+FORMS = ("y", "u", "v", "rgb", "rgb224")
 """Forms a frame can be asked for: 8-bit planes of YUV 4:2:0 ("y" (H, W); "u", "v" (ceil(H/2), ceil(W/2));
-levels as coded, no range or matrix conversion) and "rgb" (3, H, W) 8-bit by the file's own colour tags."""
+levels as coded, no range or matrix conversion), "rgb" (3, H, W) 8-bit by the file's own colour tags, and "rgb224"
+(3, 224, 224) 8-bit: the planes squashed to 224 x 224 with a Lanczos filter, then BT.601 limited-range RGB."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,10 @@ class Piece:
     def last(self) -> int:
         """Largest frame index of the piece; the piece is complete once this frame is decoded."""
         return max(max(indices) for indices in self.frames.values() if indices)
+
+
+SMALL_SIDE_PX = 224
+"""Side of the square frames of the form "rgb224"."""
 
 
 def rounded_rate(rate: Fraction) -> int:
@@ -74,3 +80,47 @@ def nss_pieces(n_frames: int, rate: Fraction) -> Iterator[Piece]:
         start = max(1, centre - 4)
         temporal = tuple(range(start, min(n_frames - 3, start + 7) + 1))
         yield Piece({"y": spatial + temporal, "u": spatial, "v": spatial})
+
+
+def cnn_pieces(n_frames: int, rate: Fraction) -> Iterator[Piece]:
+    """Yields one piece per chunk centre, with the planes of that frame (row CNN).
+
+    Source: RAPIQUE public code: its CNN branch sees the centre frame of each one-second chunk.
+    """
+    for centre in chunk_centres(n_frames, rate):
+        yield Piece({"y": (centre,), "u": (centre,), "v": (centre,)})
+
+
+def every_frame_pieces(n_frames: int, frames_per_piece: int) -> Iterator[Piece]:
+    """Yields all frames in full size as RGB, in pieces of at most `frames_per_piece` (row VSFACNN).
+
+    Source: VSFA (Li et al., 2019), public code.
+    """
+    for start in range(0, n_frames, frames_per_piece):
+        yield Piece({"rgb": tuple(range(start, min(n_frames, start + frames_per_piece)))})
+
+
+def saliency_frames(n_frames: int, rate: Fraction) -> tuple[int, ...]:
+    """Indices of the last frame of each second: F-1, 2F-1, ... (row SALIENCY); the middle frame of a shorter video.
+
+    Source: RVS-resize public code, which counts frames from 1 and takes those divisible by the rounded rate F.
+    """
+    step = rounded_rate(rate)
+    return tuple(range(step - 1, n_frames, step)) or (n_frames // 2,)
+
+
+def fused_frames(n_frames: int, rate: Fraction) -> tuple[int, ...]:
+    """Indices of the first frame of each whole second: 0, F', 2F', ... (row VSFACNN_SALIENCY).
+
+    Source: RVS-resize public code: F' is the rate truncated, floor(N / F') frames. A video shorter than F' frames
+    gives its middle frame.
+    """
+    step = max(1, int(rate))
+    return tuple(step * second for second in range(n_frames // step)) or (n_frames // 2,)
+
+
+def small_pieces(indices: Iterable[int], frames_per_piece: int) -> Iterator[Piece]:
+    """Yields given frames in the form "rgb224", in pieces of at most `frames_per_piece`."""
+    remaining = iter(indices)
+    while group := tuple(itertools.islice(remaining, frames_per_piece)):
+        yield Piece({"rgb224": group})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from ugcvqa.cli import run_verb
 from ugcvqa.errors import ConfigError
-from ugcvqa.settings import DecodeLimits
+from ugcvqa.settings import DecodeLimits, LoaderSettings
 
 if TYPE_CHECKING:
     from ugcvqa.model import QualityModel, Score
@@ -43,12 +43,13 @@ def score(
         raise ConfigError("no video given; use `ugcvqa score VIDEO... --checkpoint RUN`")
     if json and csv:
         raise ConfigError("--json and --csv exclude each other; give one of them")
+    LoaderSettings(batch_size, workers)  # says what is wrong with them
     from ugcvqa.model import load
 
     model = load(checkpoint)
+    scores = model.score_many(videos, batch_size, max(0, workers), device, limits)
     write = _write_json if json else _write_csv if csv else _write_table
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names need not be text
-    scores = model.score_many(videos, batch_size, workers, device, limits)
     failed = write(scores, model, sys.stdout)
     return 0 if not failed else 1 if failed < len(videos) else 2
 

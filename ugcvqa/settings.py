@@ -9,6 +9,8 @@ from typing import Literal
 
 from ugcvqa.errors import ConfigError
 
+_LARGEST_EXPONENT = 100
+
 
 def n_cores() -> int:
     """Processor cores that this process may use."""
@@ -32,7 +34,7 @@ class DataSettings:
     labels: str | None = None
     root: str | None = None
     subset: str | None = None
-    features: tuple[str, ...] = ()
+    features: tuple[str, ...] | str = ()
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,60 @@ class NSSSettings:
 
 
 @dataclass(frozen=True)
+class DeepSettings:
+    """Settings of the deep features CNN, VSFACNN, VSFACNN_SALIENCY and VSFACNN_224.
+
+    Attributes:
+        backbone: a classification network of torchvision, by name.
+        weights: named weights of torchvision (IMAGENET1K_V1), a file or a folder that holds them, or `random:SEED`,
+            which is meaningless for quality and only tests the mechanics.
+        precision: `float32` is exact; the others are faster, and named in the store.
+        keep_frames: store the features of every frame too, as sequence models need them.
+    """
+
+    backbone: str = "resnet50"
+    weights: str = "IMAGENET1K_V1"
+    precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
+    keep_frames: bool = False
+
+
+@dataclass(frozen=True)
+class SaliencySettings:
+    """Settings of the Score-CAM saliency maps.
+
+    Attributes:
+        backbone: a classification network of torchvision, by name.
+        layer: module whose activations become the map.
+        weights: as for the deep features.
+        precision: of the scoring passes; `float32` is exact.
+        method: `exact`, or an approximation: `top:N` scores the N channels of largest mean only, `half` scores at
+            half the resolution.
+        memory_mib: bound on the memory of one scoring pass; changes speed, not results beyond rounding.
+        keep_maps: store the map of every sampled frame too.
+    """
+
+    backbone: str = "vgg16"
+    layer: str = "features.29"
+    weights: str = "IMAGENET1K_V1"
+    precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
+    method: str = "exact"
+    memory_mib: int = 512
+    keep_maps: bool = False
+
+
+@dataclass(frozen=True)
 class FamilySettings:
     """Settings of all feature families.
 
     Attributes:
         nss: settings of the NSS features.
+        deep: settings of the deep features.
+        saliency: settings of the saliency maps.
     """
 
     nss: NSSSettings = field(default_factory=NSSSettings)
+    deep: DeepSettings = field(default_factory=DeepSettings)
+    saliency: SaliencySettings = field(default_factory=SaliencySettings)
 
 
 @dataclass(frozen=True)
@@ -145,6 +193,8 @@ class SVRSettings:
         for name, values in (("c_exponents", self.c_exponents), ("gamma_exponents", self.gamma_exponents)):
             if not values or list(values) != sorted(set(values)):
                 raise ConfigError(f"{name} is {list(values)}: give at least one exponent, in rising order")
+            if abs(values[0]) > _LARGEST_EXPONENT or abs(values[-1]) > _LARGEST_EXPONENT:
+                raise ConfigError(f"{name} is {list(values)}: exponents of 2 lie within +-{_LARGEST_EXPONENT}")
         if not self.epsilon >= 0:
             raise ConfigError(f"epsilon is {self.epsilon}: it must be at least 0")
         if not self.tolerance > 0:

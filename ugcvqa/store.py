@@ -12,8 +12,10 @@ writers, several machines on a shared file system and `kill -9` are harmless. Fe
 settings, another code version or other weights have another name, so a stale one cannot be read.
 """
 
+import contextlib
 import hashlib
 import json
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ugcvqa.errors import StoreError, VideoError
-from ugcvqa.files import arrays_from_file, arrays_to_bytes, error_reason, file_sha256, write_atomic
+from ugcvqa.files import arrays_from_file, arrays_to_bytes, error_reason, file_sha256, is_arrays_file, write_atomic
 from ugcvqa.tables import FeatureTable
 
 
@@ -93,16 +95,17 @@ class FeatureStore:
         resolved = str(path.resolve())
         facts = [resolved, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
         record_path = _fan_out(self.root / "identities", _text_key(resolved), ".json")
-        record = _read_json(record_path)
-        if record is not None and record.get("file") == facts:
-            return str(record["sha256"])
+        with contextlib.suppress(StoreError):  # a damaged record is as good as none
+            record = _read_json(record_path)
+            if record is not None and record.get("file") == facts:
+                return str(record["sha256"])
         digest = file_sha256(path)
         write_atomic(record_path, json.dumps({"file": facts, "sha256": digest}).encode())
         return digest
 
     def has(self, spec: FeatureSpec, content: str) -> bool:
-        """Whether features of this content exist."""
-        return self._object(spec, content).is_file()
+        """Whether features of this content exist; a damaged file counts as absent and is made again."""
+        return is_arrays_file(self._object(spec, content))
 
     def put(self, spec: FeatureSpec, content: str, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
         """Stores the arrays of one video.
@@ -142,6 +145,20 @@ class FeatureStore:
         record = {"video_id": video_id, "content": content}
         if _read_json(path) != record:
             write_atomic(path, json.dumps(record).encode())
+
+    def drop_name(self, spec: FeatureSpec, video_id: str) -> None:
+        """Forgets what was recorded under an id, whose file cannot be read any more."""
+        self._name(spec, video_id).unlink(missing_ok=True)
+
+    def check_writable(self) -> None:
+        """Tries to write, so that a long job does not fail at its end.
+
+        Raises:
+            StoreError: if the folder cannot be written.
+        """
+        probe = self.root / f".writable-{secrets.token_hex(8)}"
+        write_atomic(probe, b"")
+        probe.unlink(missing_ok=True)
 
     def content_by_name(self, spec: FeatureSpec, video_id: str) -> str | None:
         """Content key recorded for an id, None if the id is unknown."""

@@ -195,7 +195,10 @@ def read_cells(path: Path) -> list[tuple[int, list[str]]]:
     """
     text = _read_text(path)
     first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(",;\t", key=lambda candidate: len(next(csv.reader([first], delimiter=candidate), [])))
+    try:
+        delimiter = max(",;\t", key=lambda candidate: len(next(csv.reader([first], delimiter=candidate), [])))
+    except csv.Error as error:
+        raise LabelError(f"{path}, line 1: cannot be read as CSV ({error})") from error
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[tuple[int, list[str]]] = []
     try:

@@ -1,7 +1,8 @@
 """Reads video files: what a file holds (`probe`), and its frames in one pass for all families (`read_clips`).
 
 Every decoded frame counts exactly once, in presentation order, with no frame rate conversion. A damaged or
-incomplete file is a `VideoError`, never a shorter video. PyAV itself stays in `decode.py` and `encode.py`.
+incomplete file is a `VideoError`, never a shorter video, as far as its container or decoder shows it. PyAV itself
+stays in `decode.py` and `encode.py`.
 """
 
 from collections import deque
@@ -14,7 +15,7 @@ from types import MappingProxyType
 import numpy as np
 
 from ugcvqa.decode import Converter, check_limit, decoded_frames, survey_packets
-from ugcvqa.sampling import FORMS, Piece
+from ugcvqa.sampling import FORMS, SMALL_SIDE_PX, Piece
 from ugcvqa.settings import DecodeLimits
 
 __all__ = ["Clip", "DecodeLimits", "VideoInfo", "probe", "read_clips", "read_frames"]
@@ -253,6 +254,8 @@ def _shape(form: str, info: VideoInfo) -> tuple[int, ...]:
     """The shape of one frame of a video in a form."""
     if form == "rgb":
         return 3, info.height, info.width
+    if form == "rgb224":
+        return 3, SMALL_SIDE_PX, SMALL_SIDE_PX
     if form == "y":
         return info.height, info.width
     return (info.height + 1) // 2, (info.width + 1) // 2
@@ -279,7 +282,7 @@ class _OpenPiece:
 
     def clip(self, family: str) -> Clip:
         """The finished piece."""
-        images = {f: b.transpose(0, 3, 1, 2) if f == "rgb" else b for f, b in self.buffers.items()}
+        images = {f: b.transpose(0, 3, 1, 2) if b.ndim == 4 else b for f, b in self.buffers.items()}
         times = {form: tuple(times) for form, times in self.times.items()}
         return Clip(
             family,
@@ -293,7 +296,8 @@ class _OpenPiece:
 
 def _memory_shape(form: str, info: VideoInfo) -> tuple[int, ...]:
     """The shape of one frame as the converter writes it: RGB interleaved."""
-    return (info.height, info.width, 3) if form == "rgb" else _shape(form, info)
+    shape = _shape(form, info)
+    return (*shape[1:], shape[0]) if len(shape) == 3 else shape
 
 
 class _Queue:

@@ -1,0 +1,159 @@
+"""All feature families from one pass over a video: what each sees, sharing, pooling, other backbones."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from ugcvqa.encode import write_video
+from ugcvqa.errors import ConfigError
+from ugcvqa.extraction import ClipStream, Task, extract_features
+from ugcvqa.families import build_families
+from ugcvqa.rows import families_of_rows
+from ugcvqa.settings import DeepSettings, FamilySettings, SaliencySettings
+from ugcvqa.video import read_frames
+
+# A small network in place of both, and two channels scored per map: the mechanics at a hundredth of the cost.
+SMALL = FamilySettings(
+    deep=DeepSettings("resnet18", "random:0"),
+    saliency=SaliencySettings("resnet18", "layer4", "random:0", method="top:2"),
+)
+ALL = (*families_of_rows(["all"]), "vsfacnn_224")
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips")
+    random = np.random.default_rng(3)
+    for name, height, width, rate, count in (("a", 48, 64, 8, 21), ("b", 70, 40, Fraction(15000, 1001), 33)):
+        field = np.kron(random.integers(0, 255, (20, 20, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))
+        write_video(folder / f"{name}.mp4", (field[k : k + height, k : k + width] for k in range(count)), rate)
+    write_video(folder / "short.mp4", (field[k : k + 48, k : k + 64] for k in range(5)), 30)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def families():
+    return build_families(ALL, SMALL)
+
+
+def vectors(paths, families, **options):
+    stream = ClipStream([Task(str(path), str(path)) for path in paths], families)
+    return list(extract_features(stream, families, **options))
+
+
+@pytest.fixture(scope="module")
+def results(clips, families):
+    return vectors([clips / "a.mp4", clips / "b.mp4"], families)
+
+
+def test_every_family_comes_from_one_pass(results, clips, families, monkeypatch):
+    import ugcvqa.video
+
+    opened = []
+    decoded = ugcvqa.video.decoded_frames
+    monkeypatch.setattr(ugcvqa.video, "decoded_frames", lambda path, *more: opened.append(path) or decoded(path, *more))
+    again = vectors([clips / "a.mp4"], families)
+    assert len(opened) == 1
+    widths = {name: arrays["video"].shape for name, arrays in again[0].features.items()}
+    assert widths == {
+        "saliency": (224,),
+        "nss": (1836,),
+        "cnn": (512,),
+        "vsfacnn": (1024,),
+        "vsfacnn_saliency": (1024,),
+        "vsfacnn_224": (1024,),
+    }
+    assert all(arrays["video"].dtype == np.float64 for arrays in again[0].features.values())
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 5}, {"batch_size": 2, "workers": 2}])
+def test_batching_does_not_change_a_vector(results, clips, families, options):
+    others = vectors([clips / "a.mp4", clips / "b.mp4"], families, **options)
+    for result, other in zip(results, others, strict=True):
+        for name, arrays in result.features.items():
+            # Networks round by where their input lies in memory; NSS does not.
+            tolerance = 0 if name == "nss" else 1e-6
+            np.testing.assert_allclose(
+                arrays["video"], other.features[name]["video"], rtol=tolerance, atol=tolerance, err_msg=name
+            )
+
+
+def test_vsfacnn_is_the_mean_over_all_frames(results, clips, families):
+    frames = [torch.from_numpy(image.copy()) for _, _, image in read_frames(clips / "a.mp4")]
+    features = torch.cat([families["vsfacnn"].network(frame[None]) for frame in frames])
+    assert len(features) == 21
+    np.testing.assert_allclose(results[0].features["vsfacnn"]["video"], features.double().mean(0), atol=2e-5)
+
+
+def test_control_row_is_the_fused_row_without_its_map(results, clips, families):
+    frames = [image for _, _, image in read_frames(clips / "a.mp4", (0, 8), "rgb224")]
+    features = families["vsfacnn_224"].network(torch.from_numpy(np.stack(frames)))
+    expected = features.double().mean(0).numpy()
+    np.testing.assert_allclose(results[0].features["vsfacnn_224"]["video"], expected, atol=2e-5)
+    assert not np.allclose(results[0].features["vsfacnn_saliency"]["video"], expected, atol=1e-3)
+
+
+def test_saliency_lies_in_the_unit_range(results):
+    for result in results:
+        assert (result.features["saliency"]["video"] >= 0).all()
+        assert (result.features["saliency"]["video"] <= 1).all()
+        assert result.features["saliency"]["n_empty"] == 0
+
+
+def test_short_video_fails_where_a_chunk_is_needed_and_nowhere_else(clips, families):
+    (result,) = vectors([clips / "short.mp4"], families)
+    assert "too short for" in result.reason
+    some = {name: families[name] for name in ("vsfacnn", "saliency", "vsfacnn_224")}
+    (result,) = vectors([clips / "short.mp4"], some)
+    assert not result.reason
+    assert set(result.features) == set(some)
+
+
+def test_sequences_and_maps_are_kept_on_request(clips):
+    settings = FamilySettings(
+        deep=DeepSettings("resnet18", "random:0", keep_frames=True),
+        saliency=SaliencySettings("resnet18", "layer4", "random:0", method="top:1", keep_maps=True),
+    )
+    (result,) = vectors([clips / "a.mp4"], build_families(("vsfacnn", "saliency"), settings))
+    frames = result.features["vsfacnn"]["frames"]
+    assert frames.shape == (21, 1024)
+    np.testing.assert_allclose(frames.astype(np.float64).mean(0), result.features["vsfacnn"]["video"], atol=1e-6)
+    maps = result.features["saliency"]["maps"]
+    assert maps.shape == (2, 224, 224)
+    np.testing.assert_allclose(maps.mean((0, 1)), result.features["saliency"]["video"], atol=1e-5)
+
+
+def test_backbone_weights_and_settings_are_in_the_name_of_a_stored_feature(families):
+    specs = {name: family.spec for name, family in families.items()}
+    assert specs["cnn"].family == "cnn_resnet18"
+    other = build_families(("cnn",), FamilySettings(deep=DeepSettings("resnet18", "random:1")))["cnn"].spec
+    assert other.key != specs["cnn"].key
+    assert other.weights != specs["cnn"].weights
+    assert len({spec.key for spec in specs.values()}) == len(ALL)
+    memory = SaliencySettings("resnet18", "layer4", "random:0", method="top:2", memory_mib=64)
+    same = build_families(("saliency",), FamilySettings(saliency=memory))["saliency"].spec
+    assert same.key == specs["saliency"].key
+
+
+def test_all_black_video_has_empty_maps_and_no_failure(tmp_path):
+    write_video(tmp_path / "black.mp4", (np.zeros((48, 64, 3), np.uint8) for _ in range(20)), 8)
+    (result,) = vectors([tmp_path / "black.mp4"], build_families(("saliency", "vsfacnn_saliency"), SMALL))
+    assert not result.reason
+    assert np.isfinite(result.features["saliency"]["video"]).all()
+    assert np.isfinite(result.features["vsfacnn_saliency"]["video"]).all()
+
+
+def test_unknown_layer_and_backbone_are_one_error():
+    with pytest.raises(ConfigError):
+        build_families(("saliency",), FamilySettings(saliency=SaliencySettings("resnet18", "nonsense", "random:0")))
+    with pytest.raises(ConfigError):
+        build_families(("cnn",), FamilySettings(deep=DeepSettings("nonsense", "random:0")))
+
+
+def test_frame_too_small_for_a_network_is_a_failure_row(tmp_path):
+    write_video(tmp_path / "tiny.mp4", (np.zeros((2, 2, 3), np.uint8) for _ in range(9)), 8)
+    settings = FamilySettings(deep=DeepSettings("alexnet", "random:0"))
+    (result,) = vectors([tmp_path / "tiny.mp4"], build_families(("vsfacnn",), settings))
+    assert "frames of 2 x 2 pixels are too small for alexnet" in result.reason

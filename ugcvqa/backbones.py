@@ -1,0 +1,312 @@
+"""Frozen torchvision networks: the only place that builds them and reads weight files."""
+
+import copy
+import hashlib
+import logging
+import os
+import re
+import secrets
+import shutil
+import urllib.request
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from ugcvqa.errors import ConfigError, WeightsError
+from ugcvqa.files import error_reason, file_sha256
+
+log = logging.getLogger(__name__)
+
+# Whole checksums of the default weights; torchvision's file names carry the first digits of all others.
+_SHA256 = {
+    "resnet50-0676ba61.pth": "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
+    "vgg16-397923af.pth": "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+}
+_CHECKSUM_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")
+# DenseNet's released files name the layers of a block in an older way ("norm.1" for "norm1").
+_OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
+_DOWNLOAD_TIMEOUT_S = 20
+_PROBE_SIDE_PX = 96
+
+
+def load_backbone(name: str, weights: str) -> nn.Module:
+    """Builds a classification network of torchvision with the given weights, frozen and in evaluation mode.
+
+    Args:
+        name: torchvision's name of the network, such as `resnet50` or `vgg16`.
+        weights: one of
+            torchvision's name of the weights, such as `IMAGENET1K_V1`, whose file is looked for in $UGCVQA_WEIGHTS,
+            then in torch hub's checkpoint folder, and downloaded to the first of them otherwise;
+            the path of a state dict (.pth or .safetensors), or of a folder that holds torchvision's file;
+            `random:SEED`, for tests of the mechanics only.
+
+    Returns:
+        The network, float32, on the CPU, without gradients.
+
+    Raises:
+        ConfigError: if torchvision has no such network, or no such weights.
+        WeightsError: if the file is missing, is not the file that was meant, or does not fit the network.
+    """
+    if name not in _network_names():
+        raise ConfigError(f"backbone {name}: not a classification network of torchvision; resnet50 and vgg16 are two")
+    if weights.startswith("random:"):
+        network = _random_network(name, weights.removeprefix("random:"))
+    else:
+        network = _read_network(name, _weight_file(name, weights))
+    return network.eval().requires_grad_(False)
+
+
+def weights_checksum(network: nn.Module) -> str:
+    """Computes the SHA-256 over names, types, shapes and bytes of all parameters and buffers, in order."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def features_of(network: nn.Module, name: str) -> tuple[fx.GraphModule, int]:
+    """Cuts a network before its global pooling.
+
+    Args:
+        network: classification network of torchvision, in evaluation mode. It is not changed.
+        name: its name, for messages.
+
+    Returns:
+        The part that maps normalised frames (T, 3, H, W) to maps (T, C, h, w), with the same layers, and C.
+
+    Raises:
+        ConfigError: if the network has no such part, or takes one frame size only.
+    """
+    graph_module = fx.symbolic_trace(network)
+    graph = graph_module.graph
+    output = next(node for node in reversed(graph.nodes) if node.op == "output")
+    pooling = next((node for node in reversed(graph.nodes) if _is_global_pooling(graph_module, node)), None)
+    if pooling is not None and str(pooling.target).startswith("classifier"):
+        # SqueezeNet pools the maps of its classes; its features end before the classifier.
+        pooling = next((node for node in graph.nodes if str(node.target).startswith("classifier")), None)
+    if pooling is not None:
+        output.args = (pooling.args[0],)
+        graph.eliminate_dead_code()
+        graph_module.delete_all_unused_submodules()
+        graph_module.recompile()
+        width = _width(graph_module)
+        if width:
+            return graph_module, width
+    raise ConfigError(
+        f"backbone {name}: has no convolutional maps for frames of any size before a global pooling; networks such as "
+        "resnet, resnext, vgg, densenet, mobilenet, efficientnet, regnet and convnext have"
+    )
+
+
+def fold_batchnorm(network: nn.Module) -> fx.GraphModule:
+    """Folds each batch normalisation that follows a convolution into it.
+
+    The arithmetic is that of the running statistics, exact but for rounding (about 1e-6 relative).
+
+    Args:
+        network: network in evaluation mode that torch.fx can trace. It is not changed.
+
+    Returns:
+        A copy without those normalisations.
+    """
+    folded = copy.deepcopy(fx.symbolic_trace(network))
+    modules = dict(folded.named_modules())
+    for node in list(folded.graph.nodes):
+        source = node.args[0] if node.args else None
+        if not isinstance(source, fx.Node) or len(source.users) > 1:
+            continue
+        conv, norm = modules.get(str(source.target)), modules.get(str(node.target))
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            _fold(conv, norm)
+            node.replace_all_uses_with(source)
+            folded.graph.erase_node(node)
+    folded.delete_all_unused_submodules()
+    folded.recompile()
+    return folded
+
+
+def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    running = (cast(Tensor, norm.running_mean).double(), cast(Tensor, norm.running_var).double())
+    affine = (norm.weight.double(), norm.bias.double()) if norm.affine else (None, None)
+    bias = None if conv.bias is None else conv.bias.double()
+    weight, bias = fuse_conv_bn_weights(conv.weight.double(), bias, *running, norm.eps, *affine)
+    conv.weight, conv.bias = (nn.Parameter(value.detach().float(), False) for value in (weight, bias))
+
+
+def _network_names() -> list[str]:
+    from torchvision import models
+
+    return list(models.list_models(module=models))
+
+
+def _random_network(name: str, seed: str) -> nn.Module:
+    if not seed.isdecimal():
+        raise ConfigError(f"weights random:{seed}: a seed is needed, such as random:0")
+    log.warning("backbone %s has RANDOM weights (seed %s): its features say nothing about quality", name, seed)
+    with torch.random.fork_rng(devices=[]), _quiet_construction():
+        torch.manual_seed(int(seed))
+        return _build(name)
+
+
+def _build(name: str) -> nn.Module:
+    from torchvision import models
+
+    return cast(nn.Module, models.get_model(name, weights=None))
+
+
+@contextmanager
+def _quiet_construction() -> Iterator[None]:
+    """Hides the advice of a few networks about how they are initialised."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
+def _read_network(name: str, path: Path) -> nn.Module:
+    state = _read_state(path)
+    with torch.device("meta"), _quiet_construction():
+        network = _build(name)  # costs nothing: the file's tensors take the places
+    if hasattr(network, "transform_input"):
+        network.transform_input = True  # type: ignore[assignment]  # the released GoogLeNet and Inception expect another normalisation
+    try:
+        problems = network.load_state_dict(state, strict=False, assign=True)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise WeightsError(f"{path}: does not fit {name} ({reason}); give the weights of this network") from error
+    for kind, keys in (("missing", problems.missing_keys), ("unexpected", problems.unexpected_keys)):
+        if keys:
+            raise WeightsError(
+                f"{path}: does not fit {name} ({len(keys)} tensors {kind}, first {keys[0]}); give the weights of this "
+                "network"
+            )
+    for key, tensor in network.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise WeightsError(f"{path}: {key} holds NaN or infinite values; fetch the file again")
+    return network.float()
+
+
+def _read_state(path: Path) -> Mapping[str, Any]:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle or archive can raise nearly anything
+        raise WeightsError(f"{path}: cannot be read as weights ({error_reason(error)})") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{path}: holds no plain state dict (names and tensors); save model.state_dict()")
+    if any(_OLD_DENSENET_KEY.search(key) for key in state):
+        return {_OLD_DENSENET_KEY.sub(r"\1\2.", key): value for key, value in state.items()}
+    return state
+
+
+def _weight_file(name: str, weights: str) -> Path:
+    """Finds, or fetches, the file that `weights` means, and checks it where its checksum is known."""
+    from torchvision import models
+
+    known = {member.name: str(member.url) for member in models.get_model_weights(name)}
+    files = {weight_name: url.rsplit("/", 1)[1] for weight_name, url in known.items()}
+    if weights in known:
+        return _named_weight_file(name, weights, known[weights])
+    path = Path(weights).expanduser()
+    if path.is_dir():
+        held = [path / file for file in files.values() if (path / file).is_file()]
+        if not held:
+            raise WeightsError(f"{path}: holds no weights of {name}; put {' or '.join(files.values())} there")
+        path = held[0]
+    elif not path.is_file():
+        if path.suffix or len(path.parts) > 1:
+            raise WeightsError(f"{path}: no such file or folder of weights for {name}")
+        raise ConfigError(
+            f"weights {weights}: {name} has {', '.join(known)}; name one of them, a file, a folder, or random:SEED"
+        )
+    return _checked(path)
+
+
+def _named_weight_file(name: str, weights: str, url: str) -> Path:
+    file = url.rsplit("/", 1)[1]
+    own = os.environ.get("UGCVQA_WEIGHTS")
+    folders = [*([Path(own).expanduser()] if own else []), Path(torch.hub.get_dir()) / "checkpoints"]
+    for folder in folders:
+        if (folder / file).is_file():
+            return _checked(folder / file)
+    target = folders[0] / file
+    try:
+        log.info("fetching %s to %s", url, target)
+        _download(url, target)
+    except OSError as error:
+        raise WeightsError(
+            f"{name} needs its weights {weights}: {file} (SHA-256 {_expected_text(file)}) is in none of "
+            f"{', '.join(map(str, folders))} and cannot be fetched ({error_reason(error)}); put it into {folders[0]}, "
+            f"from {url}"
+        ) from error
+    return _checked(target)
+
+
+def _download(url: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with urllib.request.urlopen(url, timeout=_DOWNLOAD_TIMEOUT_S) as response, temporary.open("xb") as out:
+            shutil.copyfileobj(response, out)
+        _check(temporary, target.name)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _checked(path: Path) -> Path:
+    _check(path, path.name)
+    return path
+
+
+def _check(path: Path, file: str) -> None:
+    """Compares a file with the checksum of torchvision's file of that name, if it is one."""
+    expected = _expected_sha256(file)
+    if not expected:
+        return
+    try:
+        actual = file_sha256(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if not actual.startswith(expected):
+        raise WeightsError(
+            f"{path}: SHA-256 is {actual}, that of {file} {_expected_text(file)}; delete it and fetch it again"
+        )
+
+
+def _expected_sha256(file: str) -> str:
+    match = _CHECKSUM_IN_NAME.search(file)
+    return _SHA256.get(file) or (match.group(1) if match else "")
+
+
+def _expected_text(file: str) -> str:
+    expected = _expected_sha256(file)
+    return f"is {expected}" if len(expected) == 64 else f"begins with {expected}"
+
+
+def _is_global_pooling(graph_module: fx.GraphModule, node: fx.Node) -> bool:
+    if node.op == "call_module":
+        return isinstance(graph_module.get_submodule(str(node.target)), nn.AdaptiveAvgPool2d)
+    if node.op == "call_function":
+        return node.target is nn.functional.adaptive_avg_pool2d
+    return node.op == "call_method" and node.target == "mean" and node.args[1:] == ([2, 3],)
+
+
+def _width(trunk: nn.Module) -> int:
+    """Channels of the maps; 0 if the trunk gives something else than maps of two spatial axes."""
+    sides = (_PROBE_SIDE_PX, _PROBE_SIDE_PX + 32)
+    try:
+        with torch.no_grad():
+            maps = trunk(torch.zeros(1, 3, *sides))
+    except (RuntimeError, ValueError, AssertionError):  # a network for one frame size only
+        return 0
+    return int(maps.shape[1]) if maps.ndim == 4 else 0
