@@ -126,3 +126,13 @@ def test_several_writers_of_the_same_features(store):
     for index in range(40):
         content = hashlib.sha256(str(index).encode()).hexdigest()
         np.testing.assert_array_equal(store.get(SPEC, content)["video"], np.full(50, float(index)))
+
+
+def test_unfinished_files_lie_apart_and_old_ones_are_swept(store):
+    store.put(SPEC, "ab" * 32, {"video": VECTOR}, {})
+    scratch = store.root / "scratch"
+    for name in (".old.tmp", ".young.tmp"):
+        (scratch / name).write_bytes(b"half")
+    os.utime(scratch / ".old.tmp", (0, 0))
+    store.prepare()
+    assert sorted(path.name for path in scratch.iterdir()) == [".young.tmp", "trial"]

@@ -124,8 +124,8 @@ def compare(title: str, rgb: Tensor, original: Features, others: Mapping[str, Fe
 def peak_mib(height: int, width: int, precision: str) -> float:
     """Peak memory of a process that computes VSFA features of four frames, on Linux."""
     torch.set_num_threads(1)
-    keep_freed_memory()
     model = VSFA("resnet50", "random:0", precision)  # type: ignore[arg-type]
+    keep_freed_memory()
     frames = torch.randint(0, 256, (4, 3, height, width), dtype=torch.uint8)
     for frame in frames.split(1):
         model(frame)

@@ -152,7 +152,7 @@ def extract_dataset(
     failures = {video.video_id: "no file found" for video in dataset.videos if video.path is None}
     tasks = [Task(video.video_id, str(video.path)) for video in dataset.videos if video.path is not None]
     failure_file = store.root / f"failures-{dataset.name}.csv"
-    store.check_writable()
+    store.prepare()
     if tasks:
         writer = FeatureWriter(tasks, families, store, failure_file, failures)
         processes = min(n_cores(), len(tasks)) if set(families) <= _LIGHT else 1

@@ -16,15 +16,21 @@ _METADATA = "ugcvqa"  # one metadata key: safetensors writes several in random o
 _HASH_BLOCK = 1 << 20
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, scratch: Path | None = None) -> None:
     """Writes a file so that it exists completely or not at all, also after a crash or with several writers.
+
+    Args:
+        path: the file; its folder is made if needed.
+        data: its content.
+        scratch: folder on the same disk for the unfinished file; beside `path` by default.
 
     Raises:
         StoreError: if it cannot be written (full disk, no permission, a file where a folder should be).
     """
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    temporary = (scratch or path.parent) / f".{secrets.token_hex(8)}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("xb") as file:
                 file.write(data)

@@ -17,10 +17,11 @@ from ugcvqa.winograd import TILE, transforms
 _PATCH = TILE + 2
 _FEWEST_CHANNELS = 128  # with fewer, transforming tiles costs more than it saves
 _LEAST_USED = 0.7  # share of the pixels of all tiles that lie inside the map; below, the plain convolution is faster
+_KERNELS_PER_STEP = 32  # keeps float64 copies of the kernels small
 _TILES_PER_STEP = 256  # keep the products of one step in cache
 _ONE_PASS_DTYPES = (torch.float32, torch.bfloat16)
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
-_TOP_PAD_BYTES = 64 << 20
+_TOP_PAD_BYTES = 16 << 20
 
 
 class FusedConv(nn.Module):
@@ -64,8 +65,12 @@ class _TiledConv:
         patch, kernel, output = transforms()
         self._patch = torch.kron(patch, patch).float()
         self._output = torch.kron(output, output).float()
-        weight = torch.einsum("ai,bj,kcij->abck", kernel, kernel, conv.weight.detach().double())
-        self._weight = weight.flatten(0, 1).float().contiguous()
+        outputs, inputs = conv.weight.shape[:2]
+        self._weight = torch.empty(_PATCH**2, inputs, outputs)
+        for start in range(0, outputs, _KERNELS_PER_STEP):
+            part = conv.weight.detach()[start : start + _KERNELS_PER_STEP].double()
+            weight = torch.einsum("ai,bj,kcij->abck", kernel, kernel, part)
+            self._weight[:, :, start : start + _KERNELS_PER_STEP] = weight.flatten(0, 1)
         self._bias = conv.bias
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -170,14 +175,16 @@ def keep_freed_memory() -> bool:
     """Makes this process keep memory that it frees, for its next arrays, instead of giving it back to the system.
 
     Large arrays that are made again for every frame otherwise cost a page fault per 4 KiB, up to a third of the
-    time. No value changes. Peak memory stays, but is held until the process ends.
+    time. No value changes. Call it once the networks are built: what building them freed is given back first.
 
     Returns:
         Whether the C library has such a setting (glibc has).
     """
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        library = ctypes.CDLL(None)
+        mallopt, trim = library.mallopt, library.malloc_trim
     except (AttributeError, OSError, TypeError):
         return False
+    trim(0)
     settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, _TOP_PAD_BYTES))
     return all([mallopt(name, value) == 1 for name, value in settings])

@@ -5,6 +5,7 @@ Layout below the store's folder::
     nss-1f0c.../spec.json                 what the features of this folder are
     nss-1f0c.../objects/ab/abcd....safetensors   features, named by the SHA-256 of the video file
     nss-1f0c.../names/12/1234....json     video id -> content, so that features can be read by name
+    scratch/                              files that are being written
     identities/9f/9f3a....json            path, size and times of a file -> its SHA-256, to avoid a second hash
 
 Nothing is ever changed in place: a file appears complete under its final name or not at all, so several
@@ -15,7 +16,7 @@ settings, another code version or other weights have another name, so a stale on
 import contextlib
 import hashlib
 import json
-import secrets
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,6 +27,8 @@ import numpy as np
 from ugcvqa.errors import StoreError, VideoError
 from ugcvqa.files import arrays_from_file, arrays_to_bytes, error_reason, file_sha256, is_arrays_file, write_atomic
 from ugcvqa.tables import FeatureTable
+
+_LEFTOVER_AGE_S = 3600.0  # younger unfinished files may belong to a job that runs beside this one
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ class FeatureStore:
             if record is not None and record.get("file") == facts:
                 return str(record["sha256"])
         digest = file_sha256(path)
-        write_atomic(record_path, json.dumps({"file": facts, "sha256": digest}).encode())
+        self._write(record_path, json.dumps({"file": facts, "sha256": digest}).encode())
         return digest
 
     def has(self, spec: FeatureSpec, content: str) -> bool:
@@ -121,9 +124,9 @@ class FeatureStore:
         """
         spec_path = self.root / spec.key / "spec.json"
         if not spec_path.is_file():
-            write_atomic(spec_path, spec.to_json().encode())
+            self._write(spec_path, spec.to_json().encode())
         metadata = {"spec": json.loads(spec.to_json()), "content": content, "info": dict(info)}
-        write_atomic(self._object(spec, content), arrays_to_bytes(arrays, metadata))
+        self._write(self._object(spec, content), arrays_to_bytes(arrays, metadata))
 
     def get(self, spec: FeatureSpec, content: str) -> dict[str, np.ndarray]:
         """Reads the arrays of one video.
@@ -144,21 +147,26 @@ class FeatureStore:
         path = self._name(spec, video_id)
         record = {"video_id": video_id, "content": content}
         if _read_json(path) != record:
-            write_atomic(path, json.dumps(record).encode())
+            self._write(path, json.dumps(record).encode())
 
     def drop_name(self, spec: FeatureSpec, video_id: str) -> None:
         """Forgets what was recorded under an id, whose file cannot be read any more."""
         self._name(spec, video_id).unlink(missing_ok=True)
 
-    def check_writable(self) -> None:
-        """Tries to write, so that a long job does not fail at its end.
+    def prepare(self) -> None:
+        """Tries to write, so that a long job does not fail at its end, and removes what killed jobs left unfinished.
 
         Raises:
             StoreError: if the folder cannot be written.
         """
-        probe = self.root / f".writable-{secrets.token_hex(8)}"
-        write_atomic(probe, b"")
-        probe.unlink(missing_ok=True)
+        self._write(self.root / "scratch" / "trial", b"")
+        for path in (self.root / "scratch").glob(".*.tmp"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > _LEFTOVER_AGE_S:
+                    path.unlink()
+
+    def _write(self, path: Path, data: bytes) -> None:
+        write_atomic(path, data, self.root / "scratch")
 
     def content_by_name(self, spec: FeatureSpec, video_id: str) -> str | None:
         """Content key recorded for an id, None if the id is unknown."""
