@@ -270,3 +270,10 @@ def test_gpu_matches_the_reference(archive, resnet50, precision, relative):
     assert np.linalg.norm(features - archive["vsfa"]) / np.linalg.norm(archive["vsfa"]) < relative
     if precision == "float32":
         assert max_error(features, archive["vsfa"]) < 1e-3
+
+
+def test_without_one_pass_operators_the_plain_layers_give_the_same(monkeypatch):
+    network, frames = VSFA("resnet18", "random:0"), torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8)
+    fast = network(frames)
+    monkeypatch.setattr("ugcvqa.fused._has_one_pass", lambda: False)
+    torch.testing.assert_close(network(frames), fast, rtol=1e-4, atol=1e-4)

@@ -22,6 +22,7 @@ from ugcvqa.errors import ConfigError, UgcvqaError
 from ugcvqa.extraction import Assembler, Item, Task, VideoResult, assemble, compute, video_facts
 from ugcvqa.families import Family
 from ugcvqa.files import write_atomic
+from ugcvqa.fused import keep_freed_memory
 from ugcvqa.report import failure_rows, read_failures
 from ugcvqa.settings import DecodeLimits, LoaderSettings, n_cores
 from ugcvqa.store import FeatureStore
@@ -154,6 +155,8 @@ def extract_dataset(
     failure_file = store.root / f"failures-{dataset.name}.csv"
     store.prepare()
     if tasks:
+        if not set(families) <= _LIGHT:
+            keep_freed_memory()
         writer = FeatureWriter(tasks, families, store, failure_file, failures)
         processes = min(n_cores(), len(tasks)) if set(families) <= _LIGHT else 1
         arguments = {**_default_devices(processes, trainer), **trainer}

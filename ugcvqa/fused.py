@@ -6,6 +6,7 @@ Results differ from the plain layers by rounding only. On other devices the plai
 import ctypes
 import math
 import operator
+from functools import cache
 from typing import cast
 
 import torch
@@ -24,6 +25,15 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
 _TOP_PAD_BYTES = 16 << 20
 
 
+@cache
+def _has_one_pass() -> bool:
+    """Whether this build of PyTorch has oneDNN's one-pass operators, which are private to it."""
+    operators = torch.ops.mkldnn
+    return torch.backends.mkldnn.is_available() and all(
+        hasattr(operators, name) for name in ("_convolution_pointwise", "_convolution_pointwise_")
+    )
+
+
 class FusedConv(nn.Module):
     """A convolution, the addition of a residual if there is one, and ReLU, in one pass over memory.
 
@@ -40,7 +50,7 @@ class FusedConv(nn.Module):
         """Computes relu(conv(x) + residual); the residual is overwritten."""
         conv = self.conv
         x = x.to(conv.weight.dtype)
-        if x.device.type != "cpu" or conv.weight.dtype not in _ONE_PASS_DTYPES:
+        if x.device.type != "cpu" or conv.weight.dtype not in _ONE_PASS_DTYPES or not _has_one_pass():
             total = conv(x) if residual is None else conv(x).add_(residual)
             return functional.relu_(total)
         if residual is None and _is_worth_tiling(conv, x):
