@@ -102,13 +102,6 @@ def test_names_of_any_kind(store):
     assert store.content_by_name(SPEC, "unknown") is None
 
 
-def test_specs_lists_what_is_there(store):
-    other = dataclasses.replace(SPEC, version=2)
-    for spec in (SPEC, other):
-        store.put(spec, "ab" * 32, {"video": VECTOR}, {})
-    assert {spec.key for spec in store.specs()} == {SPEC.key, other.key}
-
-
 def _write_many(root, offset):
     store = FeatureStore(root)
     for index in range(40):

@@ -80,7 +80,7 @@ class NSSFamily(Family):
 
     def pool(self) -> Pool:
         """Starts the mean over chunks (NaN ignored per dimension)."""
-        return _VectorPool(ChunkMean())
+        return _ChunkPool()
 
 
 class CNNFamily(Family):
@@ -98,7 +98,7 @@ class CNNFamily(Family):
 
     def pool(self) -> Pool:
         """Starts the mean over chunks."""
-        return _VectorPool(FrameMean())
+        return _FramePool()
 
 
 class VSFACNNFamily(Family):
@@ -121,7 +121,7 @@ class VSFACNNFamily(Family):
 
     def pool(self) -> Pool:
         """Starts the mean over frames."""
-        return _VectorPool(FrameMean(), self.keep_frames)
+        return _FramePool(self.keep_frames)
 
 
 class SaliencyFamily(Family):
@@ -167,22 +167,33 @@ class FusedFamily(Family):
 
     def pool(self) -> Pool:
         """Starts the mean over frames."""
-        return _VectorPool(FrameMean(), self.keep_frames)
+        return _FramePool(self.keep_frames)
 
 
-class _VectorPool:
-    """A streaming mean, and on request the sequence of what it was fed."""
+class _ChunkPool:
+    """The mean over chunks."""
 
-    def __init__(self, mean: ChunkMean | FrameMean, keep: bool = False) -> None:
-        self._mean, self._kept, self._keep = mean, list[Tensor](), keep
+    def __init__(self) -> None:
+        self._mean = ChunkMean()
 
     def add(self, features: Tensor) -> None:
         self._mean.add(features)
-        if self._keep:
-            self._kept.append(features.cpu())
 
     def result(self) -> dict[str, Tensor]:
-        kept = {"frames": torch.cat(self._kept)} if self._keep else {}
+        return {"video": self._mean.result()}
+
+
+class _FramePool:
+    """The mean over frames, and on request the features of every frame."""
+
+    def __init__(self, keep: bool = False) -> None:
+        self._mean, self._keep = FrameMean(keep), keep
+
+    def add(self, features: Tensor) -> None:
+        self._mean.add(features)
+
+    def result(self) -> dict[str, Tensor]:
+        kept = {"frames": self._mean.sequence()} if self._keep else {}
         return {"video": self._mean.result(), **kept}
 
 

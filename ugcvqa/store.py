@@ -179,11 +179,6 @@ class FeatureStore:
         found = {str(record["video_id"]): str(record["content"]) for record in records if record}
         yield from sorted(found.items())
 
-    def specs(self) -> list[FeatureSpec]:
-        """Specs of all feature families in the store, sorted by key."""
-        records = [_read_json(path) for path in sorted(self.root.glob("*/spec.json"))]
-        return [FeatureSpec(**record) for record in records if record]
-
     def table(self, spec: FeatureSpec) -> FeatureTable:
         """Video vectors of everything recorded by name, in the order of the ids.
 
