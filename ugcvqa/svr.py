@@ -5,30 +5,27 @@ scikit-learn's version.
 """
 
 import logging
-import math
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ugcvqa.errors import CheckpointError, LabelError
-from ugcvqa.metrics import IDENTITY, Logistic, fit_logistic, rmse
+from ugcvqa.metrics import IDENTITY, Logistic, fit_logistic
 from ugcvqa.settings import SVRSettings
+from ugcvqa.svr_grid import Distances, GridReport, fit_libsvm, kernel_of, one_blas_thread, search_grid
 
 logger = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.float64]
 Rows = Sequence[int] | npt.NDArray[np.integer[Any]]
+Nonfinite = Literal["zero", "mean"]
 
 MIN_VIDEOS = 10
 """Fewer training videos than this leave one or two to choose among a hundred candidates."""
-
-MAX_ITERATIONS = 10_000_000
-"""Bound on the solver steps of one fit; the hardest published fits take some hundred thousand."""
 
 BLOCK_VALUES = 4_000_000
 """Largest number of float64 values in one temporary array of a prediction (32 MB)."""
@@ -52,6 +49,8 @@ class SVRHead:
         C: penalty that was chosen; kept for the record.
         logistic: map of predictions to MOS, fitted to the training videos; `predict` does not apply it.
     """
+
+    kind: ClassVar[str] = "svr"
 
     minimum: Array
     span: Array
@@ -83,7 +82,7 @@ class SVRHead:
         step = max(1, BLOCK_VALUES // max(n_columns, len(support), 1))
         pred = np.empty(len(features))
         for start in range(0, len(features), step):
-            block = _scaled(_finite(features[start : start + step]), self.minimum, self.span)
+            block = _scaled(_zeroed(features[start : start + step]), self.minimum, self.span)
             kernel = np.exp(-self.gamma * _squared_distances(block, support))
             pred[start : start + step] = kernel @ self.dual_coef + self.intercept
         return pred
@@ -146,29 +145,6 @@ class SVRHead:
             raise CheckpointError("the SVR head's intercept, gamma or C is not a finite number")
 
 
-@dataclass(frozen=True, eq=False)
-class GridReport:
-    """How the candidates of one grid search fared.
-
-    Attributes:
-        c_exponents: of the rows of `rmse`.
-        gamma_exponents: of the columns of `rmse`.
-        rmse: (n_C, n_gamma) RMSE of each candidate on the inner validation part after the logistic map.
-        n_solved: candidates that were solved; the others provably equal one with smaller C.
-        n_unconverged: fits, the final one included, that hit the bound on solver steps; used as they are.
-        n_unmapped: solved candidates whose logistic fit failed; their plain predictions were scored.
-        n_nonfinite: NaN and infinite feature values that were set to 0.
-    """
-
-    c_exponents: tuple[int, ...]
-    gamma_exponents: tuple[int, ...]
-    rmse: Array
-    n_solved: int
-    n_unconverged: int
-    n_unmapped: int
-    n_nonfinite: int
-
-
 def fit_svr(
     features: npt.NDArray[Any],
     mos: npt.ArrayLike,
@@ -183,8 +159,11 @@ def fit_svr(
     and scored by its RMSE on the inner validation part after the logistic map fitted there; scaling is fitted
     to the inner training part, and again to all videos for the final fit. The smallest RMSE wins; among
     equals the smallest C, then the smallest gamma. Unlike the public code, the candidates share one matrix of
-    squared distances, and a candidate is not solved when the one with smaller C has no coefficient at its
-    bound, for then a larger C cannot change the solution.
+    squared distances and are solved by `ugcvqa.solver`, each from its neighbour; a candidate is not solved when
+    the one with smaller C has no coefficient at its bound, for then a larger C cannot change the solution; no
+    logistic is fitted where even the best monotone map would lose. The candidates within the tolerance of the
+    best are solved again by libsvm, which decides among them and makes the final fit: choice and predictions
+    are those of the public code.
 
     Args:
         features: (N, D) numbers of the outer training videos; the solver's result depends on the row order
@@ -204,117 +183,194 @@ def fit_svr(
     """
     settings = settings or SVRSettings()
     scores = np.asarray(mos, dtype=np.float64)
-    _check_tables(features, scores)
+    _check_shape(features, scores)
+    _check_mos(scores)
+    finite = _zeroed(features)
+    _check_columns(_column_range(finite)[1], bool(np.isfinite(features).any()))
     if len(inner_train) == 0 or len(inner_val) == 0:
         raise LabelError(
             f"the grid search has {len(inner_train)} training and {len(inner_val)} validation videos: "
             "both parts need some"
         )
     n_nonfinite = int(features.size - np.isfinite(features).sum())
-    finite = _finite(features)
     fitted, held_out = np.asarray(inner_train), np.asarray(inner_val)
-    table, counts = _search(finite[fitted], scores[fitted], finite[held_out], scores[held_out], settings, progress)
-    row, column = np.unravel_index(np.argmin(table), table.shape)
-    c, gamma = 2.0 ** settings.c_exponents[row], 2.0 ** settings.gamma_exponents[column]
-    head = _fit_head(finite, scores, c, gamma, settings, counts)
-    if counts["unconverged"]:
-        logger.warning("%d SVR fits stopped at %d steps without converging", counts["unconverged"], MAX_ITERATIONS)
-    report = GridReport(
-        c_exponents=settings.c_exponents,
-        gamma_exponents=settings.gamma_exponents,
-        rmse=table,
-        n_solved=counts["solved"],
-        n_unconverged=counts["unconverged"],
-        n_unmapped=counts["unmapped"],
-        n_nonfinite=n_nonfinite,
-    )
-    return head, report
+    with one_blas_thread():
+        distances = _distances(finite[fitted], finite[held_out])
+        report = search_grid(distances, scores[fitted], scores[held_out], settings, n_nonfinite, progress)
+        head, is_converged = _fit_head(finite, scores, *report.best, settings)
+    return head, _with_final(report, is_converged)
 
 
-def _search(
-    train: npt.NDArray[Any],
-    mos: Array,
-    val: npt.NDArray[Any],
-    mos_val: Array,
-    settings: SVRSettings,
-    progress: Callable[[int, int], None] | None,
-) -> tuple[Array, Counter[str]]:
-    """Scores all candidates: RMSE (n_C, n_gamma), and counts of what happened."""
-    minimum, span = _column_range(train)
-    x = _scaled(train, minimum, span)
-    distances = _squared_distances(x, x)
-    distances_val = _squared_distances(_scaled(val, minimum, span), x)
-    n_rows, n_columns = len(settings.c_exponents), len(settings.gamma_exponents)
-    table = np.empty((n_rows, n_columns))
-    counts: Counter[str] = Counter()
-    for column, exponent in enumerate(settings.gamma_exponents):
-        kernel, kernel_val = np.exp(-(2.0**exponent) * distances), np.exp(-(2.0**exponent) * distances_val)
-        for row, score in enumerate(_along_c(kernel, mos, kernel_val, mos_val, settings, counts)):
-            table[row, column] = score
-            if progress:
-                progress(column * n_rows + row + 1, table.size)
-    return table, counts
+@dataclass(frozen=True, eq=False)
+class RowFit:
+    """What the protocol gives for one feature row on one split.
+
+    Attributes:
+        c_exponent: C = 2^c_exponent was chosen.
+        gamma_exponent: gamma = 2^gamma_exponent was chosen.
+        pred_train: (n_outer,) float64, predictions of the outer training videos by the final model, before a logistic.
+        pred_test: (n_test,) float64, the same of the test videos.
+        grid: how the candidates fared.
+    """
+
+    c_exponent: int
+    gamma_exponent: int
+    pred_train: Array
+    pred_test: Array
+    grid: GridReport
 
 
-def _along_c(
-    kernel: Array, mos: Array, kernel_val: Array, mos_val: Array, settings: SVRSettings, counts: Counter[str]
-) -> Iterator[float]:
-    """Yields the validation RMSE for growing C at one gamma."""
-    score, is_final = math.nan, False
-    for exponent in settings.c_exponents:
-        if not is_final:
-            c = 2.0**exponent
-            model = _solved(kernel, mos, settings, counts, C=c, kernel="precomputed")
-            coef = model.dual_coef_[0]
-            pred = kernel_val[:, model.support_] @ coef + model.intercept_[0]
-            logistic = fit_logistic(pred, mos_val)
-            score = rmse(mos_val, logistic(pred))
-            counts["solved"] += 1
-            counts["unmapped"] += logistic.is_identity
-            # Where no coefficient is at its bound, raising the bound cannot change the optimum.
-            is_final = not np.any(np.abs(coef) >= c)
-        yield score
+def fit_rows(
+    blocks: Mapping[str, npt.NDArray[Any]],
+    rows: Mapping[str, Sequence[str]],
+    mos: npt.ArrayLike,
+    inner_train: Rows,
+    inner_val: Rows,
+    outer_train: Rows,
+    test: Rows,
+    settings: SVRSettings | None = None,
+    nonfinite: Nonfinite = "zero",
+) -> Iterator[tuple[str, RowFit]]:
+    """Runs the protocol of one split for several feature rows that share blocks of columns.
+
+    Source: section 4 of the paper and its public code, as in `fit_svr`. Squared distances add over columns: those of
+    each block are computed once, however many rows contain it, and kept until the last of them is done.
+
+    Args:
+        blocks: block name -> (N, D) numbers of the whole data set.
+        rows: row name -> names of its blocks; their order does not matter.
+        mos: (N,) subjective scores.
+        inner_train: row numbers that fit the candidates.
+        inner_val: row numbers that score them.
+        outer_train: row numbers that fit the final model, usually those of both inner parts; the solver's result
+            depends on their order within its tolerance.
+        test: row numbers to predict; may be empty.
+        settings: grid and solver settings; the paper's by default.
+        nonfinite: NaN and infinite values count as 0 (`zero`, Table 1 of the paper), or as the mean of the finite
+            values of their column, taken over each of the four parts by itself (`mean`, the second public program).
+
+    Yields:
+        Row name and result, in the order of `rows`.
+
+    Raises:
+        LabelError: if a part is too small or empty, tables do not match, a training MOS is not finite, all are equal,
+            or a row's training features are all non-finite or all constant.
+    """
+    settings = settings or SVRSettings()
+    scores = np.asarray(mos, dtype=np.float64)
+    parts = _Parts(*(np.asarray(part, dtype=np.intp) for part in (inner_train, inner_val, outer_train, test)))
+    for block in blocks.values():
+        _check_shape(block, scores)
+    for part, what in ((parts.inner_train, "inner training"), (parts.inner_val, "inner validation")):
+        if not part.size:
+            raise LabelError(f"the {what} part of the split is empty")
+    _check_mos(scores[np.union1d(parts.outer_train, np.union1d(parts.inner_train, parts.inner_val))])
+    _check_mos(scores[parts.outer_train])
+    kept: dict[str, _Block] = {}
+    waiting = Counter(name for names in rows.values() for name in set(names))
+    for row, names in rows.items():
+        for name in names:
+            if name not in kept:
+                kept[name] = _Block.of(blocks[name], parts, nonfinite)
+        used = [kept[name] for name in names]
+        _check_columns(np.concatenate([block.span for block in used]), any(b.has_finite for b in used), f"row {row}: ")
+        waiting.subtract(set(names))
+        kept = {name: block for name, block in kept.items() if waiting[name]}
+        yield row, _fit_row(used, scores, parts, settings)
+
+
+class _Parts(NamedTuple):
+    inner_train: npt.NDArray[np.intp]
+    inner_val: npt.NDArray[np.intp]
+    outer_train: npt.NDArray[np.intp]
+    test: npt.NDArray[np.intp]
+
+
+class _Block(NamedTuple):
+    """What the rows need of one block of columns."""
+
+    search: Distances
+    final: Distances
+    span: Array
+    has_finite: bool
+    n_nonfinite: int
+
+    @classmethod
+    def of(cls, block: npt.NDArray[Any], parts: _Parts, nonfinite: Nonfinite) -> Self:
+        is_finite = np.isfinite(block)
+        replaced = _zeroed if nonfinite == "zero" else _averaged
+        train, val, outer, test = (replaced(block[part]) for part in parts)
+        with one_blas_thread():
+            search, final = _distances(train, val), _distances(outer, test)
+        n_nonfinite = int(block.size - is_finite.sum())
+        return cls(search, final, _column_range(outer)[1], bool(is_finite[parts.outer_train].any()), n_nonfinite)
+
+
+def _fit_row(blocks: Sequence[_Block], mos: Array, parts: _Parts, settings: SVRSettings) -> RowFit:
+    fitted, held_out = mos[parts.inner_train], mos[parts.inner_val]
+    with one_blas_thread():
+        search = _sum_of([block.search for block in blocks])
+        report = search_grid(search, fitted, held_out, settings, sum(block.n_nonfinite for block in blocks))
+        c_exponent, gamma_exponent = report.best
+        final = _sum_of([block.final for block in blocks])
+        kernel, kernel_test = (kernel_of(distances, gamma_exponent) for distances in final)
+        model = fit_libsvm(kernel, mos[parts.outer_train], 2.0**c_exponent, settings)
+        pred_train, pred_test = model.predict(kernel), model.predict(kernel_test)
+    report = _with_final(report, model.is_converged)
+    return RowFit(c_exponent, gamma_exponent, pred_train, pred_test, report)
+
+
+def _distances(fitted: npt.NDArray[Any], new: npt.NDArray[Any]) -> Distances:
+    minimum, span = _column_range(fitted)
+    x = _scaled(fitted, minimum, span)
+    return Distances(_squared_distances(x, x), _squared_distances(_scaled(new, minimum, span), x))
+
+
+def _sum_of(distances: Sequence[Distances]) -> Distances:
+    first, *others = distances
+    if not others:
+        return first
+    fitted, new = first.fitted + others[0].fitted, first.new + others[0].new
+    for other in others[1:]:
+        fitted += other.fitted
+        new += other.new
+    return Distances(fitted, new)
+
+
+def _with_final(report: GridReport, is_converged: bool) -> GridReport:
+    n_unconverged = report.n_unconverged + (not is_converged)
+    if n_unconverged:
+        logger.warning("%d SVR fits stopped at the bound on solver steps without converging", n_unconverged)
+    return replace(report, n_unconverged=n_unconverged)
 
 
 def _fit_head(
-    features: npt.NDArray[Any],
-    mos: Array,
-    c: float,
-    gamma: float,
-    settings: SVRSettings,
-    counts: Counter[str],
-) -> SVRHead:
-    """Fits one model, its scaling and its logistic to all given videos."""
+    features: npt.NDArray[Any], mos: Array, c_exponent: int, gamma_exponent: int, settings: SVRSettings
+) -> tuple[SVRHead, bool]:
+    """Fits one model, its scaling and its logistic to all given videos; says whether the solver converged."""
     minimum, span = _column_range(features)
-    model = _solved(_scaled(features, minimum, span), mos, settings, counts, C=c, kernel="rbf", gamma=gamma)
+    x = _scaled(features, minimum, span)
+    kernel = kernel_of(_squared_distances(x, x), gamma_exponent)
+    model = fit_libsvm(kernel, mos, 2.0**c_exponent, settings)
     head = SVRHead(
         minimum=minimum,
         span=span,
-        support_vectors=features[model.support_],
-        dual_coef=model.dual_coef_[0],
-        intercept=float(model.intercept_[0]),
-        gamma=gamma,
-        C=c,
+        support_vectors=features[model.support],
+        dual_coef=model.coef,
+        intercept=model.intercept,
+        gamma=2.0**gamma_exponent,
+        C=2.0**c_exponent,
         logistic=IDENTITY,
     )
-    return replace(head, logistic=fit_logistic(head.predict(features), mos))
+    return replace(head, logistic=fit_logistic(head.predict(features), mos)), model.is_converged
 
 
-def _solved(x: Array, mos: Array, settings: SVRSettings, counts: Counter[str], **kernel: Any) -> Any:  # noqa: ANN401  scikit-learn has no types
-    from sklearn.exceptions import ConvergenceWarning  # here because the import takes seconds
-    from sklearn.svm import SVR
-
-    model = SVR(epsilon=settings.epsilon, tol=settings.tolerance, max_iter=MAX_ITERATIONS, **kernel)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # counted instead
-        model.fit(x, mos)
-    counts["unconverged"] += model.fit_status_
-    return model
-
-
-def _check_tables(features: npt.NDArray[Any], mos: Array) -> None:
+def _check_shape(features: npt.NDArray[Any], mos: Array) -> None:
     if features.ndim != 2 or mos.ndim != 1 or len(features) != len(mos):
         raise LabelError(f"features of shape {features.shape} do not match MOS of shape {mos.shape}")
+
+
+def _check_mos(mos: Array) -> None:
     if len(mos) < MIN_VIDEOS:
         raise LabelError(f"{len(mos)} videos are too few to fit an SVR: at least {MIN_VIDEOS} are needed")
     n_bad = mos.size - int(np.isfinite(mos).sum())
@@ -322,19 +378,33 @@ def _check_tables(features: npt.NDArray[Any], mos: Array) -> None:
         raise LabelError(f"{n_bad} of {mos.size} MOS are NaN or infinite: correct or remove these videos")
     if np.all(mos == mos[0]):
         raise LabelError(f"all {mos.size} MOS equal {mos[0]:g}: there is nothing to learn")
-    if not np.isfinite(features).any():
-        raise LabelError(f"the features of shape {features.shape} hold no finite value")
-    _, span = _column_range(_finite(features))
+
+
+def _check_columns(span: Array, has_finite: bool, where: str = "") -> None:
+    """Checks the training videos' columns."""
+    if not has_finite:
+        raise LabelError(f"{where}the {span.size} feature columns hold no finite value")
     if not np.isfinite(span).all():
-        raise LabelError(f"feature column {int(np.argmax(~np.isfinite(span)))} spans more than float64 can hold")
+        column = int(np.argmax(~np.isfinite(span)))
+        raise LabelError(f"{where}feature column {column} spans more than float64 can hold")
     if not span.any():
-        raise LabelError(f"all {features.shape[1]} feature columns are constant: there is nothing to learn from")
+        raise LabelError(f"{where}all {span.size} feature columns are constant: there is nothing to learn from")
 
 
-def _finite(features: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _zeroed(features: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Sets NaN and infinite values to 0, as the paper's code does, and keeps a float type as it is."""
     values = features if features.dtype.kind == "f" else features.astype(np.float64)
-    return np.where(np.isfinite(values), values, values.dtype.type(0))
+    is_finite = np.isfinite(values)
+    return values if is_finite.all() else np.where(is_finite, values, values.dtype.type(0))
+
+
+def _averaged(features: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Sets NaN and infinite values to the mean of the column's finite values, or 0 if it has none."""
+    values = features.astype(np.float64)
+    is_finite = np.isfinite(values)
+    values[~is_finite] = 0
+    mean = values.sum(axis=0) / np.maximum(is_finite.sum(axis=0), 1)
+    return np.where(is_finite, values, mean)
 
 
 def _column_range(features: npt.NDArray[Any]) -> tuple[Array, Array]:
@@ -347,15 +417,21 @@ def _column_range(features: npt.NDArray[Any]) -> tuple[Array, Array]:
 def _scaled(features: npt.NDArray[Any], minimum: Array, span: Array) -> Array:
     """Min-max scales each column; columns without span become 0."""
     with np.errstate(over="ignore"):
-        scaled = features.astype(np.float64) - minimum
-        np.divide(scaled, span, out=scaled, where=span > 0)
-    scaled[:, span == 0] = 0
+        scaled: Array = np.subtract(features, minimum, dtype=np.float64)
+        scaled /= np.where(span > 0, span, np.inf)
     return scaled
 
 
 def _squared_distances(a: Array, b: Array) -> Array:
     """Squared Euclidean distances (len(a), len(b)); rows too far apart for float64 are infinitely far."""
     with np.errstate(over="ignore", invalid="ignore"):
-        squared: Array = np.sum(a * a, axis=1)[:, None] + np.sum(b * b, axis=1) - 2 * (a @ b.T)
+        squared: Array = np.einsum("ij,ij->i", a, a)[:, None] + np.einsum("ij,ij->i", b, b)
+        product = a @ b.T
+        product *= 2
+        squared -= product
     squared[np.isnan(squared)] = np.inf
-    return np.maximum(squared, 0, out=squared)
+    np.maximum(squared, 0, out=squared)
+    if a is b:
+        # Rounding would leave traces here, which libsvm's path to the solution amplifies.
+        np.fill_diagonal(squared, 0)
+    return squared
