@@ -1,0 +1,140 @@
+"""One table, three forms: Markdown for reading, LaTeX for papers, CSV with full precision for programs."""
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+Value = str | int | float
+Mark = Literal["", "best", "second"]
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+    "±": r"$\pm$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "–": "--",
+}
+
+
+class Cell(NamedTuple):
+    """Text of a cell, and whether it is the best or second best of its column."""
+
+    text: str
+    mark: Mark = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Lines of a table under a title of their own, empty for none."""
+
+    title: str
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table to be read, with the numbers behind it.
+
+    Attributes:
+        caption: what it shows.
+        columns: titles of the columns.
+        sections: the lines, as many cells each as there are columns.
+        notes: footnotes.
+        records: the same content in full precision: one mapping of column to value for each line of the CSV file;
+            all have the keys of the first, in its order.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    sections: tuple[Section, ...]
+    notes: tuple[str, ...]
+    records: tuple[Mapping[str, Value], ...]
+
+    def markdown(self) -> str:
+        """Markdown, best in bold and second best in italics."""
+        lines = [f"**{_markdown(self.caption)}**"]
+        for section in self.sections:
+            if section.title:
+                lines += ["", f"### {_markdown(section.title)}"]
+            lines += ["", _line(_markdown(title) for title in self.columns)]
+            lines.append(_line(["---", *["---:"] * (len(self.columns) - 1)]))
+            lines += [_line(_markdown_cell(cell) for cell in row) for row in section.rows]
+        if self.notes:
+            lines += ["", *(f"- {_markdown(note)}" for note in self.notes)]
+        return "\n".join(lines) + "\n"
+
+    def latex(self) -> str:
+        """LaTeX for the packages booktabs and graphicx, best in bold and second best underlined."""
+        width = len(self.columns)
+        lines = [
+            "% needs \\usepackage{booktabs} and \\usepackage{graphicx}",
+            "\\begin{table}",
+            "\\centering",
+            f"\\caption{{{_latex(self.caption)}}}",
+            "\\resizebox{\\linewidth}{!}{%",
+            f"\\begin{{tabular}}{{l{'r' * (width - 1)}}}",
+            "\\toprule",
+            _latex_line(_latex(title) for title in self.columns),
+        ]
+        for section in self.sections:
+            lines.append("\\midrule")
+            if section.title:
+                lines += [f"\\multicolumn{{{width}}}{{l}}{{\\textbf{{{_latex(section.title)}}}}} \\\\", "\\midrule"]
+            lines += [_latex_line(_latex_cell(cell) for cell in row) for row in section.rows]
+        lines += ["\\bottomrule", "\\end{tabular}}"]
+        lines += [f"\\par\\footnotesize {_latex(note)}" for note in self.notes]
+        return "\n".join([*lines, "\\end{table}"]) + "\n"
+
+    def csv(self) -> str:
+        """CSV of the records; numbers in full precision, NaN as an empty cell."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        if self.records:
+            columns = list(self.records[0])
+            writer.writerow(columns)
+            writer.writerows([_plain(record[column]) for column in columns] for record in self.records)
+        return text.getvalue()
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _markdown(text: str) -> str:
+    """Escapes what Markdown would take for markup."""
+    return re.sub(r"([\\`*|\[\]]|<(?=[a-zA-Z/!?])|(?<!\w)_|_(?!\w))", r"\\\1", text)
+
+
+def _markdown_cell(cell: Cell) -> str:
+    around = {"": "", "best": "**", "second": "*"}[cell.mark]
+    return f"{around}{_markdown(cell.text)}{around}"
+
+
+def _latex_line(cells: Iterable[str]) -> str:
+    return f"{' & '.join(cells)} \\\\"
+
+
+def _latex(text: str) -> str:
+    """Escapes what LaTeX would take for a command; a minus sign is set as one."""
+    escaped = "".join(_LATEX.get(char, char) for char in text)
+    return re.sub(r"(?<![\w-])-(?=[\d.])", "$-$", escaped)
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = _latex(cell.text)
+    return {"": text, "best": f"\\textbf{{{text}}}", "second": f"\\underline{{{text}}}"}[cell.mark]
+
+
+def _plain(value: Value) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else repr(value)
+    return str(value)

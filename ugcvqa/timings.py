@@ -1,0 +1,168 @@
+"""`ugcvqa timings VIDEO...`: the paper's Table 2 and Figure 4, measured on this machine and these videos."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ugcvqa.cli import progress_bar, run_verb
+from ugcvqa.errors import ConfigError, VideoError
+from ugcvqa.settings import BenchmarkSettings, DecodeLimits, FamilySettings, GPSettings, SVRSettings
+
+if TYPE_CHECKING:
+    from ugcvqa.costs import Extraction, Fitting
+    from ugcvqa.feature_tables import FeatureSources
+    from ugcvqa.protocol import Rules
+
+
+def timings(
+    videos: list[str],
+    rows: list[str] | str = "all",
+    families: FamilySettings = FamilySettings(),
+    data: str | None = None,
+    labels: str | None = None,
+    features: str | None = None,
+    tables: dict[str, Any] = {},
+    store: str | None = None,
+    repetitions: int = 9,
+    svr: SVRSettings = SVRSettings(),
+    gp: GPSettings = GPSettings(),
+    benchmark: str | None = None,
+    out: str = "timings",
+    device: str = "cpu",
+    limits: DecodeLimits = DecodeLimits(),
+    wandb: Literal["disabled", "offline", "online"] = "disabled",
+) -> int:
+    """Measures what each row costs, and writes the paper's Table 2 and Figure 4 with these numbers.
+
+    Extract seconds need videos; fit seconds per repetition and predict seconds per video need a data set with
+    features (`--data`). A video that fails is named and left out; the exit code is then 1.
+
+    Args:
+        videos: video files, or folders of them.
+        rows: rows to measure, `ROW+gp` for another head; `all` stands for the paper's eleven.
+        families: settings of the feature families; random weights do for timing.
+        data: data set on which heads are fitted, as for `ugcvqa benchmark`; without it nothing is fitted.
+        labels: its labels, as for `ugcvqa benchmark`.
+        features: folder with its feature files, as for `ugcvqa benchmark`.
+        tables: its feature files by name, as for `ugcvqa benchmark`.
+        store: feature store that holds its features, as for `ugcvqa benchmark`.
+        repetitions: hold-outs over which fit seconds are averaged; the paper takes nine.
+        svr: settings of the SVR head.
+        gp: settings of the Gaussian-process head.
+        benchmark: folder of a benchmark whose median SRCC the figure shows; the paper's if left out.
+        out: folder that is made; a number is added if it exists.
+        device: where features are computed: cpu, cuda, cuda:1.
+        limits: bounds on what is decoded.
+        wandb: log table and figures to Weights & Biases.
+    """
+    settings = dict(locals())
+    if not videos and data is None:
+        raise ConfigError("nothing to measure; give videos for extract seconds, --data with --features for fit seconds")
+    if repetitions < 1:
+        raise ConfigError(f"repetitions is {repetitions}: at least one is needed")
+    from ugcvqa import cost_report as report
+    from ugcvqa import costs
+    from ugcvqa.benchmark_tables import cost_table
+    from ugcvqa.feature_tables import FeatureSources
+    from ugcvqa.protocol import Rules
+    from ugcvqa.records import plain_settings, versions
+    from ugcvqa.runs import check_writable, new_folder
+
+    lines = [rows] if isinstance(rows, str) else rows
+    srcc, source = report.accuracy(benchmark, data)
+    folder = new_folder(Path(out).parent, Path(out).name)
+    check_writable(folder)
+    sources = FeatureSources(Path(features) if features else None, tables, Path(store) if store else None, families)
+    extraction = _extraction(videos, lines, families, device, limits)
+    fitting = _fitting(data, labels, lines, sources, repetitions, Rules(svr=svr, gp=gp))
+    record = {
+        "settings": plain_settings(settings),
+        "machine": costs.machine(),
+        "versions": versions(),
+        **costs.record(extraction, fitting),
+    }
+    notes = [
+        *(report.weight_notes(families) if videos else ()),
+        *report.measurement_notes(record["machine"], extraction, fitting, device),
+    ]
+    spent = costs.row_costs(extraction, fitting)
+    table = cost_table(spent, notes)
+    pictures = report.write(folder, table, spent, srcc, source, record)
+    if wandb != "disabled":
+        from ugcvqa.dashboard import log_benchmark
+
+        log_benchmark(folder, wandb, {"table2": table}, pictures)
+    sys.stdout.write(f"{table.markdown()}\nfolder of the timings: {folder}\n")
+    return 1 if extraction.failures else 0
+
+
+def _extraction(
+    videos: Sequence[str], lines: Sequence[str], families: FamilySettings, device: str, limits: DecodeLimits
+) -> "Extraction":
+    """Measures extraction of the rows of all lines; failures are named on stderr.
+
+    Raises:
+        ConfigError: if a row is unknown, or a folder holds no video.
+        VideoError: if every video failed.
+        WeightsError: if weights are missing.
+    """
+    from ugcvqa import costs
+    from ugcvqa.datasets import video_files
+    from ugcvqa.extraction import usable_device
+    from ugcvqa.families import build_families
+    from ugcvqa.fused import keep_freed_memory
+    from ugcvqa.rows import PAPER_ROWS, families_of_rows
+
+    paths = [str(path) for video in videos for path in (video_files(Path(video)) if Path(video).is_dir() else [video])]
+    if not paths:
+        if videos:
+            raise ConfigError(f"{', '.join(videos)}: no video found")
+        return costs.Extraction()
+    names = [row for line in lines for row in (PAPER_ROWS if line == "all" else (line.partition("+")[0],))]
+    rows = list(dict.fromkeys(names))
+    networks = build_families(families_of_rows(rows), families)
+    keep_freed_memory()  # as `ugcvqa extract` does
+    with progress_bar((1 + len(rows)) * len(paths), "video", "extract") as bar:
+        found = costs.measure_extraction(
+            list(dict.fromkeys(paths)), rows, networks, usable_device(device), limits, lambda: bar.update(1)
+        )
+    for reason in found.failures.values():
+        sys.stderr.write(f"ugcvqa timings: error: {' '.join(reason.split())}\n")
+    if not found.infos:
+        raise VideoError(f"none of {len(paths)} videos can be used")
+    return found
+
+
+def _fitting(
+    data: str | None,
+    labels: str | None,
+    lines: Sequence[str],
+    sources: "FeatureSources",
+    repetitions: int,
+    rules: "Rules",
+) -> "Fitting":
+    """Measures fitting on a data set, or nothing without one.
+
+    Raises:
+        ConfigError: if a line has no features.
+        LabelError: if labels or features cannot be used.
+    """
+    from ugcvqa import costs
+    from ugcvqa.benchmark_data import collect
+
+    if data is None:
+        return costs.Fitting()
+    (gathered,) = collect([data], labels, lines, sources, BenchmarkSettings(on_missing="common"))
+    entries = [entry for entry in gathered.entries if entry.head != "none"]
+    with progress_bar((1 + len(entries)) * repetitions, "fit", "fit") as bar:
+        return costs.measure_fitting(gathered.problem, entries, repetitions, rules, lambda: bar.update(1))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the verb and returns its exit code."""
+    return run_verb(timings, argv, "ugcvqa timings", positional=["videos"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
