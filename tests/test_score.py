@@ -137,7 +137,7 @@ def change(run, path, **values):
         ({"format": 99}, "install a newer version"),
         ({"specs": {"nss": '{"family": "nss", "version": 0}'}}, "with settings None"),
         ({"head": {"kind": "svr"}}, "lacks"),
-        ({"head": {"kind": "gru"}}, "head 'gru' is unknown"),
+        ({"head": {"kind": "magic"}}, "head 'magic' is unknown"),
         ({"scale": None}, "not a complete model"),
     ],
 )

@@ -11,13 +11,14 @@ from typing import Any
 
 import av
 import av.container
+import av.filter
 import av.logging
 import numpy as np
 from av.stream import Discard, Disposition
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from ugcvqa.errors import VideoError
-from ugcvqa.sampling import SMALL_SIDE_PX
+from ugcvqa.sampling import FIXED_SIZES, SMALL_SIDE_PX
 from ugcvqa.settings import DecodeLimits
 
 av.logging.set_level(None)  # damage is reported once, as an error, not as decoder messages on stderr
@@ -28,6 +29,17 @@ _CONTAINERS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,ivf,obu,h264,h
 # The exact integer paths of the converter: the same planes on every CPU.
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 _PLANAR_420 = frozenset({"yuv420p", "yuvj420p", "yuva420p"})
+# UVQ's own preprocessing, word for word: the reformatter gives other pixels.
+_FIT720 = (
+    ("scale", "w=1280:h=720:flags=bicubic:force_original_aspect_ratio=1"),
+    ("pad", "1280:720:(ow-iw)/2:(oh-ih)/2"),
+    ("format", "rgb24"),
+)
+_FIT496 = (("scale", "496:496:flags=bilinear"),)
+_STRETCH1080 = (("scale", "w=1920:h=1080:flags=bicubic"), ("format", "rgb24"))
+_FILTERED = frozenset({"fit720", "fit496", "stretch1080"})
+# Counter-clockwise quarter turns, as the ffmpeg program applies them before any other filter.
+_TURNS = {0: (), 1: (("transpose", "cclock"),), 2: (("hflip", ""), ("vflip", "")), 3: (("transpose", "clock"),)}
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,7 @@ class Survey:
         first_frame: the first decoded frame.
         has_audio: the file has an audio track too.
         file_bytes: size of the file.
+        container_s: length in seconds that the header states for all tracks, None if it states none.
     """
 
     container: str
@@ -56,6 +69,20 @@ class Survey:
     first_frame: av.VideoFrame
     has_audio: bool
     file_bytes: int
+    container_s: float | None
+
+
+def ffmpeg_versions() -> str:
+    """Names the versions of PyAV and of the FFmpeg libraries in it."""
+    libraries = (f"{name} {'.'.join(map(str, av.library_versions[name]))}" for name in ("libavcodec", "libswscale"))
+    return f"PyAV {av.__version__}, {', '.join(libraries)}"
+
+
+def missing_decoders() -> list[str]:
+    """Names the usual codecs that this build of FFmpeg cannot decode."""
+    # An AV1 decoder of that very name works with hardware only.
+    usual = ("h264", "hevc", "vp9", "vp8", "libdav1d", "mpeg4", "mjpeg", "ffv1")
+    return [name for name in usual if name not in av.codecs_available]
 
 
 def survey_packets(path: str | Path, limits: DecodeLimits) -> Survey:
@@ -94,6 +121,7 @@ def survey_packets(path: str | Path, limits: DecodeLimits) -> Survey:
             first_frame=scan.first_frame,
             has_audio=len(container.streams.audio) > 0,
             file_bytes=container.size,
+            container_s=None if container.duration is None else container.duration / av.time_base,
         )
 
 
@@ -320,6 +348,9 @@ class Converter:
         self._path, self._quarter_turns = path, quarter_turns
         self._rgb, self._yuv = VideoReformatter(), VideoReformatter()
         self._squash, self._small_rgb = VideoReformatter(), VideoReformatter()
+        turn = _TURNS[quarter_turns % 4]
+        self._fit720, self._fit496 = _FilterChain((*turn, *_FIT720)), _FilterChain(_FIT496)
+        self._stretch1080 = _FilterChain((*turn, *_STRETCH1080))
 
     def __call__(self, frame: av.VideoFrame, forms: set[str]) -> dict[str, np.ndarray]:
         """Arrays of the wanted forms, as views where possible; "rgb" is (H, W, 3)."""
@@ -327,15 +358,17 @@ class Converter:
         try:
             if "rgb" in forms:
                 images["rgb"] = _pixels(self._rgb.reformat(frame, format="rgb24", threads=1), 0, 3)
-            if forms - {"rgb"}:
+            if forms - _FILTERED - {"rgb"}:
                 images.update(self._planes(frame))
+            if forms & _FILTERED:
+                images.update(self._filtered(frame, forms))
             if "rgb224" in forms:
                 images["rgb224"] = self._small(images)
         except (av.FFmpegError, ValueError) as error:
             reason = f"pixel format {frame.format.name} cannot be converted ({one_line(error)})"
             raise VideoError(f"{self._path}: {reason}") from error
         return {
-            form: images[form] if form == "rgb224" else np.rot90(images[form], self._quarter_turns) for form in forms
+            form: images[form] if form in FIXED_SIZES else np.rot90(images[form], self._quarter_turns) for form in forms
         }
 
     def _small(self, planes: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -354,6 +387,17 @@ class Converter:
         side = SMALL_SIDE_PX
         small = self._squash.reformat(frame, side, side, "yuv420p", interpolation=Interpolation.LANCZOS, threads=1)
         return _pixels(self._small_rgb.reformat(small, format="rgb24", threads=1), 0, 3)
+
+    def _filtered(self, frame: av.VideoFrame, forms: set[str]) -> dict[str, np.ndarray]:
+        images: dict[str, np.ndarray] = {}
+        if forms & {"fit720", "fit496"}:
+            fitted = self._fit720(frame)
+            images["fit720"] = _pixels(fitted, 0, 3)
+            if "fit496" in forms:
+                images["fit496"] = _pixels(self._fit496(fitted), 0, 3)
+        if "stretch1080" in forms:
+            images["stretch1080"] = _pixels(self._stretch1080(frame), 0, 3)
+        return images
 
     def _planes(self, frame: av.VideoFrame) -> dict[str, np.ndarray]:
         """8-bit 4:2:0 planes with the levels of the file: depth and subsampling change, range and matrix do not."""
@@ -381,6 +425,28 @@ class Converter:
             dst_color_range=target,
             threads=1,
         )
+
+
+class _FilterChain:
+    """A chain of FFmpeg filters that gives one frame for each frame, by one thread."""
+
+    def __init__(self, filters: tuple[tuple[str, str], ...]) -> None:
+        self._filters, self._graph, self._source = filters, av.filter.Graph(), ""
+
+    def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
+        source = f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base=1/1"
+        if not frame.format.is_rgb:
+            source += f":colorspace={int(frame.colorspace)}:range={int(frame.color_range)}"
+        if source != self._source:
+            self._configure(source)
+        self._graph.vpush(frame)
+        return self._graph.vpull()
+
+    def _configure(self, source: str) -> None:
+        self._graph, self._source = av.filter.Graph(), source
+        self._graph.threads = 1
+        steps = (("buffer", source), *self._filters, ("buffersink", ""))
+        self._graph.link_nodes(*[self._graph.add(name, text or None) for name, text in steps]).configure()
 
 
 def _pixels(frame: av.VideoFrame, plane_index: int, channels: int = 1) -> np.ndarray:

@@ -6,13 +6,20 @@ A family never sees the decoder. It states `Piece`s, small groups of frames in n
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
-FORMS = ("y", "u", "v", "rgb", "rgb224")
+import numpy as np
+
+FIXED_SIZES = {"rgb224": (224, 224), "fit720": (720, 1280), "fit496": (496, 496), "stretch1080": (1080, 1920)}
+"""Forms of a fixed size -> (height, width)."""
+
+FORMS = ("y", "u", "v", "rgb", *FIXED_SIZES)
 """Forms a frame can be asked for: 8-bit planes of YUV 4:2:0 ("y" (H, W); "u", "v" (ceil(H/2), ceil(W/2));
 levels as coded, no range or matrix conversion), "rgb" (3, H, W) 8-bit by the file's own colour tags, and "rgb224"
-(3, 224, 224) 8-bit: the planes squashed to 224 x 224 with a Lanczos filter, then BT.601 limited-range RGB."""
+(3, 224, 224) 8-bit: the planes squashed to 224 x 224 with a Lanczos filter, then BT.601 limited-range RGB. UVQ's forms
+are RGB by the file's own tags too: "fit720" (3, 720, 1280) keeps the aspect ratio by black borders, "fit496" (3, 496,
+496) squashes that, "stretch1080" (3, 1080, 1920) is stretched to fill."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +29,11 @@ class Piece:
     Attributes:
         frames: form -> 0-based frame indices in presentation order, in the order the family wants them; an
             index may occur more than once.
+        facts: name -> array that goes to the family's network beside the frames, such as weights of the frames.
     """
 
     frames: Mapping[str, tuple[int, ...]]
+    facts: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def first(self) -> int:
@@ -37,7 +46,7 @@ class Piece:
         return max(max(indices) for indices in self.frames.values() if indices)
 
 
-SMALL_SIDE_PX = 224
+SMALL_SIDE_PX = FIXED_SIZES["rgb224"][0]
 """Side of the square frames of the form "rgb224"."""
 
 

@@ -1,23 +1,28 @@
-"""`ugcvqa score VIDEO... --checkpoint RUN`: predicted quality of videos with a trained model."""
+"""`ugcvqa score VIDEO... --checkpoint RUN`: predicted quality of videos with a trained model, or with UVQ."""
 
 import csv
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from ugcvqa.cli import run_verb
 from ugcvqa.errors import ConfigError
-from ugcvqa.settings import DecodeLimits, LoaderSettings
+from ugcvqa.settings import DecodeLimits, LoaderSettings, UVQSettings
 
 if TYPE_CHECKING:
-    from ugcvqa.model import QualityModel, Score
+    from ugcvqa.model import Score
+    from ugcvqa.scorers import Scorer
+
+_N_DISTORTIONS = 3  # named in the table
 
 
 def score(
     videos: list[str],
-    checkpoint: str,
+    checkpoint: str | None = None,
+    model: Literal["uvq", "uvq1.5"] | None = None,
+    uvq: UVQSettings = UVQSettings(),
     json: bool = False,
     csv: bool = False,
     batch_size: int = 1,
@@ -25,13 +30,17 @@ def score(
     device: str = "cpu",
     limits: DecodeLimits = DecodeLimits(),
 ) -> int:
-    """Scores videos with a trained model; one row per video on stdout, in the order given.
+    """Scores videos with a trained model or with UVQ; one row per video on stdout, in the order given.
+
+    The CSV can be given to `ugcvqa benchmark` as predictions.
 
     Exit code 0 if every video has a score, 1 if some failed (their row says why), 2 if none could be scored.
 
     Args:
         videos: video files.
         checkpoint: run folder made by `ugcvqa fit`, or the model file in it.
+        model: a published model in place of one of your own: UVQ 1.0 or 1.5. They need their released weights.
+        uvq: settings of UVQ.
         json: print one JSON object per line instead of a table.
         csv: print CSV instead of a table.
         batch_size: clips that travel together from the decoder; never changes a score.
@@ -41,17 +50,28 @@ def score(
     """
     if not videos:
         raise ConfigError("no video given; use `ugcvqa score VIDEO... --checkpoint RUN`")
+    if (checkpoint is None) == (model is None):
+        problem = "no model given" if model is None else "--checkpoint and --model exclude each other"
+        raise ConfigError(f"{problem}; give --checkpoint RUN for a model of your own, or --model uvq or uvq1.5")
     if json and csv:
         raise ConfigError("--json and --csv exclude each other; give one of them")
     LoaderSettings(batch_size, workers)  # says what is wrong with them
-    from ugcvqa.model import load
-
-    model = load(checkpoint)
-    scores = model.score_many(videos, batch_size, max(0, workers), device, limits)
+    scorer = _scorer(checkpoint, model, uvq)
+    scores = scorer.score_many(videos, batch_size, max(0, workers), device, limits)
     write = _write_json if json else _write_csv if csv else _write_table
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names need not be text
-    failed = write(scores, model, sys.stdout)
+    failed = write(scores, scorer, sys.stdout)
     return 0 if not failed else 1 if failed < len(videos) else 2
+
+
+def _scorer(checkpoint: str | None, model: Literal["uvq", "uvq1.5"] | None, uvq: UVQSettings) -> "Scorer":
+    if checkpoint is not None:
+        from ugcvqa.model import load
+
+        return load(checkpoint)
+    from ugcvqa.uvq_score import UVQModel
+
+    return UVQModel(model or "uvq", uvq)
 
 
 def _each(scores: "Iterable[Score]", write: "Callable[[Score], object]") -> int:
@@ -66,39 +86,58 @@ def _each(scores: "Iterable[Score]", write: "Callable[[Score], object]") -> int:
     return failed
 
 
-def _write_table(scores: "Iterable[Score]", model: "QualityModel", out: TextIO) -> int:
-    low, high = model.scale
-    out.write(f"# {model.label} {low:g}..{high:g}, higher is better; {model.row} model of {model.trained_on}\n")
-    return _each(
-        scores,
-        lambda item: out.write(f"{'failed' if item.reason else format(item.mos, '.4f')}\t{_plain(item.path)}\n"),
-    )
-
-
-def _write_csv(scores: "Iterable[Score]", model: "QualityModel", out: TextIO) -> int:
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["video", "mos", "pred", "error"])
-    return _each(scores, lambda item: writer.writerow([item.path, *_numbers(item, ""), item.reason]))
-
-
-def _write_json(scores: "Iterable[Score]", model: "QualityModel", out: TextIO) -> int:
-    about = {
-        "label": model.label,
-        "scale": list(model.scale),
-        "row": model.row,
-        "trained_on": model.trained_on,
-    }
+def _write_table(scores: "Iterable[Score]", scorer: "Scorer", out: TextIO) -> int:
+    low, high = scorer.scale
+    out.write(f"# {scorer.label} {low:g}..{high:g}, higher is better; {scorer.name} of {scorer.trained_on}\n")
 
     def write(item: "Score") -> None:
-        mos, pred = _numbers(item, None)
-        record = {"video": item.path, "mos": mos, "pred": pred, "error": item.reason or None, **about}
-        out.write(json.dumps(record) + "\n")
+        mos = "failed" if item.reason else format(item.mos, ".4f")
+        out.write("\t".join([mos, _plain(item.path), *_summary(item)]) + "\n")
 
     return _each(scores, write)
 
 
-def _numbers(item: "Score", absent: str | None) -> list[float | str | None]:
-    return [absent if math.isnan(value) else value for value in (item.mos, item.pred)]
+def _write_csv(scores: "Iterable[Score]", scorer: "Scorer", out: TextIO) -> int:
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["video", "mos", "pred", "std", *scorer.part_names, "error"])
+
+    def write(item: "Score") -> None:
+        numbers = (item.mos, item.pred, item.std, *(item.parts.get(name, math.nan) for name in scorer.part_names))
+        writer.writerow([item.path, *("" if math.isnan(number) else number for number in numbers), item.reason])
+
+    return _each(scores, write)
+
+
+def _write_json(scores: "Iterable[Score]", scorer: "Scorer", out: TextIO) -> int:
+    about = {
+        "label": scorer.label,
+        "scale": list(scorer.scale),
+        "model": scorer.name,
+        "trained_on": scorer.trained_on,
+        **scorer.facts,
+    }
+
+    def write(item: "Score") -> None:
+        numbers = {"mos": item.mos, "pred": item.pred, "std": item.std}
+        record = {"video": item.path, **_known(numbers), "error": item.reason or None, **about}
+        if item.parts:
+            record["parts"] = _known(item.parts)
+        out.write(json.dumps({**record, **item.details}) + "\n")
+
+    return _each(scores, write)
+
+
+def _known(numbers: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(number) else number for name, number in numbers.items()}
+
+
+def _summary(item: "Score") -> list[str]:
+    """What a score is made of, in words; nothing for models that have no parts."""
+    texts = [f"{name} {number:.2f}" for name, number in item.parts.items() if not math.isnan(number)]
+    likeliest = sorted(enumerate(item.details.get("distortions", ())), key=lambda pair: -pair[1])[:_N_DISTORTIONS]
+    texts += [f"{name} {number:.2f}" for name, number in item.details.get("topics", {}).items()]
+    texts += [f"distortion type {kind} {number:.2f}" for kind, number in likeliest]
+    return [_plain(", ".join(texts))] if texts else []
 
 
 def _plain(path: str) -> str:

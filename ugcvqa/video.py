@@ -15,13 +15,25 @@ from types import MappingProxyType
 import numpy as np
 
 from ugcvqa.decode import Converter, check_limit, decoded_frames, survey_packets
-from ugcvqa.sampling import FORMS, SMALL_SIDE_PX, Piece
+from ugcvqa.sampling import FIXED_SIZES, FORMS, Piece
 from ugcvqa.settings import DecodeLimits
 
 __all__ = ["Clip", "DecodeLimits", "VideoInfo", "probe", "read_clips", "read_frames"]
 
 Plan = Callable[[int, Fraction, tuple[int, int]], Iterable[Piece]]
 """What one family wants: (n_frames, rate, (height, width)) -> its pieces in time order."""
+
+
+@dataclass(frozen=True)
+class TimedPlan:
+    """A plan that needs more than size, rate and number of frames, such as the times of the frames.
+
+    Attributes:
+        pieces: function of the video's measurements giving the pieces in time order.
+    """
+
+    pieces: "Callable[[VideoInfo], Iterable[Piece]]"
+
 
 # In these codecs a packet is a frame. Others may hide or pack frames, so their frames are counted by decoding.
 _PACKET_IS_FRAME = frozenset({"h264", "hevc", "vp9", "av1", "mjpeg", "prores", "ffv1"})
@@ -52,6 +64,8 @@ class VideoInfo:
         is_variable_rate: the steps between frame times differ by more than rounding explains.
         has_audio: the file has an audio track too.
         file_bytes: size of the file.
+        container_s: length in seconds that the container states for all its tracks, None if it states none.
+        times_s: (n_frames,) float64, times of the frames in seconds from the first on, ascending.
     """
 
     path: str
@@ -70,6 +84,8 @@ class VideoInfo:
     is_variable_rate: bool
     has_audio: bool
     file_bytes: int
+    container_s: float | None = None
+    times_s: np.ndarray = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,6 +100,7 @@ class Clip:
         frame_index: form -> 0-based frame indices in presentation order, in the order of `frames`.
         pts_s: form -> presentation times in seconds, in the order of `frames`.
         info: the video that the frames are from.
+        facts: what the family's plan adds to the frames, see `sampling.Piece`.
 
     Raises:
         ValueError: if shapes or types do not agree with each other and with `info`.
@@ -95,6 +112,7 @@ class Clip:
     frame_index: Mapping[str, tuple[int, ...]]
     pts_s: Mapping[str, tuple[float, ...]]
     info: VideoInfo
+    facts: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for form, images in self.frames.items():
@@ -158,12 +176,14 @@ def probe(path: str | Path, limits: DecodeLimits = DecodeLimits()) -> VideoInfo:
         is_variable_rate=_is_variable(ticks, survey.time_base),
         has_audio=survey.has_audio,
         file_bytes=survey.file_bytes,
+        container_s=survey.container_s,
+        times_s=_times_s(ticks, survey.time_base, n_frames, rate),
     )
 
 
 def read_clips(
     path: str | Path,
-    plans: Mapping[str, Plan],
+    plans: Mapping[str, Plan | TimedPlan],
     limits: DecodeLimits = DecodeLimits(),
     threads: int = 1,
     info: VideoInfo | None = None,
@@ -178,8 +198,8 @@ def read_clips(
 
     Args:
         path: a local video file.
-        plans: family -> function of frame count, rate and (height, width) giving its pieces, whose `first` and
-            `last` must not decrease. Pieces are drawn as decoding reaches them.
+        plans: family -> function of frame count, rate and (height, width) giving its pieces, or a `TimedPlan`. The
+            pieces' `first` and `last` must not decrease. Pieces are drawn as decoding reaches them.
         limits: sizes above which the file is refused.
         threads: decoder threads; they do not change any pixel.
         info: result of an earlier `probe` of the same file, to save that pass.
@@ -192,8 +212,7 @@ def read_clips(
         ValueError: if a plan asks for a frame that does not exist or that is already past.
     """
     info = info or probe(path, limits)
-    size = (info.height, info.width)
-    queues = [_Queue(name, plan(info.n_frames, info.rate, size), info) for name, plan in plans.items()]
+    queues = [_Queue(name, _pieces(plan, info), info) for name, plan in plans.items()]
     convert = Converter(path, info.rotation // 90)
     for index, frame in enumerate(decoded_frames(path, limits, threads, info.n_frames)):
         for queue in queues:
@@ -250,12 +269,18 @@ def read_frames(
             return
 
 
+def _pieces(plan: Plan | TimedPlan, info: VideoInfo) -> Iterable[Piece]:
+    if isinstance(plan, TimedPlan):
+        return plan.pieces(info)
+    return plan(info.n_frames, info.rate, (info.height, info.width))
+
+
 def _shape(form: str, info: VideoInfo) -> tuple[int, ...]:
     """The shape of one frame of a video in a form."""
     if form == "rgb":
         return 3, info.height, info.width
-    if form == "rgb224":
-        return 3, SMALL_SIDE_PX, SMALL_SIDE_PX
+    if form in FIXED_SIZES:
+        return 3, *FIXED_SIZES[form]
     if form == "y":
         return info.height, info.width
     return (info.height + 1) // 2, (info.width + 1) // 2
@@ -291,6 +316,7 @@ class _OpenPiece:
             MappingProxyType(dict(self.piece.frames)),
             MappingProxyType(times),
             self.info,
+            self.piece.facts,
         )
 
 
@@ -355,6 +381,13 @@ def _frame_rate(ticks: np.ndarray, time_base: Fraction, nominal: Fraction | None
         return nominal
     measured = steps / span
     return measured.limit_denominator(1001) or measured
+
+
+def _times_s(ticks: np.ndarray, time_base: Fraction, n_frames: int, rate: Fraction) -> np.ndarray:
+    """Times of the frames from the first on; evenly spaced where the file tells none."""
+    if len(ticks) == n_frames:
+        return np.asarray((ticks - ticks[:1]).astype(np.float64) * time_base.numerator / time_base.denominator)
+    return np.arange(n_frames) / float(rate)
 
 
 def _is_variable(ticks: np.ndarray, time_base: Fraction) -> bool:
