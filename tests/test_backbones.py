@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
-from ugcvqa import backbones
+from ugcvqa import backbones, extract
 from ugcvqa.backbones import features_of, fold_batchnorm, load_backbone, weights_checksum
 from ugcvqa.errors import ConfigError, WeightsError
 from ugcvqa.fused import FusedConv, fuse_activations
@@ -100,6 +100,13 @@ def test_missing_file_offline_says_what_to_put_where(folders):
     for part in ("resnet50-0676ba61.pth", backbones._SHA256["resnet50-0676ba61.pth"], str(folders[0]), "https://"):
         assert part in text
     assert not list(folders[0].iterdir())
+
+
+def test_missing_file_offline_is_one_line_and_no_word_of_fetching(folders, tmp_path, capfd):
+    assert extract.main(["--rows", "[CNN]", "--store", str(tmp_path / "store")]) == 2
+    told = capfd.readouterr().err.strip().splitlines()
+    assert len(told) == 1
+    assert "put it into" in told[0]
 
 
 def test_download_is_checked_before_it_is_kept(folders, state, tmp_path, monkeypatch):

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 import torch
 from networks import golden_resnet50
-from torch import nn
+from torch import fx, nn
 
 from ugcvqa import deep
 from ugcvqa.backbones import load_backbone
 from ugcvqa.deep import CNN, VSFA, FrameMean, mean_pool, mean_std_pool, normalise
-from ugcvqa.errors import ConfigError, VideoError
+from ugcvqa.errors import ConfigError, VideoError, WeightsError
+from ugcvqa.fused import BandedConv, fuse_activations
 from ugcvqa.imresize import imresize_to
 
 # largest absolute errors; values are 0.6 to 2.5
@@ -152,20 +153,6 @@ def test_features_do_not_depend_on_how_frames_are_grouped(small, monkeypatch, si
     assert max_error(pairs, whole.numpy()) < GROUPING
 
 
-def test_identical_consecutive_frames_are_computed_once(small, monkeypatch):
-    a, b = noise(2, 3, 64, 64)
-    frames = torch.stack([a, a, b, b, b, a])
-    seen = []
-    maps = small.trunk._maps
-    monkeypatch.setattr(small.trunk, "_maps", lambda x: seen.append(len(x)) or maps(x))
-    features = small(frames)
-    assert sum(seen) == 3
-    assert torch.equal(features[[0, 2]], features[[1, 4]])
-    assert torch.equal(features[2], features[3])
-    separate = torch.cat([small(frame[None]) for frame in frames])
-    assert max_error(features, separate.numpy()) < GROUPING
-
-
 def test_frames_that_differ_in_one_value_are_told_apart(small):
     a = noise(3, 64, 64)
     b = a.clone()
@@ -223,6 +210,39 @@ def test_overflow_is_an_error():
     with pytest.raises(ConfigError, match="features of ResNet are not finite in float16; use float32"):
         VSFA(network, precision="float16")(noise(1, 3, 32, 32))
     assert torch.isfinite(VSFA(network)(noise(1, 3, 32, 32))).all()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_broken_weights_are_named_before_an_operator_can_hide_them(value):
+    network = load_backbone("resnet18", "random:0")
+    with torch.no_grad():
+        network.layer3[0].conv1.weight[0, 0, 0, 0] = value
+    with pytest.raises(WeightsError, match=r"layer3\.0\.conv1\.weight holds NaN or infinite values"):
+        VSFA(network)
+
+
+def test_trunk_can_be_shared(small):
+    cnn, frames = CNN(small.trunk), noise(2, 3, 224, 224)
+    assert cnn.dim == small.dim // 2
+    assert max_error(cnn(frames), small(frames)[:, : cnn.dim].numpy()) < GROUPING
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "ceil_mode"), [(7, 2, 3, False), (3, 2, 0, True), (5, 1, 2, False)]
+)
+@pytest.mark.parametrize("height", [64, 67])
+def test_first_maps_in_bands_are_the_whole_ones(monkeypatch, kernel, stride, padding, ceil_mode, height):
+    conv = nn.Conv2d(3, 8, kernel, stride, padding).requires_grad_(False)
+    pool = nn.MaxPool2d(3, 2, padding=0 if ceil_mode else 1, ceil_mode=ceil_mode)
+    layers = fx.symbolic_trace(nn.Sequential(conv, nn.ReLU(), pool, nn.Conv2d(8, 4, 1)))
+    frames = torch.randn(2, 3, height, 40, generator=torch.Generator().manual_seed(0))
+    expected = layers(frames)
+    banded = fuse_activations(layers)
+    monkeypatch.setattr("ugcvqa.fused._BAND_PIXELS", 2 * 40 * 8)
+    found = banded(frames.contiguous(memory_format=torch.channels_last))
+    assert any(isinstance(module, BandedConv) for module in banded.modules())
+    assert found.shape == expected.shape
+    assert max_error(found.detach(), expected.detach().numpy()) < 1e-5
 
 
 def test_given_network_is_not_changed():

@@ -11,7 +11,7 @@ Errors of the reduced and approximate modes depend on the weights: random ones a
 import argparse
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -143,13 +143,13 @@ def report(size: int, n_channels: int, n_frames: int) -> list[str]:
     return lines
 
 
-def main() -> list[str]:
+def main(argv: Sequence[str] | None = None) -> list[str]:
     """Prints the table on one thread and returns its lines."""
     parser = argparse.ArgumentParser(description="speed and error of Score-CAM, one run, one thread")
     parser.add_argument("--size", type=int, default=112, help="side of the square frames in pixels (the feature: 224)")
     parser.add_argument("--channels", type=int, default=24, help="channels scored per frame, of 512")
     parser.add_argument("--frames", type=int, default=2)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
     lines = report(arguments.size, arguments.channels, arguments.frames)
     print("\n".join(lines))

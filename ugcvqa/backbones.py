@@ -62,6 +62,18 @@ def load_backbone(name: str, weights: str) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
+def empty_backbone(name: str) -> nn.Module:
+    """Builds a classification network of torchvision whose weights a caller brings along.
+
+    Raises:
+        ConfigError: if torchvision has no such network.
+    """
+    if name not in _network_names():
+        raise ConfigError(f"backbone {name}: not a classification network of torchvision")
+    with torch.random.fork_rng(devices=[]), _quiet_construction():
+        return _build(name)
+
+
 def weights_checksum(network: nn.Module) -> str:
     """Computes the SHA-256 over names, types, shapes and bytes of all parameters and buffers, in order."""
     digest = hashlib.sha256()
@@ -69,6 +81,21 @@ def weights_checksum(network: nn.Module) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def check_finite(network: nn.Module, where: str) -> None:
+    """Checks that no weight or statistic of a network is broken.
+
+    Args:
+        network: any network.
+        where: its name or file, for the message.
+
+    Raises:
+        WeightsError: if a value is NaN or infinite.
+    """
+    for key, tensor in network.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise WeightsError(f"{where}: {key} holds NaN or infinite values; fetch the file again")
 
 
 def features_of(network: nn.Module, name: str) -> tuple[fx.GraphModule, int]:
@@ -86,20 +113,57 @@ def features_of(network: nn.Module, name: str) -> tuple[fx.GraphModule, int]:
     """
     graph_module = fx.symbolic_trace(network)
     graph = graph_module.graph
-    output = next(node for node in reversed(graph.nodes) if node.op == "output")
-    pooling = next((node for node in reversed(graph.nodes) if _is_global_pooling(graph_module, node)), None)
-    if pooling is not None and str(pooling.target).startswith("classifier"):
-        # SqueezeNet pools the maps of its classes; its features end before the classifier.
-        pooling = next((node for node in graph.nodes if str(node.target).startswith("classifier")), None)
-    if pooling is not None:
-        output.args = (pooling.args[0],)
+    maps = _last_maps(graph_module)
+    if maps is not None:
+        output = next(node for node in reversed(graph.nodes) if node.op == "output")
+        output.args = (maps,)
         graph.eliminate_dead_code()
         graph_module.delete_all_unused_submodules()
         graph_module.recompile()
         width = _width(graph_module)
         if width:
             return graph_module, width
-    raise ConfigError(
+    raise _no_maps(name)
+
+
+def last_maps_layer(network: nn.Module, name: str) -> str:
+    """Finds the layer whose output Score-CAM looks at if none is named.
+
+    Args:
+        network: classification network of torchvision.
+        name: its name, for messages.
+
+    Returns:
+        Name of the last module before the global pooling that is no maximum itself: `features.29` of VGG-16, as in
+        the paper, `layer4.1.relu` of ResNet-18.
+
+    Raises:
+        ConfigError: if the network has no such layer.
+    """
+    graph_module = fx.symbolic_trace(network)
+    node = _last_maps(graph_module)
+    while isinstance(node, fx.Node):
+        modules = list(node.meta.get("nn_module_stack", {}))
+        if node.op == "call_module" and not isinstance(network.get_submodule(str(node.target)), nn.MaxPool2d):
+            return str(node.target)
+        if node.op == "call_function" and modules:
+            return str(modules[-1])  # a sum or a concatenation that ends a block
+        node = next(iter(node.all_input_nodes), None)
+    raise _no_maps(name)
+
+
+def _last_maps(graph_module: fx.GraphModule) -> fx.Node | None:
+    """What the global pooling of a classifier takes, None if there is none."""
+    nodes = list(graph_module.graph.nodes)
+    pooling = next((node for node in reversed(nodes) if _is_global_pooling(graph_module, node)), None)
+    if pooling is not None and str(pooling.target).startswith("classifier"):
+        # SqueezeNet pools the maps of its classes; its features end before the classifier.
+        pooling = next((node for node in nodes if str(node.target).startswith("classifier")), None)
+    return None if pooling is None else cast(fx.Node, pooling.args[0])
+
+
+def _no_maps(name: str) -> ConfigError:
+    return ConfigError(
         f"backbone {name}: has no convolutional maps for frames of any size before a global pooling; networks such as "
         "resnet, resnext, vgg, densenet, mobilenet, efficientnet, regnet and convnext have"
     )
@@ -186,9 +250,7 @@ def _read_network(name: str, path: Path) -> nn.Module:
                 f"{path}: does not fit {name} ({len(keys)} tensors {kind}, first {keys[0]}); give the weights of this "
                 "network"
             )
-    for key, tensor in network.state_dict().items():
-        if not torch.isfinite(tensor).all():
-            raise WeightsError(f"{path}: {key} holds NaN or infinite values; fetch the file again")
+    check_finite(network, str(path))
     return network.float()
 
 
@@ -231,16 +293,35 @@ def _weight_file(name: str, weights: str) -> Path:
     return _checked(path)
 
 
-def _named_weight_file(name: str, weights: str, url: str) -> Path:
-    file = url.rsplit("/", 1)[1]
+def weight_folders() -> list[Path]:
+    """Folders that are searched for released files: $UGCVQA_WEIGHTS if it is set, and torch hub's."""
     own = os.environ.get("UGCVQA_WEIGHTS")
-    folders = [*([Path(own).expanduser()] if own else []), Path(torch.hub.get_dir()) / "checkpoints"]
-    for folder in folders:
+    return [*([Path(own).expanduser()] if own else []), Path(torch.hub.get_dir()) / "checkpoints"]
+
+
+def installed_file(file: str) -> Path | None:
+    """Finds a released file in the folders that are searched, and checks its SHA-256 where that is known.
+
+    Returns:
+        Its path; None if it is in none of them.
+
+    Raises:
+        WeightsError: if it is not the file that was meant.
+    """
+    for folder in weight_folders():
         if (folder / file).is_file():
             return _checked(folder / file)
+    return None
+
+
+def _named_weight_file(name: str, weights: str, url: str) -> Path:
+    file = url.rsplit("/", 1)[1]
+    installed = installed_file(file)
+    if installed is not None:
+        return installed
+    folders = weight_folders()
     target = folders[0] / file
     try:
-        log.info("fetching %s to %s", url, target)
         _download(url, target)
     except OSError as error:
         raise WeightsError(
@@ -256,6 +337,7 @@ def _download(url: str, target: Path) -> None:
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with urllib.request.urlopen(url, timeout=_DOWNLOAD_TIMEOUT_S) as response, temporary.open("xb") as out:
+            log.info("fetching %s to %s", url, target)  # not before: offline, one line must do
             shutil.copyfileobj(response, out)
         _check(temporary, target.name)
         temporary.replace(target)

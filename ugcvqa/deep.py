@@ -1,23 +1,18 @@
 """Deep features of frames: VSFA's pooled maps and the global averages of a frozen network, as plain torch."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import pairwise
-from typing import Any, Literal
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from ugcvqa.backbones import features_of, fold_batchnorm, load_backbone
+from ugcvqa.backbones import check_finite, features_of, fold_batchnorm, load_backbone
 from ugcvqa.errors import ConfigError, VideoError
 from ugcvqa.fused import fuse_activations
 from ugcvqa.imresize import imresize_to
-
-Precision = Literal["float32", "tf32", "bfloat16", "float16"]
+from ugcvqa.precision import REDUCED, Precision, arithmetic
 
 CNN_SIDE_PX = 224
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB, for values 0..1
-_REDUCED = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 _BYTES_PER_PIXEL = 512  # working memory of ResNet-50 and its like per input pixel, float32, rounded up
 _CPU_STEP_BYTES = 8 * CNN_SIDE_PX**2 * _BYTES_PER_PIXEL
 _GPU_STEP_BYTES = 8 << 30
@@ -87,16 +82,17 @@ class Trunk(nn.Module):
         self.name = backbone if isinstance(backbone, str) else type(backbone).__name__
         self.precision = precision
         network = load_backbone(backbone, weights) if isinstance(backbone, str) else backbone
+        check_finite(network, self.name)  # an operator that joins ReLU to a convolution turns NaN into 0
         trunk: nn.Module
         trunk, self.width = features_of(network, self.name)
         if skip_stem:
             trunk = _without_stem(network, self.name)
         layers = fuse_activations(fold_batchnorm(trunk))
         self.layers = layers.to(memory_format=torch.channels_last).eval().requires_grad_(False)
-        if precision in _REDUCED:
+        if precision in REDUCED:
             for module in self.layers.modules():
                 if isinstance(module, nn.Conv2d | nn.Linear):
-                    module.to(_REDUCED[precision])  # once, instead of in every call under autocast
+                    module.to(REDUCED[precision])  # once, instead of in every call under autocast
 
     @torch.inference_mode()
     def pooled(
@@ -107,8 +103,6 @@ class Trunk(nn.Module):
         pool: Callable[[Tensor], Tensor],
     ) -> Tensor:
         """Runs frames through the network a few at a time, so that memory does not grow with their number.
-
-        Consecutive frames of the same bytes are computed once.
 
         Args:
             frames: (T, 3, H, W), all of one clip.
@@ -123,18 +117,15 @@ class Trunk(nn.Module):
             VideoError: if the frames are too small for the network.
             ConfigError: if features are not finite, as can happen in float16.
         """
-        kept, source = _without_repeats(frames)
         step = _frames_per_step(size, frames.device)
-        features = torch.cat([pool(self._maps(prepare(part))) for part in kept.split(step)])
+        features = torch.cat([pool(self._maps(prepare(part))) for part in frames.split(step)])
         if not torch.isfinite(features).all():
             raise ConfigError(f"features of {self.name} are not finite in {self.precision}; use float32")
-        return features[source]
+        return features
 
     def _maps(self, x: Tensor) -> Tensor:
-        reduced = _REDUCED.get(self.precision)
-        autocast = torch.autocast(x.device.type, reduced, enabled=reduced is not None)
         try:
-            with autocast, _float32_products("tf32" if self.precision == "tf32" else "ieee"):
+            with arithmetic(self.precision, x.device):
                 maps: Tensor = self.layers(x.contiguous(memory_format=torch.channels_last))
         except RuntimeError as error:
             if min(x.shape[2:]) >= _SAFE_SIDE_PX:
@@ -182,7 +173,7 @@ class VSFA(nn.Module):
             rgb: (T, 3, H, W) uint8 RGB, any T.
 
         Returns:
-            (T, dim) float32: means, then deviations. Identical consecutive frames are computed once.
+            (T, dim) float32: means, then deviations.
 
         Raises:
             ValueError: if `rgb` is of another shape or dtype.
@@ -223,7 +214,8 @@ class CNN(nn.Module):
     average pooling. Those use MATLAB's network; this is torchvision's, so published columns cannot be met.
 
     Args:
-        backbone: torchvision's name of the network, or the network itself, in evaluation mode.
+        backbone: torchvision's name of the network, or the network itself, in evaluation mode, or the trunk of a
+            `VSFA` to share it; what follows is unused then.
         weights: see `load_backbone`; unused if the network itself is given.
         precision: see `Trunk`.
         skip_stem: computes the paper's Algorithm 1 as its public script does, without the normalisation, activation
@@ -245,7 +237,7 @@ class CNN(nn.Module):
         skip_stem: bool = False,
     ) -> None:
         super().__init__()
-        self.trunk = Trunk(backbone, weights, precision, skip_stem)
+        self.trunk = backbone if isinstance(backbone, Trunk) else Trunk(backbone, weights, precision, skip_stem)
         self.dim = self.trunk.width
 
     def forward(self, rgb: Tensor) -> Tensor:
@@ -255,7 +247,7 @@ class CNN(nn.Module):
             rgb: (T, 3, H, W) uint8 RGB of any size and any T.
 
         Returns:
-            (T, dim) float32. Identical consecutive frames are computed once.
+            (T, dim) float32.
 
         Raises:
             ValueError: if `rgb` is of another shape or dtype.
@@ -327,15 +319,6 @@ def _check_frames(rgb: Tensor) -> None:
         raise ValueError(f"frames must be (T, 3, H, W) uint8 with H and W above 0, got {tuple(rgb.shape)} {rgb.dtype}")
 
 
-def _without_repeats(frames: Tensor) -> tuple[Tensor, Tensor]:
-    """Drops frames equal to the one before; returns the others (t, ...) and, per frame, its place among them (T,)."""
-    is_new = torch.ones(len(frames), dtype=torch.bool, device=frames.device)
-    for i, (before, frame) in enumerate(pairwise(frames), start=1):
-        is_new[i] = (before != frame).any()
-    kept = frames if is_new.all() else frames[is_new]
-    return kept, is_new.cumsum(0) - 1
-
-
 def _frames_per_step(size: tuple[int, int], device: torch.device) -> int:
     """Frames that go through the network together, from their size and the device alone."""
     budget = _CPU_STEP_BYTES
@@ -350,17 +333,3 @@ def _without_stem(network: nn.Module, name: str) -> nn.Module:
     if not set(names) <= set(parts):
         raise ConfigError(f"backbone {name}: skip_stem is defined for ResNets only; leave it out")
     return nn.Sequential(*(parts[part] for part in names))
-
-
-@contextmanager
-def _float32_products(precision: str) -> Iterator[None]:
-    """Sets how a GPU multiplies float32 numbers; PyTorch's own default for convolutions is not exact."""
-    backends: tuple[Any, ...] = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
-    before = [backend.fp32_precision for backend in backends]
-    try:
-        for backend in backends:
-            backend.fp32_precision = precision
-        yield
-    finally:
-        for backend, value in zip(backends, before, strict=True):
-            backend.fp32_precision = value

@@ -13,6 +13,8 @@ def extract(
     data: DataSettings = DataSettings(),
     rows: list[str] | str = "NSS",
     families: FamilySettings = FamilySettings(),
+    backbone: str | None = None,
+    saliency_backbone: str | None = None,
     store: str = "store",
     loader: LoaderSettings = LoaderSettings(),
     limits: DecodeLimits = DecodeLimits(),
@@ -27,6 +29,8 @@ def extract(
         data: the videos.
         rows: feature row, or several as [NSS,CNN], whose parts are wanted; `all` stands for the paper's eleven.
         families: settings of the feature families.
+        backbone: torchvision network in place of ResNet-50, short for --families.deep.backbone.
+        saliency_backbone: torchvision network in place of VGG-16, short for --families.saliency.backbone.
         store: folder of the feature store.
         loader: how clips are read.
         limits: bounds on what is decoded.
@@ -38,6 +42,7 @@ def extract(
     from ugcvqa.rows import families_of_rows
     from ugcvqa.store import FeatureStore
 
+    families = families.with_backbones(backbone, saliency_backbone)
     names = families_of_rows([rows] if isinstance(rows, str) else rows)
     networks = build_families(names, families)
     dataset = open_dataset(data)

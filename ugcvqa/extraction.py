@@ -5,7 +5,7 @@ Used by the `extract` verb through Lightning (`extractors.py`) and by scoring wi
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from ugcvqa.container import container_vector
 from ugcvqa.errors import ConfigError, UgcvqaError, VideoError
 from ugcvqa.families import Family, Pool
 from ugcvqa.files import error_reason
 from ugcvqa.settings import DecodeLimits
 from ugcvqa.store import FeatureStore
-from ugcvqa.video import VideoInfo, read_clips
+from ugcvqa.video import VideoInfo, probe, read_clips
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ class Item:
     Attributes:
         task: index of the video in the list of tasks.
         family: family the frames belong to; empty at the end of a video.
-        frames: form -> (T, ...) uint8, see `sampling.FORMS`; empty at the end of a video.
+        frames: form -> (T, ...) uint8, see `sampling.FORMS`, and the facts of the piece; empty at the end of a video.
+        places: of a family that looks at frames one by one, for each frame of the piece its place among `frames`, from
+            which frames equal to the one before are left out; -1 stands for the frame before the piece.
         content: at the end: SHA-256 of the file, empty without a store.
         stored: at the end: families whose features are in the store already.
         info: at the end: facts about the video, None if it was not decoded.
@@ -47,6 +50,7 @@ class Item:
     task: int
     family: str = ""
     frames: Mapping[str, Tensor] = field(default_factory=dict)
+    places: tuple[int, ...] = ()
     content: str = ""
     stored: tuple[str, ...] = ()
     info: VideoInfo | None = None
@@ -107,6 +111,8 @@ class ClipStream(IterableDataset[Item]):
         self.tasks, self.store, self.limits = tasks, store, limits or DecodeLimits()
         self.plans = {name: family.plan for name, family in families.items()}
         self.specs = {name: family.spec for name, family in families.items()}
+        self.per_frame = {name for name, family in families.items() if family.is_per_frame}
+        self.of_container = {name for name, family in families.items() if not family.needs_frames}
         self.rank, self.world = rank, world
 
     def __iter__(self) -> Iterator[Item]:
@@ -125,23 +131,56 @@ class ClipStream(IterableDataset[Item]):
             yield Item(index, reason=f"{path}: unexpected {error_reason(error)}")
 
     def _clips(self, index: int, path: Path) -> Iterator[Item]:
-        content, stored = "", tuple[str, ...]()
+        content, stored, places = "", tuple[str, ...](), tuple[int, ...]()
         if self.store is not None:
             content = self.store.content(path)
             stored = tuple(name for name, spec in self.specs.items() if self.store.has(spec, content))
-        plans = {name: plan for name, plan in self.plans.items() if name not in stored}
+        wanted = {name: plan for name, plan in self.plans.items() if name not in stored}
         info = None
-        if plans:
+        if wanted:
+            repeats = {name: _Repeats() for name in self.per_frame}
             try:
-                for clip in read_clips(path, plans, self.limits):
-                    info = clip.info
-                    frames = {form: torch.from_numpy(planes) for form, planes in clip.frames.items()}
-                    yield Item(index, clip.family, frames)
+                info = probe(path, self.limits)
+                for name in self.of_container & set(wanted):
+                    yield Item(index, name, {"container": torch.from_numpy(container_vector(info))})
+                plans = {name: plan for name, plan in wanted.items() if name not in self.of_container}
+                for clip in read_clips(path, plans, self.limits, info=info) if plans else ():
+                    arrays, places = {**clip.frames, **clip.facts}, ()
+                    if clip.family in repeats:
+                        arrays, places = repeats[clip.family].left_out(arrays)
+                    frames = {name: torch.from_numpy(array) for name, array in arrays.items()}
+                    yield Item(index, clip.family, frames, places)
             except VideoError as error:
                 raise VideoError(_with_path(path, str(error))) from error
         if self.store is not None and self.store.content(path) != content:
             raise VideoError(f"{path}: changed while it was read; run again when it is complete")
         yield Item(index, content=content, stored=stored, info=info)
+
+
+class _Repeats:
+    """Finds frames of a video that are byte for byte the one before, also across pieces: each is computed once."""
+
+    def __init__(self) -> None:
+        self._before: dict[str, np.ndarray] = {}
+
+    def left_out(self, frames: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
+        """Drops repeats; returns the other frames and, for each frame, its place among them, see `Item`."""
+        kept, places, before = list[int](), list[int](), self._before
+        for index in range(len(next(iter(frames.values())))):
+            frame = {form: planes[index] for form, planes in frames.items()}
+            if not before or not all(_is_same(planes, before[form]) for form, planes in frame.items()):
+                kept.append(index)
+            places.append(len(kept) - 1)
+            before = frame
+        self._before = {form: planes.copy() for form, planes in before.items()}  # not the whole piece
+        if len(kept) == len(places):
+            return dict(frames), tuple(places)
+        return {form: planes[kept] for form, planes in frames.items()}, tuple(places)
+
+
+def _is_same(one: np.ndarray, other: np.ndarray) -> bool:
+    # most frames differ in the first column already
+    return np.array_equal(one[..., 0], other[..., 0]) and np.array_equal(one, other)
 
 
 def _with_path(path: Path, message: str) -> str:
@@ -154,16 +193,23 @@ class Assembler:
     def __init__(self, families: Mapping[str, Family]) -> None:
         self._families = families
         self._open: dict[tuple[int, str], Pool] = {}
+        self._last: dict[tuple[int, str], Any] = {}
         self._reasons: dict[int, str] = {}
 
     def add(self, item: Item, features: Any) -> None:  # noqa: ANN401 (what the family's network returns)
-        """Takes the features of the next piece of a video, or the error that stands in for them."""
+        """Takes the features of the next piece, the error that stands in for them, or None if all its frames repeat."""
         if isinstance(features, UgcvqaError):
             self._reasons.setdefault(item.task, str(features))
+        if item.task in self._reasons:
             return
         key = (item.task, item.family)
         if key not in self._open:
             self._open[key] = self._families[item.family].pool()
+        if item.places:
+            known = [part for part in (self._last.get(key), features) if part is not None]
+            first = int(key in self._last)
+            self._last[key] = _rows(known, [-1])
+            features = _rows(known, [place + first for place in item.places])
         self._open[key].add(features)
 
     def close(self, item: Item) -> VideoResult:
@@ -171,19 +217,29 @@ class Assembler:
         reason = item.reason or self._reasons.pop(item.task, "")
         results: dict[str, dict[str, np.ndarray]] = {}
         for name, family in self._families.items():
+            self._last.pop((item.task, name), None)
             pool = self._open.pop((item.task, name), None) or family.pool()
             if not reason and name not in item.stored:
                 results[name] = {key: array.cpu().numpy() for key, array in pool.result().items()}
         return VideoResult(item.task, results, item.content, item.stored, item.info, reason)
 
 
+def _rows(parts: Sequence[Any], rows: list[int]) -> Any:  # noqa: ANN401 (what the family's network returns)
+    """Takes rows of tensors, or of dataclasses of tensors, that follow each other."""
+    if isinstance(parts[0], Tensor):
+        return torch.cat(list(parts))[rows]
+    names = [one.name for one in fields(parts[0])]
+    return replace(parts[0], **{name: _rows([getattr(part, name) for part in parts], rows) for name in names})
+
+
 def compute(families: Mapping[str, Family], items: Sequence[Item]) -> list[Any]:
-    """Computes the features of each item that carries frames; None for an item that ends a video.
+    """Computes the features of each item that carries frames; None where there is nothing to compute.
 
     Pieces are never mixed in one tensor, so results do not depend on how items are batched. A piece that a network
     cannot take gives the error in place of features, so that it costs its video and no other.
     """
-    return [_features(families[item.family], item) if item.family else None for item in items]
+    is_new = [item.family and max(item.places, default=0) >= 0 for item in items]
+    return [_features(families[item.family], item) if new else None for item, new in zip(items, is_new, strict=True)]
 
 
 def _features(family: Family, item: Item) -> Any:  # noqa: ANN401 (what the family's network returns)
@@ -195,13 +251,13 @@ def _features(family: Family, item: Item) -> Any:  # noqa: ANN401 (what the fami
         return VideoError(f"{item.family} features cannot be computed: {error_reason(error)}")
 
 
-def assemble(assembler: Assembler, items: Sequence[Item], features: Sequence[Tensor | None]) -> Iterator[VideoResult]:
+def assemble(assembler: Assembler, items: Sequence[Item], features: Sequence[Any]) -> Iterator[VideoResult]:
     """Hands computed pieces to the assembler and yields the result of each video that is over."""
     for item, values in zip(items, features, strict=True):
-        if values is None:
-            yield assembler.close(item)
-        else:
+        if item.family:
             assembler.add(item, values)
+        else:
+            yield assembler.close(item)
 
 
 def extract_features(

@@ -29,7 +29,7 @@ from ugcvqa.store import FeatureStore
 
 log = logging.getLogger(__name__)
 
-_LIGHT = frozenset({"nss"})  # families that use one core and little memory: a process per core; networks take all
+_LIGHT = frozenset({"nss", "container", "clip"})  # families that use one core and little memory: a process per core; networks take all
 
 
 class FrozenExtractor(LightningModule):

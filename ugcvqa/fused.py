@@ -4,6 +4,7 @@ Results differ from the plain layers by rounding only. On other devices the plai
 """
 
 import ctypes
+import gc
 import math
 import operator
 from functools import cache
@@ -13,16 +14,20 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from ugcvqa.winograd import TILE, transforms
+from ugcvqa.winograd import TILE, transformed, transforms
 
 _PATCH = TILE + 2
 _FEWEST_CHANNELS = 128  # with fewer, transforming tiles costs more than it saves
 _LEAST_USED = 0.7  # share of the pixels of all tiles that lie inside the map; below, the plain convolution is faster
-_KERNELS_PER_STEP = 32  # keeps float64 copies of the kernels small
+_FEWEST_TILES = 64  # with fewer, reading the transformed kernels costs more than the products saved
+_TILES_WITHOUT_KEPT_KERNELS = 128  # with more, transforming the kernels anew costs next to nothing
 _TILES_PER_STEP = 256  # keep the products of one step in cache
+_PACKED_POSITIONS = 1600  # with more results per channel, bringing the kernel in order each time costs nothing
+_BAND_PIXELS = 2**18  # of the image; the first maps of a band then stay in cache
 _ONE_PASS_DTYPES = (torch.float32, torch.bfloat16)
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
-_TOP_PAD_BYTES = 16 << 20
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's malloc.h
+_TOP_PAD_BYTES = 1 << 20
+_LARGEST_KEPT_BYTES = 32 << 20  # glibc's limit; larger ones, if kept, would leave holes that nothing else fits
 
 
 @cache
@@ -45,6 +50,7 @@ class FusedConv(nn.Module):
         super().__init__()
         self.conv = conv
         self._tiled: _TiledConv | None = None
+        self._packed: dict[torch.Size, Tensor] = {}
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """Computes relu(conv(x) + residual); the residual is overwritten."""
@@ -58,11 +64,61 @@ class FusedConv(nn.Module):
             return self._tiled(x)
         # PyTorch's compiler calls the same operators for these chains; called directly they need no compiler.
         shape = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        weight = self._weight(x)
         if residual is None:
             one_pass = torch.ops.mkldnn._convolution_pointwise.default
-            return cast(Tensor, one_pass(x, conv.weight, conv.bias, *shape, "relu", [], ""))
+            return cast(Tensor, one_pass(x, weight, conv.bias, *shape, "relu", [], ""))
         one_pass = torch.ops.mkldnn._convolution_pointwise_.binary
-        return cast(Tensor, one_pass(residual, x, conv.weight, conv.bias, *shape, "add", 1.0, "relu", [], None))
+        return cast(Tensor, one_pass(residual, x, weight, conv.bias, *shape, "add", 1.0, "relu", [], None))
+
+    def _weight(self, x: Tensor) -> Tensor:
+        """Returns the kernel; where maps are small, in the order in which the operator computes."""
+        conv = self.conv
+        if len(x) * x.shape[2] * x.shape[3] > _PACKED_POSITIONS * math.prod(conv.stride):
+            return conv.weight
+        if x.shape not in self._packed:
+            shape = (list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups)
+            reorder = torch.ops.mkldnn._reorder_convolution_weight
+            self._packed = {x.shape: reorder(conv.weight.detach(), *shape, list(x.shape))}
+        return self._packed[x.shape]
+
+
+class BandedConv(nn.Module):
+    """A convolution, ReLU and maximum over a large image, computed in bands of rows that stay in cache.
+
+    The first maps of a network are its largest; so they never lie in memory as a whole. Exact: a band is computed
+    with as many rows around it as reach its results.
+
+    Args:
+        conv: the convolution with its ReLU.
+        pool: the maximum.
+    """
+
+    def __init__(self, conv: FusedConv, pool: nn.MaxPool2d) -> None:
+        super().__init__()
+        self.conv, self.pool = conv.conv, pool
+        self._fused = [conv]  # not a submodule: its parameters are listed as those of `conv`
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Computes pool(relu(conv(x)))."""
+        (fused,), conv, pool = self._fused, self.conv, self.pool
+        stride = conv.stride[0] * _side(pool.stride)
+        rows = max(1, _BAND_PIXELS // (len(x) * x.shape[3]) // stride) * stride
+        if x.device.type != "cpu" or rows >= x.shape[2]:
+            return cast(Tensor, pool(fused(x)))
+        reach = conv.dilation[0] * (conv.kernel_size[0] - 1) + conv.stride[0] * _side(pool.kernel_size)
+        margin = math.ceil(reach / stride) * stride
+        bands = []
+        for start in range(0, x.shape[2], rows):
+            top, end = max(0, start - margin), start + rows
+            results = pool(fused(x[:, :, top : end + margin].contiguous(memory_format=torch.channels_last)))
+            last = None if end >= x.shape[2] else (end - top) // stride
+            bands.append(results[:, :, (start - top) // stride : last])
+        return torch.cat(bands, 2).contiguous(memory_format=torch.channels_last)
+
+
+def _side(value: int | tuple[int, ...]) -> int:
+    return value if isinstance(value, int) else value[0]
 
 
 class _TiledConv:
@@ -75,13 +131,18 @@ class _TiledConv:
         patch, kernel, output = transforms()
         self._patch = torch.kron(patch, patch).float()
         self._output = torch.kron(output, output).float()
-        outputs, inputs = conv.weight.shape[:2]
-        self._weight = torch.empty(_PATCH**2, inputs, outputs)
-        for start in range(0, outputs, _KERNELS_PER_STEP):
-            part = conv.weight.detach()[start : start + _KERNELS_PER_STEP].double()
-            weight = torch.einsum("ai,bj,kcij->abck", kernel, kernel, part)
-            self._weight[:, :, start : start + _KERNELS_PER_STEP] = weight.flatten(0, 1)
-        self._bias = conv.bias
+        self._kernel = torch.kron(kernel, kernel).float()
+        self._conv = conv
+        self._kept: Tensor | None = None
+
+    def _weight(self, n_tiles: int) -> Tensor:
+        """Returns the transformed kernels (36, C, K), kept for few tiles only: they take four times the memory."""
+        if n_tiles > _TILES_WITHOUT_KEPT_KERNELS:
+            self._kept = None
+            return transformed(self._kernel, self._conv)
+        if self._kept is None:
+            self._kept = transformed(self._kernel, self._conv)
+        return self._kept
 
     def __call__(self, x: Tensor) -> Tensor:
         """Computes (n, C, H, W) -> (n, K, H, W), both in channels-last order."""
@@ -89,17 +150,18 @@ class _TiledConv:
         rows, columns = math.ceil(height / TILE), math.ceil(width / TILE)
         room = (0, 0, 1, TILE * columns - width + 1, 1, TILE * rows - height + 1)
         sources = _tiles(functional.pad(x.permute(0, 2, 3, 1), room), _PATCH, rows, columns)
-        out = x.new_empty(n, TILE * rows, TILE * columns, self._weight.shape[2])
+        weight, bias = self._weight(n * rows * columns), self._conv.bias
+        out = x.new_empty(n, TILE * rows, TILE * columns, weight.shape[2])
         targets = _tiles(out, TILE, rows, columns)
         frames_per_step = max(1, _TILES_PER_STEP // (rows * columns))
         rows_per_step = max(1, _TILES_PER_STEP // columns)
         for source, target in zip(sources.split(frames_per_step, 2), targets.split(frames_per_step, 2), strict=True):
             for part, place in zip(source.split(rows_per_step, 3), target.split(rows_per_step, 3), strict=True):
                 patches = (self._patch @ part.reshape(_PATCH**2, -1)).view(_PATCH**2, -1, depth)
-                products = torch.bmm(patches, self._weight)
+                products = torch.bmm(patches, weight)
                 values = (self._output @ products.view(_PATCH**2, -1)).view(-1, out.shape[3])
-                if self._bias is not None:
-                    values += self._bias
+                if bias is not None:
+                    values += bias
                 place.copy_(values.relu_().view(place.shape))
         return out[:, :height, :width].permute(0, 3, 1, 2)
 
@@ -120,8 +182,8 @@ def _is_worth_tiling(conv: nn.Conv2d, x: Tensor) -> bool:
     if min(conv.in_channels, conv.out_channels) < _FEWEST_CHANNELS:
         return False
     height, width = x.shape[2:]
-    computed = math.ceil(height / TILE) * math.ceil(width / TILE) * TILE**2
-    return height * width >= _LEAST_USED * computed
+    n_tiles = math.ceil(height / TILE) * math.ceil(width / TILE)
+    return len(x) * n_tiles >= _FEWEST_TILES and height * width >= _LEAST_USED * n_tiles * TILE**2
 
 
 def fuse_activations(network: fx.GraphModule) -> fx.GraphModule:
@@ -155,9 +217,23 @@ def fuse_activations(network: fx.GraphModule) -> fx.GraphModule:
         graph.erase_node(node)
         for replaced in dict.fromkeys((source, conv)):
             graph.erase_node(replaced)
+    _band_first_maps(network)
     network.delete_all_unused_submodules()
     network.recompile()
     return network
+
+
+def _band_first_maps(network: fx.GraphModule) -> None:
+    """Replaces the convolution and the maximum that a network begins with, if it begins so."""
+    image, first, second = list(network.graph.nodes)[:3]
+    is_chain = first.op == second.op == "call_module" and first.args[:1] == (image,) and len(image.users) == 1
+    if not (is_chain and second.args[:1] == (first,) and len(first.users) == 1):
+        return
+    conv, pool = (network.get_submodule(str(node.target)) for node in (first, second))
+    if isinstance(conv, FusedConv) and isinstance(pool, nn.MaxPool2d) and not pool.return_indices:
+        network.set_submodule(str(first.target), BandedConv(conv, pool))
+        second.replace_all_uses_with(first)
+        network.graph.erase_node(second)
 
 
 def _conv_and_residual(network: fx.GraphModule, addition: fx.Node) -> tuple[fx.Node, fx.Node] | None:
@@ -185,16 +261,18 @@ def keep_freed_memory() -> bool:
     """Makes this process keep memory that it frees, for its next arrays, instead of giving it back to the system.
 
     Large arrays that are made again for every frame otherwise cost a page fault per 4 KiB, up to a third of the
-    time. No value changes. Call it once the networks are built: what building them freed is given back first.
+    time. Only the largest, which few layers make, still go back. No value changes. Call it once the networks are
+    built: what building them freed is given back first.
 
     Returns:
         Whether the C library has such a setting (glibc has).
     """
+    gc.collect()  # traced networks refer to themselves
     try:
         library = ctypes.CDLL(None)
         mallopt, trim = library.mallopt, library.malloc_trim
     except (AttributeError, OSError, TypeError):
         return False
     trim(0)
-    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, _TOP_PAD_BYTES))
+    settings = ((_M_MMAP_THRESHOLD, _LARGEST_KEPT_BYTES), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, _TOP_PAD_BYTES))
     return all([mallopt(name, value) == 1 for name, value in settings])

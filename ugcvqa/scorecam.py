@@ -1,24 +1,30 @@
 """Score-CAM: which parts of a frame a classifier's decision rests on, as pure tensor maths plus one hook owner."""
 
-import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ugcvqa.errors import ConfigError, WeightsError
-from ugcvqa.winograd import tiled
+from ugcvqa.precision import Precision, arithmetic
+from ugcvqa.winograd import TiledConvs, tiled
 
-PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
+PRECISIONS = get_args(Precision)
 """Arithmetic of the scoring passes. Everything else is float32 or better, whatever the choice."""
 
 FLAT = 1e-6
 """A channel whose upsampled activation spans at most this part of its peak is constant up to rounding."""
+
+DEFAULT_MIB = {False: 64, True: 4096}
+"""Working memory of a batch of scoring passes, by whether it runs on a GPU."""
+
+RANGE_MAPS = 16
+"""Maps that are enlarged together to find their range; more would leave the cache."""
 
 SMALL_PX = 64
 """Below this side a network that fails is taken to have failed because of the size."""
@@ -70,22 +76,6 @@ def tap(model: nn.Module, layer: str) -> Iterator[Tap]:
         yield found
     if hasattr(found, "value"):
         del found.value
-
-
-@contextmanager
-def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
-    """Sets the arithmetic of the block: one of `PRECISIONS`; "float32" means that TF32 is off on every unit."""
-    units = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
-    before = [unit.fp32_precision for unit in units]
-    reduced = precision in ("bfloat16", "float16")
-    try:
-        for unit in units:
-            unit.fp32_precision = "tf32" if precision == "tf32" else "ieee"
-        with torch.autocast(device.type, getattr(torch, precision) if reduced else None, enabled=reduced):
-            yield
-    finally:
-        for unit, value in zip(units, before, strict=True):
-            unit.fp32_precision = value
 
 
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -148,10 +138,6 @@ class SaliencyMaps:
         """The shapes, not the pixels."""
         return f"SaliencyMaps(maps={tuple(self.maps.shape)}, n_empty={int(self.is_empty.sum())})"
 
-    def row(self, index: int) -> "SaliencyMaps":
-        """One frame's map, as a batch of one that shares no memory with this one."""
-        return SaliencyMaps(*(getattr(self, field.name)[index : index + 1].clone() for field in fields(self)))
-
 
 def parse_method(method: str) -> int | None:
     """Number of channels scored by "top:N", None for "exact" and "half".
@@ -173,15 +159,14 @@ class ScoreCAM(nn.Module):
     Source: Score-CAM (Wang et al., CVPR workshops 2020) and its public code: masks from the upsampled
     activations' own range, softmax probability as score, no baseline, constant channels skipped.
 
-    The masked inputs of several frames form one stream that is cut into equal batches; frames of equal bytes are
-    computed once, also across two consecutive calls.
+    The masked inputs of several frames form one stream that is cut into equal batches.
     """
 
     def __init__(
         self,
         network: nn.Module,
         layer: str,
-        memory_mib: int = 256,
+        memory_mib: int | None = None,
         precision: str = "float32",
         method: str = "exact",
     ) -> None:
@@ -190,7 +175,8 @@ class ScoreCAM(nn.Module):
         Args:
             network: maps normalised frames (n, 3, H, W) to class scores (n, classes); set to evaluation mode.
             layer: name of the target layer, e.g. `features.29` of VGG-16 (last ReLU).
-            memory_mib: bound for the working memory of one batch of scoring passes, beside the weights.
+            memory_mib: bound for the working memory of one batch of scoring passes, beside the weights; by default
+                64 on a CPU and 4096 on a GPU.
             precision: one of `PRECISIONS`, for the scoring passes only.
             method: "exact"; approximate ones by name: "top:N" scores only the N channels of largest mean
                 activation, "half" scores at half the frame's height and width.
@@ -203,13 +189,12 @@ class ScoreCAM(nn.Module):
             raise ConfigError(f"saliency precision {precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
         self.network = network.eval().requires_grad_(False)
         self.layer = layer
-        self.memory_bytes = memory_mib * 2**20
+        self.memory_mib = memory_mib
         self.precision = precision
         self.is_half = method == "half"
         self.top = parse_method(method)
         self._pass_bytes: dict[tuple[int, int], int] = {}
-        self._tiled: Callable[[Tensor], Tensor] | None = None
-        self._known: dict[tuple[object, ...], SaliencyMaps] = {}
+        self._tiled: list[nn.Module] = []  # in a list, since a module would be listed, saved and moved with the network
         with tap(network, layer):
             pass  # an unknown layer fails here, not at the first video
 
@@ -236,17 +221,6 @@ class ScoreCAM(nn.Module):
             WeightsError: if the network's class scores are not finite.
         """
         check_frames(frames)
-        keys = [frame_key(frame, class_index) for frame in frames]
-        known = self._known
-        fresh = list(dict.fromkeys(key for key in keys if key not in known))
-        if fresh:
-            new = self._compute(frames[[keys.index(key) for key in fresh]], class_index)
-            known = known | {key: new.row(index) for index, key in enumerate(fresh)}
-        self._known = {key: known[key] for key in keys}
-        return joined([known[key] for key in keys])
-
-    def _compute(self, frames: Tensor, class_index: int | None) -> SaliencyMaps:
-        """Computes the maps of frames that all differ."""
         size = (frames.shape[2], frames.shape[3])
         inputs = frames
         if self.is_half:
@@ -285,8 +259,7 @@ class ScoreCAM(nn.Module):
     def _channels(self, activations: Tensor, size: tuple[int, int]) -> Tensor:
         """Returns (T, K) bool: channels to score, that is, all whose enlarged activation is not constant."""
         flat = activations.flatten(0, 1)
-        step = max(1, self.memory_bytes // (8 * size[0] * size[1]))
-        ranges = [torch.stack(upsample(part, size).flatten(1).aminmax(dim=1)) for part in flat.split(step)]
+        ranges = [torch.stack(upsample(part, size).flatten(1).aminmax(dim=1)) for part in flat.split(RANGE_MAPS)]
         low, high = torch.cat(ranges, dim=1)
         used: Tensor = (high - low > FLAT * high.abs()).reshape(activations.shape[:2])
         if self.top is None:
@@ -303,21 +276,21 @@ class ScoreCAM(nn.Module):
         probabilities: Tensor = logits.float().softmax(1)
         return probabilities.gather(1, classes[:, None])[:, 0]
 
-    def _runner(self, device: torch.device) -> Callable[[Tensor], Tensor]:
+    def _runner(self, device: torch.device) -> nn.Module:
         """Returns the network in its fastest exact form for scoring passes."""
         if self.precision != "float32" or device.type != "cpu":
             return self.network
-        if self._tiled is None:
-            # a bound method, since a module would be listed, saved and moved with the network
-            self._tiled = tiled(self.network).__call__
-        return self._tiled
+        if not self._tiled:
+            self._tiled.append(tiled(self.network))
+        return self._tiled[0]
 
     def _batch(self, frames: Tensor) -> int:
         """Number of frames that one pass may take under the memory bound, measured once per frame size."""
         size = (frames.shape[2], frames.shape[3])
         if size not in self._pass_bytes:
-            self._pass_bytes[size] = pass_bytes(self.network, frames[:1])
-        return max(1, self.memory_bytes // self._pass_bytes[size])
+            self._pass_bytes[size] = pass_bytes(self._runner(frames.device), frames[:1])
+        memory_mib = self.memory_mib or DEFAULT_MIB[frames.device.type == "cuda"]
+        return max(1, memory_mib * 2**20 // self._pass_bytes[size])
 
 
 def check_frames(frames: Tensor) -> None:
@@ -332,17 +305,6 @@ def check_frames(frames: Tensor) -> None:
         raise ValueError(f"frames must be float32, normalised for the network, got {frames.dtype}")
     if not frames.isfinite().all():
         raise ValueError("frames hold NaN or infinite values")
-
-
-def frame_key(frame: Tensor, class_index: int | None) -> tuple[object, ...]:
-    """Returns a key that two frames share only if they are equal byte for byte, on the same device."""
-    pixels = frame.contiguous().cpu().numpy().tobytes()
-    return hashlib.blake2b(pixels, digest_size=16).digest(), frame.shape, frame.device, class_index
-
-
-def joined(rows: list[SaliencyMaps]) -> SaliencyMaps:
-    """Puts the maps of single frames one after the other."""
-    return SaliencyMaps(*(torch.cat([getattr(row, field.name) for row in rows]) for field in fields(SaliencyMaps)))
 
 
 def equal_batches(pairs: Tensor, largest: int) -> tuple[Tensor, ...]:
@@ -363,9 +325,12 @@ def pass_bytes(network: nn.Module, frame: Tensor) -> int:
     """
     largest = 0
 
-    def measure(_module: nn.Module, inputs: Any, output: Any) -> None:  # noqa: ANN401 - whatever a layer takes
+    def measure(module: nn.Module, inputs: Any, output: Any) -> None:  # noqa: ANN401 - whatever a layer takes
         nonlocal largest
-        largest = max(largest, sum(value.nbytes for value in (*inputs, output) if isinstance(value, Tensor)))
+        needed = sum(value.nbytes for value in (*inputs, output) if isinstance(value, Tensor))
+        if isinstance(module, TiledConvs):
+            needed = module.frame_bytes((inputs[0].shape[2], inputs[0].shape[3]))
+        largest = max(largest, needed)
 
     leaves = [module for module in network.modules() if not any(module.children())]
     try:

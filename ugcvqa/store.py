@@ -110,6 +110,10 @@ class FeatureStore:
         """Whether features of this content exist; a damaged file counts as absent and is made again."""
         return is_arrays_file(self._object(spec, content))
 
+    def path(self, spec: FeatureSpec, content: str) -> Path:
+        """File that holds, or would hold, the arrays of one video."""
+        return self._object(spec, content)
+
     def put(self, spec: FeatureSpec, content: str, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
         """Stores the arrays of one video.
 

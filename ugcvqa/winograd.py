@@ -13,6 +13,8 @@ TILE = 4
 """Side of an output tile; its input patch is two pixels larger."""
 
 _PATCH = TILE + 2
+_LARGE_BYTES = 4 << 20  # of one frame's map
+_KEPT_WEIGHTS = 9 * 128 * 128
 
 _POINTS = (0.0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)
 """Interpolation points: less than half the rounding error of the usual 0, +-1, +-2."""
@@ -42,6 +44,23 @@ def transforms() -> tuple[Tensor, Tensor, Tensor]:
     return patch, kernel, output
 
 
+def transformed(kernel: Tensor, conv: nn.Conv2d) -> Tensor:
+    """Transforms the kernels of a 3x3 convolution.
+
+    Args:
+        kernel: (36, 9), Kronecker square of the kernel matrix of `transforms`.
+        conv: with weights (K, C, 3, 3).
+
+    Returns:
+        (36, C, K), in the weights' dtype.
+    """
+    outputs, inputs = conv.weight.shape[:2]
+    weights = conv.weight.detach().contiguous().view(-1, 9)
+    result = weights.new_empty(len(kernel), outputs * inputs)
+    torch.mm(kernel, weights.t(), out=result)
+    return result.view(-1, outputs, inputs).transpose(1, 2)
+
+
 def _coefficients(roots: Tensor) -> Tensor:
     """Coefficients of the monic polynomial with these roots, constant first."""
     polynomial = torch.ones(1, dtype=torch.float64)
@@ -53,16 +72,9 @@ def _coefficients(roots: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Step:
-    """One 3x3 convolution with ReLU, and the 2x2 maximum that may follow.
+    """One 3x3 convolution with ReLU, and the 2x2 maximum that may follow."""
 
-    Attributes:
-        weight: (36, C, K) transformed kernel.
-        bias: (K,).
-        pools: whether a 2x2 maximum follows.
-    """
-
-    weight: Tensor
-    bias: Tensor
+    conv: nn.Conv2d
     pools: bool
 
 
@@ -77,7 +89,7 @@ class TiledConvs(nn.Module):
 
     Args:
         layers: the chain, at least two convolutions (stride and padding 1) each with a ReLU and perhaps a 2x2
-            maximum; float32 on the CPU. Later changes of its weights are not seen.
+            maximum; float32 on the CPU. Its weights are shared and must not change.
 
     Raises:
         ValueError: if the layers are not such a chain.
@@ -88,51 +100,96 @@ class TiledConvs(nn.Module):
         patch, kernel, output = transforms()
         self._patch = torch.kron(patch, patch).float()
         self._output = torch.kron(output, output).float()
+        self._kernel = torch.kron(kernel, kernel).float()
         groups = _groups(layers)
         if groups is None:
             raise ValueError("the layers are not a chain of 3x3 convolutions, ReLUs and 2x2 maxima")
         # the first convolution has so few inputs that the plain one is the faster
         (self._first, self._first_pools), *later = groups
-        self._steps = [Step(_transformed(conv, kernel), _bias(conv), pools) for conv, pools in later]
+        self._steps = [Step(conv, pools) for conv, pools in later]
         self._responses: dict[tuple[int, int], list[Tensor]] = {}
+        self._kept: dict[nn.Conv2d, Tensor] = {}
 
     def forward(self, frames: Tensor) -> Tensor:
         """Computes the chain's output for frames (n, C, H, W) float32 that may hold large regions of zeros."""
         size = (frames.shape[2], frames.shape[3])
         if size not in self._responses:
             nothing = torch.zeros_like(frames[:1])
-            everywhere = torch.ones_like(nothing[:, :1])
-            self._responses[size] = self._run(nothing, everywhere, self._blank(size))
+            blank = self._blank(size)
+            self._advance(nothing, torch.ones_like(nothing[:, :1]), blank, size, range(len(blank)), blank)
+            self._responses[size] = blank
+        responses, lead = self._responses[size], self._n_leading(size)
         support = (frames != 0).any(1, keepdim=True).float()
-        maps = self._run(frames, support, self._responses[size])[-1]
+        # one by one while maps are large, so that they stay in cache and memory does not grow with the batch
+        leading = [
+            self._advance(frame, region, responses, size, range(lead))
+            for frame, region in zip(frames.split(1), support.split(1), strict=True)
+        ]
+        maps, support = (torch.cat(parts) for parts in zip(*leading, strict=True))
+        del leading
+        maps, _ = self._advance(maps, support, responses, size, range(lead, len(self._steps)))
         height, width = self._sizes(size)[-1]
         return maps[:, 1 : height + 1, 1 : width + 1].permute(0, 3, 1, 2)
 
-    def _run(self, frames: Tensor, support: Tensor, responses: list[Tensor]) -> list[Tensor]:
-        """Computes the map after each step (n, h', w', K), with margins of zeros.
+    def frame_bytes(self, size: tuple[int, int]) -> int:
+        """Bytes that each frame of a batch takes in the step that needs most."""
+        maps = self._map_bytes(size)[self._n_leading(size) - 1 :]
+        return max(before + after for before, after in pairwise([*maps, 0]))
+
+    def _n_leading(self, size: tuple[int, int]) -> int:
+        """Number of steps after which no map is large any more."""
+        large = [index for index, n_bytes in enumerate(self._map_bytes(size)) if n_bytes > _LARGE_BYTES]
+        return min(len(self._steps), max(large, default=-1) + 2)
+
+    def _map_bytes(self, size: tuple[int, int]) -> list[int]:
+        sizes = self._sizes(size)[1:]
+        return [4 * math.prod(one) * step.conv.out_channels for step, one in zip(self._steps, sizes, strict=True)]
+
+    def _advance(
+        self,
+        maps: Tensor,
+        support: Tensor,
+        responses: list[Tensor],
+        size: tuple[int, int],
+        steps: range,
+        collected: list[Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Computes some steps, one after the other.
 
         Args:
-            frames: (n, C, H, W).
-            support: (n, 1, H, W), 1 where the frames may differ from zero, else 0.
+            maps: (n, C, H, W), one frame, if the first step is among them; else the map before them (n, h', w', K) with
+                margins of zeros.
+            support: (n, 1, h, w), 1 where the maps may differ from the response to zeros, else 0.
             responses: what each step gives where the support does not reach, (1, h', w', K) each.
+            size: of the frames.
+            steps: which steps.
+            collected: takes the map after each step, if given.
+
+        Returns:
+            The map after the last step, with margins of zeros, and its support.
         """
-        sizes = self._sizes((frames.shape[2], frames.shape[3]))
-        support = _spread(support, self._first_pools)
-        buffers: list[Tensor] = []
-        for step, next_size, response in zip(self._steps, sizes[1:], responses, strict=True):
-            tiles = functional.max_pool2d(_spread(support, False), TILE, ceil_mode=True)[:, 0]
-            after = response.expand(len(frames), -1, -1, -1).clone()
-            if buffers:
-                self._compute(step, buffers[-1], tiles, after)
-            else:
-                # the largest maps of all: one frame at a time keeps them in cache
-                for index, frame in enumerate(frames.split(1)):
-                    self._compute(step, self._first_maps(frame), tiles[index : index + 1], after[index : index + 1])
-            after[:, next_size[0] + 1 :] = 0  # what partial tiles wrote beyond the map
-            after[:, :, next_size[1] + 1 :] = 0
+        for index in steps:
+            step, (height, width) = self._steps[index], self._sizes(size)[index + 1]
+            if index == 0:
+                maps, support = self._first_maps(maps), _spread(support, self._first_pools)
+            marks = functional.max_pool2d(_spread(support, False), TILE, ceil_mode=True)[:, 0]
+            after = responses[index].expand(len(maps), -1, -1, -1).clone()
+            self._compute(step, self._weight(step), maps, marks, after)
+            after[:, height + 1 :] = 0  # what partial tiles wrote beyond the map
+            after[:, :, width + 1 :] = 0
             support = _spread(support, step.pools)
-            buffers.append(after)
-        return buffers
+            maps = after
+            if collected is not None:
+                collected[index] = after
+        return maps, support
+
+    def _weight(self, step: Step) -> Tensor:
+        """Returns the transformed kernels (36, C, K); kept are small ones only, as all take four times the memory."""
+        if step.conv.weight.numel() > _KEPT_WEIGHTS:
+            return transformed(self._kernel, step.conv)
+        if step.conv not in self._kept:
+            self._kept[step.conv] = transformed(self._kernel, step.conv)
+        return self._kept[step.conv]
 
     def _first_maps(self, frames: Tensor) -> Tensor:
         """Computes the first convolution (n, h', w', K), with margins of zeros."""
@@ -142,23 +199,26 @@ class TiledConvs(nn.Module):
         height, width = maps.shape[2:]
         return functional.pad(maps.permute(0, 2, 3, 1), (0, 0, 1, -width % TILE + 1, 1, -height % TILE + 1))
 
-    def _compute(self, step: Step, maps: Tensor, marks: Tensor, after: Tensor) -> None:
+    def _compute(self, step: Step, weight: Tensor, maps: Tensor, marks: Tensor, after: Tensor) -> None:
         """Computes the tiles marked in `marks` (n, rows, columns) from `maps` into `after`."""
         tiles = marks.nonzero()
-        depth, side = step.weight.shape[1], TILE // 2 if step.pools else TILE
+        depth, side = step.conv.in_channels, TILE // 2 if step.pools else TILE
         sources = _cells(maps, tiles, TILE, _PATCH, 0)
         targets = _cells(after, tiles, side, side, 1)
-        pixels, results = maps.view(-1, depth), after.view(-1, step.weight.shape[2])
+        pixels, results = maps.view(-1, depth), after.view(-1, step.conv.out_channels)
         # as many tiles at once as keep the products in cache and still fill the matrix unit
         width = max(96, depth)
         for source, target in zip(sources.split(width, dim=1), targets.split(width, dim=1), strict=True):
             patches = pixels.index_select(0, source.reshape(-1)).view(_PATCH**2, -1)
-            products = torch.bmm((self._patch @ patches).view(_PATCH**2, -1, depth), step.weight)
+            products = torch.bmm((self._patch @ patches).view(_PATCH**2, -1, depth), weight)
             values = (self._output @ products.view(_PATCH**2, -1)).view(TILE, TILE, -1)
             if step.pools:
                 values = torch.maximum(values[0::2], values[1::2])
                 values = torch.maximum(values[:, 0::2], values[:, 1::2])
-            values = values.reshape(-1, results.shape[1]).add_(step.bias).relu_()
+            values = values.reshape(-1, results.shape[1])
+            if step.conv.bias is not None:
+                values += step.conv.bias
+            values.relu_()
             results.index_copy_(0, target.reshape(-1), values)
 
     def _sizes(self, size: tuple[int, int]) -> list[tuple[int, int]]:
@@ -178,7 +238,7 @@ class TiledConvs(nn.Module):
                 max(math.ceil(old / TILE) * side, math.ceil(new / TILE) * TILE) + 2
                 for old, new in zip(before, after, strict=True)
             )
-            blank.append(torch.zeros(1, height, width, len(step.bias)))
+            blank.append(torch.zeros(1, height, width, step.conv.out_channels))
         return blank
 
 
@@ -195,16 +255,6 @@ def _cells(maps: Tensor, tiles: Tensor, step: int, side: int, margin: int) -> Te
     corner = (frame * height + step * row + margin) * width + step * column + margin
     offset = torch.arange(side)
     return (offset[:, None] * width + offset).reshape(-1, 1) + corner
-
-
-def _transformed(conv: nn.Conv2d, kernel: Tensor) -> Tensor:
-    """Kernel (K, C, 3, 3) -> (36, C, K) float32, computed in float64."""
-    weight = torch.einsum("ai,bj,kcij->abck", kernel, kernel, conv.weight.detach().double())
-    return weight.flatten(0, 1).float().contiguous()
-
-
-def _bias(conv: nn.Conv2d) -> Tensor:
-    return torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach().clone()
 
 
 def _groups(layers: nn.Sequential) -> list[tuple[nn.Conv2d, bool]] | None:

@@ -1,0 +1,39 @@
+"""The arithmetic of networks: which number format a block of code computes in, on any device."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+
+Precision = Literal["float32", "tf32", "bfloat16", "float16"]
+
+REDUCED = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+"""Formats of half the bytes, by name."""
+
+
+@contextmanager
+def float32_products(precision: str) -> Iterator[None]:
+    """Sets how a GPU multiplies float32 numbers; PyTorch's own default for convolutions is not exact.
+
+    Args:
+        precision: `ieee` for exact products, `tf32` for fast ones.
+    """
+    units: tuple[Any, ...] = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
+    before = [unit.fp32_precision for unit in units]
+    try:
+        for unit in units:
+            unit.fp32_precision = precision
+        yield
+    finally:
+        for unit, value in zip(units, before, strict=True):
+            unit.fp32_precision = value
+
+
+@contextmanager
+def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
+    """Sets the arithmetic of a block: a `Precision`; `float32` means that TF32 is off on every unit."""
+    reduced = REDUCED.get(precision)
+    products = float32_products("tf32" if precision == "tf32" else "ieee")
+    with products, torch.autocast(device.type, reduced, enabled=reduced is not None):
+        yield
