@@ -136,22 +136,39 @@ def load_dataset(
     files = () if root is None else video_files(root)
     source = labels or root or Path()
     if name == "combined":
-        konvid = [replace(v, mos=inlsa_aligned(v.mos)) for v in _konvid(_label_file(source, "konvid_1k"))]
-        youtube = _youtube(_label_file(source, "youtube_ugc"), None)
+        konvid = [replace(v, mos=inlsa_aligned(v.mos)) for v in _konvid(label_file(source, "konvid_1k"))]
+        youtube = _youtube(label_file(source, "youtube_ugc"), None)
         videos = _with_files("konvid_1k", konvid, files) + _with_files("youtube_ugc", youtube, files)
         dataset = Dataset(name, "MOS", _MOS_SCALE, videos)
     elif name == "konvid_1k":
-        konvid = _konvid(_label_file(source, name))
+        konvid = _konvid(label_file(source, name))
         dataset = Dataset(name, "MOS", _MOS_SCALE, _with_files(name, konvid, files))
     elif name == "youtube_ugc":
-        youtube = _youtube(_label_file(source, name), subset)
+        youtube = _youtube(label_file(source, name), subset)
         full_name = name if subset is None else f"{name}_{subset.lower()}"
         dataset = Dataset(full_name, "MOS", _MOS_SCALE, _with_files(name, youtube, files))
     else:
         known_scale = _MOS_SCALE if name == "demo" else scale
-        dataset = _own(name, _label_file(source, name), root, files, known_scale)
+        dataset = _own(name, label_file(source, name), root, files, known_scale)
     _log_found(dataset, root)
     return dataset
+
+
+def label_file(source: Path, name: str) -> Path:
+    """Takes a file as it is, and finds the label file of a data set in a folder or in its direct sub-folders.
+
+    Raises:
+        LabelError: if there is none.
+    """
+    names = LABEL_FILES.get(name, ("labels.csv",))
+    if source.is_dir():
+        for pattern in (pattern for file in names for pattern in (file, f"*/{file}")):
+            if found := sorted(source.glob(pattern)):
+                return found[0]
+        raise LabelError(f"{source}: holds no label file of {name} ({', '.join(names)})")
+    if not source.exists():
+        raise LabelError(f"{source}: no such label file or folder")
+    return source
 
 
 def inlsa_aligned(mos: float) -> float:
@@ -243,19 +260,6 @@ def _check_request(
         raise ConfigError(f"data set {name}: its scale is 1..5, leave the scale out")
     if scale is not None and not scale[0] < scale[1]:
         raise ConfigError(f"scale {scale}: the first number must be smaller than the second")
-
-
-def _label_file(source: Path, name: str) -> Path:
-    """Takes a file as it is, and finds the label file in a folder or in its direct sub-folders."""
-    names = LABEL_FILES.get(name, ("labels.csv",))
-    if source.is_dir():
-        for pattern in (pattern for file in names for pattern in (file, f"*/{file}")):
-            if found := sorted(source.glob(pattern)):
-                return found[0]
-        raise LabelError(f"{source}: holds no label file of {name} ({', '.join(names)})")
-    if not source.exists():
-        raise LabelError(f"{source}: no such label file or folder")
-    return source
 
 
 @dataclass(frozen=True)

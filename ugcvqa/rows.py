@@ -19,6 +19,9 @@ DIMENSIONS: dict[str, int] = {
     "saliency": 224,
     "vsfacnn_saliency": 4096,
     "vsfacnn_224": 4096,
+    "uvq": 600,
+    "uvq15": 512,
+    "container": 3,
 }
 """Feature family -> length of its video vector with the paper's backbones."""
 
@@ -34,6 +37,7 @@ class Part(NamedTuple):
 _NSS, _CNN, _SALIENCY = Part("nss"), Part("cnn"), Part("saliency")
 _NSS_SPATIAL, _NSS_TEMPORAL = Part("nss", 0, 1360), Part("nss", 1360)
 _VSFACNN, _FUSED = Part("vsfacnn"), Part("vsfacnn_saliency")
+_CONTAINER = Part("container")
 
 ROWS: dict[str, tuple[Part, ...]] = {
     "SALIENCY": (_SALIENCY,),
@@ -51,6 +55,16 @@ ROWS: dict[str, tuple[Part, ...]] = {
     "VSFACNN_224": (Part("vsfacnn_224"),),
     # What the published matrix of NSS_VSFACNN holds in fact: the deep block of VSFACNN_SALIENCY.
     "NSS_VSFACNN_AS_PUBLISHED": (_NSS, _FUSED),
+    # Features of UVQ's networks for heads of our own; the paper's row UVQ is UVQ's own score, without training.
+    "UVQ_FEATURES": (Part("uvq"),),
+    "UVQ15_FEATURES": (Part("uvq15"),),
+    "NSS_UVQ": (_NSS, Part("uvq")),
+    "NSS_UVQ15": (_NSS, Part("uvq15")),
+    # Not in the paper either: with the size and frame rate of the file.
+    "NSS_CONTAINER": (_NSS, _CONTAINER),
+    "CNN_CONTAINER": (_CNN, _CONTAINER),
+    "NSS_CNN_CONTAINER": (_NSS_SPATIAL, _CNN, _NSS_TEMPORAL, _CONTAINER),
+    "NSS_CNN_SALIENCY_CONTAINER": (_NSS_SPATIAL, _CNN, _NSS_TEMPORAL, _SALIENCY, _CONTAINER),
 }
 """Row name -> parts whose columns are concatenated in this order. The first eleven are the paper's."""
 
@@ -87,5 +101,5 @@ def dimension(row: str) -> int:
 
 
 def assemble_row(row: str, vectors: Mapping[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
-    """Concatenates the parts of a row from the video vectors (D,) of its families."""
-    return np.concatenate([vectors[part.family][part.start : part.stop] for part in ROWS[row]])
+    """Concatenates the parts of a row from the video vectors (D,), or tables of them (N, D), of its families."""
+    return np.concatenate([vectors[part.family][..., part.start : part.stop] for part in ROWS[row]], axis=-1)
