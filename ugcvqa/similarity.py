@@ -1,0 +1,461 @@
+"""How much deep features and saliency maps share: the paper's cosine, and measures with a null across videos.
+
+Rows are frames, grouped by video. The independent unit is the video, so every null re-pairs whole videos and every
+prediction is tested on videos that were not seen in fitting.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
+
+MIN_VIDEOS = 8
+"""With fewer videos there are too few ways to re-pair them, and too few to learn from, for a test to mean much."""
+
+_RIDGE_EXPONENTS = range(-4, 9)  # penalty = 10^e times the mean of the training rows' squared length
+_MAX_COMPONENTS = 10
+_ROWS_PER_COMPONENT = 10
+
+
+def shrink_maps(maps: npt.ArrayLike, side: int) -> Array:
+    """Resizes maps with a triangle filter whose support grows with the factor (antialiased bilinear).
+
+    Source: Algorithm 3 of the paper, and the public script, which shrinks 224 x 224 to 45 x 45 with Pillow's bilinear
+    filter.
+
+    Args:
+        maps: (..., H, W) real.
+        side: rows and columns of the result, at least 1.
+
+    Returns:
+        (..., side, side) float64.
+    """
+    values = np.asarray(maps, dtype=np.float64)
+    rows, columns = (_triangle_weights(size, side) for size in values.shape[-2:])
+    return np.asarray(rows @ values @ columns.T)
+
+
+def window_cosine(deep: npt.ArrayLike, maps: npt.ArrayLike) -> Array:
+    """Computes the similarity of Algorithm 3 between the deep vector and the saliency map of each frame.
+
+    The map is shrunk to the largest square that fits into the vector (45 x 45 for 2,048), flattened row by row, and
+    compared with every stretch of that length (24 of them); the cosines are averaged.
+
+    Source: Algorithm 3 and equation (2) of the paper, and the public script.
+
+    Args:
+        deep: (T, D) real, D >= 1.
+        maps: (T, H, W) real, 0..1.
+
+    Returns:
+        (T,) float64; NaN for a frame whose map, or a stretch of whose vector, is all zeros.
+
+    Raises:
+        ValueError: if the shapes do not agree.
+    """
+    vectors, images = np.asarray(deep, dtype=np.float64), np.asarray(maps)
+    if vectors.ndim != 2 or images.ndim != 3 or len(vectors) != len(images) or not vectors.shape[1]:
+        raise ValueError(f"deep vectors (T, D) and maps (T, H, W) are needed, got {vectors.shape} and {images.shape}")
+    small = shrink_maps(images, math.isqrt(vectors.shape[1]))
+    return np.asarray(np.einsum("tl,tl->t", _mean_windows(vectors, small[0].size), _unit_rows(small)))
+
+
+def permuted_cosine(deep: npt.ArrayLike, maps: npt.ArrayLike, seed: int, draws: int = 10) -> Array:
+    """Computes `window_cosine` after shuffling the channels of the deep vectors: what the statistic gives by shape.
+
+    Channels of a network have no order, so a cosine that measured shared content would change.
+
+    Args:
+        deep: (T, D) real.
+        maps: (T, H, W) real.
+        seed: of the shuffles, which are the same for all frames.
+        draws: number of shuffles, averaged.
+
+    Returns:
+        (T,) float64, NaN as in `window_cosine`.
+    """
+    vectors = np.asarray(deep, dtype=np.float64)
+    random = np.random.default_rng(seed)
+    orders = [random.permutation(vectors.shape[1]) for _ in range(draws)]
+    return np.asarray(np.mean([window_cosine(vectors[:, order], maps) for order in orders], axis=0))
+
+
+def linear_cka(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
+    """Computes linear centred kernel alignment, 0 (nothing in common) to 1 (equal up to rotation and scale).
+
+    Source: Kornblith et al., ICML 2019, equation (4). It is biased towards 1 when columns outnumber rows.
+
+    Args:
+        x: (N, D) real.
+        y: (N, E) real.
+
+    Returns:
+        The alignment; NaN if either side does not vary.
+    """
+    first, second = (_gram(np.asarray(values, dtype=np.float64)) for values in (x, y))
+    return _ratio(*(float(np.vdot(a, b)) for a, b in ((first, second), (first, first), (second, second))))
+
+
+def unbiased_cka(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
+    """Computes linear CKA from unbiased estimates, which is 0 on average for unrelated data of any size.
+
+    Source: the estimator of Song et al., JMLR 2012, in CKA as in Nguyen et al., ICLR 2021.
+
+    Args:
+        x: (N, D) real, N >= 4.
+        y: (N, E) real.
+
+    Returns:
+        The alignment, at most 1, negative values possible; NaN if either side does not vary.
+
+    Raises:
+        ValueError: with fewer than four rows.
+    """
+    if len(np.asarray(x)) < 4:
+        raise ValueError(f"unbiased CKA needs at least 4 rows, got {len(np.asarray(x))}")
+    first, second = (_without_diagonal(_gram(np.asarray(values, dtype=np.float64))) for values in (x, y))
+    return _ratio(_hsic(first, second), _hsic(first, first), _hsic(second, second))
+
+
+def canonical_correlations(x: npt.ArrayLike, y: npt.ArrayLike) -> Array:
+    """Computes all canonical correlations of two sets of columns, largest first, each 0..1.
+
+    Source: Hotelling, 1936; here as singular values between orthonormal bases of the centred columns.
+
+    Args:
+        x: (N, D) real.
+        y: (N, E) real.
+
+    Returns:
+        (min(rank x, rank y),) float64.
+    """
+    bases = []
+    for values in (x, y):
+        centred = np.asarray(values, dtype=np.float64)
+        centred = centred - centred.mean(0)
+        left, size, _ = np.linalg.svd(centred, full_matrices=False)
+        bases.append(left[:, size > 1e-10 * max(float(size.max(initial=0.0)), 1e-300)])
+    return np.asarray(np.clip(np.linalg.svd(bases[0].T @ bases[1], compute_uv=False), 0, 1))
+
+
+@dataclass(frozen=True)
+class Association:
+    """A measure, and what it gives when videos are re-paired.
+
+    Attributes:
+        measure: what was measured.
+        value: on the true pairing; NaN if it could not be measured.
+        null: (P,) the same after re-pairing videos.
+        n_rows: frames.
+        n_videos: videos, or groups of videos that show the same content.
+        seed: of the re-pairings and the folds.
+        note: why there is no value, or empty.
+        unit: what is counted by `n_videos`, in the singular.
+    """
+
+    measure: str
+    value: float
+    null: Array
+    n_rows: int
+    n_videos: int
+    seed: int
+    note: str = ""
+    unit: str = "video"
+
+    @property
+    def p_value(self) -> float:
+        """Share of pairings, the true one included, that give at least the value; NaN without a value."""
+        if not len(self.null) or math.isnan(self.value):
+            return math.nan
+        return float((1 + np.count_nonzero(self.null >= self.value)) / (1 + len(self.null)))
+
+
+def repaired_rows(groups: Indices, random: np.random.Generator) -> Indices:
+    """Draws a re-pairing of videos: for each row, the row of another video at the same relative time.
+
+    Args:
+        groups: (N,) number of each row's video, 0..V-1, rising.
+        random: source of the draw.
+
+    Returns:
+        (N,) row numbers.
+    """
+    counts = np.bincount(groups)
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    partner = random.permutation(len(counts))[groups]
+    place = np.arange(len(groups)) - starts[groups]
+    return np.asarray(starts[partner] + place * counts[partner] // counts[groups])
+
+
+def cosine_association(deep: Array, maps: Array, groups: Indices, permutations: int, seed: int) -> Association:
+    """Tests whether the mean cosine of Algorithm 3 depends on which frame's map is compared with which vector.
+
+    Args:
+        deep: (N, D) float64.
+        maps: (N, side, side) float64, already shrunk with `shrink_maps`.
+        groups: (N,) number of each row's video, 0..V-1, rising.
+        permutations: re-pairings.
+        seed: of the re-pairings.
+    """
+    images = _unit_rows(maps)
+    windows = _mean_windows(deep, images.shape[1])
+
+    def measure(order: Indices) -> float:
+        return float(np.nanmean(np.einsum("tl,tl->t", windows, images[order])))
+
+    return _tested("cosine", measure, groups, permutations, seed)
+
+
+def cka_association(x: Array, y: Array, groups: Indices, permutations: int, seed: int) -> Association:
+    """Tests unbiased linear CKA between the columns of two sides, row by row.
+
+    Args:
+        x: (N, D) float64.
+        y: (N, E) float64.
+        groups: (N,) number of each row's video, 0..V-1, rising.
+        permutations: re-pairings of videos.
+        seed: of the re-pairings.
+
+    Returns:
+        The test; a negative value is no alignment.
+    """
+    first, source = _without_diagonal(_gram(x)), _gram(y)
+    norm = _hsic(first, first)
+
+    def measure(order: Indices) -> float:
+        # the diagonal is cleared last, since a short video paired with a long one repeats its rows
+        second = _without_diagonal(source[np.ix_(order, order)])
+        return _ratio(_hsic(first, second), norm, _hsic(second, second))
+
+    return _tested("CKA", measure, groups, permutations, seed)
+
+
+def cca_association(x: Array, y: Array, groups: Indices, permutations: int, seed: int, folds: int = 5) -> Association:
+    """Tests the first canonical correlation on held-out videos.
+
+    Each side is reduced to its leading principal components of the training rows (a tenth of their number, ten at
+    most), which regularises; the first pair of canonical directions is then applied to the test rows.
+
+    Args:
+        x: (N, D) float64.
+        y: (N, E) float64.
+        groups: (N,) number of each row's video, 0..V-1, rising.
+        permutations: re-pairings of videos.
+        seed: of folds and re-pairings.
+        folds: parts into which the videos are divided.
+
+    Returns:
+        The test; the value is the mean over folds of Pearson's correlation on the test rows, -1..1.
+    """
+    parts = []
+    for train, test in group_folds(groups, folds, seed):
+        n_components = max(1, min(_MAX_COMPONENTS, len(train) // _ROWS_PER_COMPONENT))
+        parts.append((train, test, n_components, *_whitened(x[train], x[test], n_components)))
+
+    def measure(order: Indices) -> float:
+        values = y[order]
+        found = []
+        for train, test, n_components, x_train, x_test in parts:
+            y_train, y_test = _whitened(values[train], values[test], n_components)
+            left, _, right = np.linalg.svd(x_train.T @ y_train)
+            found.append(_pearson(x_test @ left[:, 0], y_test @ right[0]))
+        return float(np.mean(found))
+
+    return _tested("CCA", measure, groups, permutations, seed)
+
+
+def ridge_association(x: Array, y: Array, groups: Indices, permutations: int, seed: int, folds: int = 5) -> Association:
+    """Tests how well ridge regression predicts `y` from `x` on held-out videos.
+
+    Columns of `x` are standardised by the training rows; the penalty is chosen there by generalised cross-validation.
+
+    Source: Hoerl and Kennard, 1970; Golub, Heath and Wahba, 1979.
+
+    Args:
+        x: (N, D) float64.
+        y: (N, E) float64.
+        groups: (N,) number of each row's video, 0..V-1, rising.
+        permutations: re-pairings of videos.
+        seed: of folds and re-pairings.
+        folds: parts into which the videos are divided.
+
+    Returns:
+        The test; the value is R squared over all test rows and columns, relative to the mean of the training rows:
+        1 is perfect, 0 no better than that mean, below 0 worse.
+    """
+    parts = [(train, test, RidgePath(x[train], x[test])) for train, test in group_folds(groups, folds, seed)]
+
+    def measure(order: Indices) -> float:
+        values = y[order]
+        error = total = 0.0
+        for train, test, path in parts:
+            error += float(((values[test] - path.predict(values[train])) ** 2).sum())
+            total += float(((values[test] - values[train].mean(0)) ** 2).sum())
+        return 1 - error / total if total else math.nan
+
+    return _tested("ridge", measure, groups, permutations, seed)
+
+
+class RidgePath:
+    """Ridge regression on fixed inputs, prepared so that new targets cost one product.
+
+    Args:
+        train: (N, D) float64.
+        test: (M, D) float64.
+    """
+
+    def __init__(self, train: Array, test: Array) -> None:
+        scaled, mean, deviation = _standardised(train)
+        self._values, self._vectors = np.linalg.eigh(scaled @ scaled.T)
+        self._values = np.clip(self._values, 0, None)
+        self._cross = ((test - mean) / deviation) @ scaled.T @ self._vectors
+        unit = max(float(self._values.mean()), 1e-12)
+        self._penalties = [unit * 10.0**exponent for exponent in _RIDGE_EXPONENTS]
+
+    def predict(self, targets: Array) -> Array:
+        """Predicts the targets of the test rows (M, E) from those of the training rows (N, E)."""
+        mean = targets.mean(0)
+        rotated = self._vectors.T @ (targets - mean)
+        power = (rotated**2).sum(1)
+        penalty = min(self._penalties, key=lambda value: self._gcv(power, value))
+        return np.asarray(self._cross @ (rotated / (self._values + penalty)[:, None]) + mean)
+
+    def _gcv(self, power: Array, penalty: float) -> float:
+        left = penalty / (self._values + penalty)
+        # the centred rows have one degree of freedom less, which shows as an eigenvalue 0
+        return float((left**2 * power).sum() / max(float(left.sum()) - 1, 1e-12) ** 2)
+
+
+class Fold(NamedTuple):
+    """Row numbers of one division into training and test videos."""
+
+    train: Indices
+    test: Indices
+
+
+def group_folds(groups: Indices, folds: int, seed: int) -> Iterator[Fold]:
+    """Yields divisions of the rows such that all rows of a video are on one side.
+
+    Args:
+        groups: (N,) number of each row's video, 0..V-1.
+        folds: parts; no more than videos are made.
+        seed: of the order of the videos.
+    """
+    n_videos = int(groups.max()) + 1
+    order = np.random.default_rng(seed).permutation(n_videos)
+    for part in np.array_split(order, min(folds, n_videos)):
+        is_test = np.isin(groups, part)
+        yield Fold(np.flatnonzero(~is_test), np.flatnonzero(is_test))
+
+
+def sign_flip_p(differences: npt.ArrayLike, permutations: int, seed: int) -> float:
+    """Tests whether differences, one per video, lie around 0: their signs are drawn anew.
+
+    Args:
+        differences: (V,) real.
+        permutations: draws.
+        seed: of the draws.
+
+    Returns:
+        Two-sided p-value; NaN with fewer than `MIN_VIDEOS` videos or without draws.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    if len(values) < MIN_VIDEOS or not permutations:
+        return math.nan
+    signs = np.random.default_rng(seed).choice((-1.0, 1.0), (permutations, len(values)))
+    # summed alike, so that a draw of all signs equal is a tie and not a rounding error below it
+    draws, value = np.abs((signs * values).sum(1)), abs(values[None].sum(1)[0])
+    return float((1 + np.count_nonzero(draws >= value * (1 - 1e-12))) / (1 + permutations))
+
+
+def _tested(
+    name: str, measure: Callable[[Indices], float], groups: Indices, permutations: int, seed: int
+) -> Association:
+    random = np.random.default_rng(seed)
+    value = measure(np.arange(len(groups)))
+    null = np.array([measure(repaired_rows(groups, random)) for _ in range(permutations)])
+    note = "not defined: one side does not vary" if math.isnan(value) else ""
+    return Association(name, value, null, len(groups), int(groups.max()) + 1, seed, note)
+
+
+def _triangle_weights(n_in: int, n_out: int) -> Array:
+    """Weights (n_out, n_in) of a triangle filter, each row summing to 1."""
+    scale = n_in / n_out
+    centres = (np.arange(n_out) + 0.5) * scale
+    distance = np.abs(np.arange(n_in) + 0.5 - centres[:, None])
+    weights = np.clip(1 - distance / max(scale, 1.0), 0, None)
+    return np.asarray(weights / weights.sum(1, keepdims=True))
+
+
+def _mean_windows(vectors: Array, length: int) -> Array:
+    """Mean over all stretches of some length of each vector (T, D), each scaled to length 1: (T, length).
+
+    Its product with a unit vector is the mean of that vector's cosines with the stretches.
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(vectors, length, axis=1)
+    squares = np.lib.stride_tricks.sliding_window_view(vectors**2, length, axis=1).sum(2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weights = 1 / np.sqrt(squares) / squares.shape[1]
+    weights[np.isinf(weights).any(1)] = np.nan
+    return np.asarray(np.einsum("tk,tkl->tl", weights, windows))
+
+
+def _unit_rows(maps: Array) -> Array:
+    """Maps (T, ...) as rows of length 1; NaN where a map is all zeros."""
+    rows = maps.reshape(len(maps), -1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+
+
+def _gram(x: Array) -> Array:
+    centred = x - x.mean(0)
+    return np.asarray(centred @ centred.T)
+
+
+def _without_diagonal(gram: Array) -> Array:
+    hollow = gram.copy()
+    np.fill_diagonal(hollow, 0)
+    return hollow
+
+
+def _hsic(first: Array, second: Array) -> float:
+    """Unbiased estimate of the Hilbert-Schmidt independence criterion from Gram matrices with a zero diagonal."""
+    n, sums, others = len(first), first.sum(0), second.sum(0)
+    both = float(sums.sum() * others.sum()) / ((n - 1) * (n - 2))
+    return (float(np.vdot(first, second)) + both - 2 * float(sums @ others) / (n - 2)) / (n * (n - 3))
+
+
+def _ratio(both: float, first: float, second: float) -> float:
+    return both / math.sqrt(first * second) if first > 0 and second > 0 else math.nan
+
+
+def _standardised(x: Array) -> tuple[Array, Array, Array]:
+    """Columns with mean 0 and deviation 1, and what was subtracted and divided by; constant columns become 0."""
+    mean, deviation = x.mean(0), x.std(0)
+    deviation = np.where(deviation > 1e-12 * np.abs(mean) + 1e-300, deviation, np.inf)
+    return (x - mean) / deviation, mean, deviation
+
+
+def _whitened(train: Array, test: Array, n_components: int) -> tuple[Array, Array]:
+    """Leading principal components of the training rows, scaled to unit length over them, of both parts."""
+    mean = train.mean(0)
+    centred = train - mean
+    is_wide = centred.shape[1] > len(centred)
+    powers, vectors = np.linalg.eigh(centred @ centred.T if is_wide else centred.T @ centred)
+    powers, vectors = powers[::-1][:n_components], vectors[:, ::-1][:, :n_components]
+    kept = powers > 1e-12 * max(float(powers[0]), 1e-300)
+    directions = (centred.T @ vectors / np.sqrt(np.where(kept, powers, 1)) if is_wide else vectors)[:, kept]
+    basis = directions / np.sqrt(powers[kept])
+    return centred @ basis, (test - mean) @ basis
+
+
+def _pearson(a: Array, b: Array) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    size = math.sqrt(float(a @ a) * float(b @ b))
+    return float(a @ b) / size if size > 0 else 0.0

@@ -1,0 +1,100 @@
+"""`ugcvqa study VIDEO...`: the paper's saliency study on videos, a data set, published frames or a benchmark."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from ugcvqa.cli import is_main_process, run_verb
+from ugcvqa.errors import ConfigError
+from ugcvqa.settings import (
+    DataSettings,
+    DecodeLimits,
+    FamilySettings,
+    LoaderSettings,
+    MeasureSettings,
+    PictureSettings,
+)
+
+log = logging.getLogger(__name__)
+
+
+def study(
+    videos: list[str],
+    data: DataSettings | None = None,
+    out: str = "study",
+    store: str = "store",
+    frames: int = 32,
+    network: Literal["complete", "as_published"] = "complete",
+    families: FamilySettings = FamilySettings(),
+    measures: MeasureSettings = MeasureSettings(),
+    pictures: PictureSettings = PictureSettings(),
+    published: str | None = None,
+    benchmark: str | None = None,
+    wandb: Literal["disabled", "offline", "online"] = "disabled",
+    device: str | None = None,
+    loader: LoaderSettings = LoaderSettings(),
+    limits: DecodeLimits = DecodeLimits(),
+    trainer: dict[str, Any] = {},
+) -> int:
+    """Asks whether deep features carry saliency and whether saliency helps, and writes figures, tables and answers.
+
+    Writes `conclusions.html` and `conclusions.md`, Figures 1, 5, 6 and 7 of the paper, the tables behind them, and
+    tests across videos, into one folder. Maps and features are kept in the store, measures in the folder, so the same
+    command goes on where it stopped. Exit code 0, 1 if some videos failed, 2 if all did.
+
+    Args:
+        videos: video files, or folders of them; instead of `--data`.
+        data: a data set.
+        out: folder of the study.
+        store: folder of the feature store.
+        frames: most frames of a video, evenly spread over those of one per second.
+        network: `complete`, or the network that made the published example: `as_published`, without the first
+            normalisation, activation and pooling of ResNet-50.
+        families: networks of the deep features and of saliency.
+        measures: what is measured beyond the paper's cosine.
+        pictures: how much is drawn.
+        published: .npz file with `deep`, `saliency` and `cosine` of the published frames.
+        benchmark: folder of a finished benchmark, for what saliency adds to predicted quality.
+        wandb: whether pictures and numbers also go to Weights & Biases.
+        device: where maps are checked: cpu, cuda, cuda:1; a GPU if there is one.
+        loader: how clips are read.
+        limits: bounds on what is decoded.
+        trainer: arguments of Lightning's Trainer for the extraction, such as devices, num_nodes, accelerator.
+    """
+    settings = {name: value for name, value in locals().items() if name not in ("loader", "trainer")}
+    if videos and data is not None:
+        raise ConfigError("videos and --data exclude each other; give one of them")
+    if not (videos or data or published or benchmark):
+        raise ConfigError("nothing to study; give VIDEO..., --data.name and --data.root, --published or --benchmark")
+    if frames < 1:
+        raise ConfigError(f"frames is {frames}: at least 1 frame of each video is needed")
+    from ugcvqa.study_run import Study
+
+    job = Study(Path(out), settings)
+    if published:
+        job.add_published(Path(published), measures.seed)
+    if benchmark:
+        job.add_benchmark(Path(benchmark))
+    if videos or data is not None:
+        job.add_videos(videos, data, Path(store), loader, trainer, device)
+    if not is_main_process():
+        return 0
+    page = job.finish()
+    if wandb != "disabled":
+        job.log_images(page, wandb)
+    sys.stdout.write("".join(f"{warning}\n" for warning in page.warnings))
+    for question, answers in page.conclusions.items():
+        sys.stdout.write("".join([f"{question}\n", *(f"- {answer}\n" for answer in answers)]))
+    sys.stdout.write(f"page: {out}/conclusions.html\n")
+    return job.exit_code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the verb and returns its exit code."""
+    return run_verb(study, argv, "ugcvqa study", positional=["videos"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
