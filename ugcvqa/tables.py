@@ -5,12 +5,14 @@ Formats are `.npz` (ours and the published ones), `.csv` and MATLAB's `.mat`.
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ugcvqa.errors import LabelError
 from ugcvqa.files import error_reason, write_atomic
@@ -18,6 +20,8 @@ from ugcvqa.files import error_reason, write_atomic
 FORMATS = (".npz", ".csv", ".mat")
 """File name endings that `read_table` and `write_table` know."""
 
+# Names of crops and transcodes of KoNViD-1k and YouTube-UGC; group 1 is the id.
+_COPY = re.compile(r"^(\d+(?=_.*centercrop)|[A-Za-z]+_\d+P-[0-9a-f]{4}(?=_))_.*$")
 _ID_NAMES = (
     "videos",
     "video",
@@ -60,7 +64,7 @@ class FeatureTable:
             raise LabelError(f"feature table: the id of row {self.ids.index('') + 1} is empty")
         repeated = _repeated(self.ids)
         if repeated:
-            raise LabelError(f"feature table: {_count(repeated)} more than once")
+            raise LabelError(f"feature table: {shown_ids(repeated)} more than once")
 
 
 def read_table(path: Path, ids: Sequence[str] | None = None) -> FeatureTable:
@@ -71,7 +75,8 @@ def read_table(path: Path, ids: Sequence[str] | None = None) -> FeatureTable:
 
     Args:
         path: `.npz` (an array of ids and an array of features), `.csv` (first column ids; with or without a
-            header) or `.mat` (MATLAB up to version 7).
+            header; what `ugcvqa score --csv` printed gives `pred`, NaN where a video failed, by file name without
+            folder and ending) or `.mat` (MATLAB up to version 7).
         ids: ids of the rows in order, for a file that has none; a `.csv` then holds features only.
 
     Returns:
@@ -152,33 +157,50 @@ def align(table: FeatureTable, ids: Sequence[str], *, allow_extra: bool = False)
     Raises:
         LabelError: if an id is missing, asked for twice or fits several rows, or if the table has extra ids.
     """
+    rows = locate(table, ids)
+    missing = [video_id for video_id, row in zip(ids, rows, strict=True) if row < 0]
+    if missing:
+        raise LabelError(f"feature table: {shown_ids(missing)} missing of {len(ids)}")
+    if len(rows) < len(table.ids) and not allow_extra:
+        asked = set(rows.tolist())
+        extra = [video_id for row, video_id in enumerate(table.ids) if row not in asked]
+        raise LabelError(f"feature table: {shown_ids(extra)} not asked for")
+    return table.values[rows]
+
+
+def locate(table: FeatureTable, ids: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Finds the rows of a table that belong to ids, joined as in `align`.
+
+    Args:
+        table: features of M videos.
+        ids: N ids in the wanted order.
+
+    Returns:
+        (N,) row numbers; -1 where the table lacks the video.
+
+    Raises:
+        LabelError: if an id is asked for twice or fits several rows, or a row fits several ids.
+    """
     repeated = _repeated(ids)
     if repeated:
-        raise LabelError(f"feature table: {_count(repeated)} asked for more than once")
+        raise LabelError(f"feature table: {shown_ids(repeated)} asked for more than once")
     exact = {video_id: row for row, video_id in enumerate(table.ids)}
     by_end: dict[str, list[int]] = {}
     for video_id, row in exact.items():
         for end in _ends(video_id):
             by_end.setdefault(end, []).append(row)
-    rows: list[int] = []
-    missing: list[str] = []
-    for video_id in ids:
+    rows = np.full(len(ids), -1, dtype=np.int64)
+    for position, video_id in enumerate(ids):
         found = _matches(video_id, exact, by_end)
         if len(found) > 1:
             names = ", ".join(table.ids[row] for row in found[:_SHOWN])
             raise LabelError(f"feature table: {video_id} fits {len(found)} rows ({names})")
-        rows += found
-        missing += [] if found else [video_id]
-    if missing:
-        raise LabelError(f"feature table: {_count(missing)} missing of {len(ids)}")
-    shared = _repeated(rows)
+        if found:
+            rows[position] = found[0]
+    shared = _repeated(rows[rows >= 0].tolist())
     if shared:
-        raise LabelError(f"feature table: {_count([table.ids[row] for row in shared])} fitted by several ids")
-    if len(rows) < len(table.ids) and not allow_extra:
-        asked = set(rows)
-        extra = [video_id for row, video_id in enumerate(table.ids) if row not in asked]
-        raise LabelError(f"feature table: {_count(extra)} not asked for")
-    return table.values[rows]
+        raise LabelError(f"feature table: {shown_ids([table.ids[row] for row in shared])} fitted by several ids")
+    return rows
 
 
 def read_cells(path: Path) -> list[tuple[int, list[str]]]:
@@ -256,6 +278,10 @@ def _read_mat(path: Path) -> dict[str, Any]:
 def _read_csv(path: Path, *, has_ids: bool) -> tuple[list[str] | None, np.ndarray]:
     rows = read_cells(path)
     first = rows[0][1]
+    if has_ids and first[1:3] == ["mos", "pred"]:  # of our own scoring
+        return _ids_of_files([cells[0] for _, cells in rows[1:]]), np.array(
+            [[float(cells[2] or "nan")] for _, cells in rows[1:]]
+        ).reshape(-1, 1)
     features = first[1:] if has_ids else first
     named = has_ids and first[0].lower() in ("", *_ID_NAMES)
     if named or all(_number(cell) is None for cell in features):
@@ -269,6 +295,12 @@ def _read_csv(path: Path, *, has_ids: bool) -> tuple[list[str] | None, np.ndarra
         values.append(numbers)
     ids = [cells[0] for _, cells in rows] if has_ids else None
     return ids, np.array(values, dtype=np.float64).reshape(len(rows), len(features))
+
+
+def _ids_of_files(paths: Sequence[str]) -> list[str]:
+    """Ids of video files: names without folder, ending and what the public sets' copies add, where that is unique."""
+    names = [_COPY.sub(r"\1", Path(path).stem) for path in paths]
+    return names if len(set(names)) == len(names) else [str(Path(path).with_suffix("")) for path in paths]
 
 
 def _number(cell: str) -> float | None:
@@ -322,7 +354,7 @@ def _repeated(items: Iterable[Any]) -> list[Any]:
     return [item for item, count in counts.items() if count > 1]
 
 
-def _count(ids: Sequence[str]) -> str:
+def shown_ids(ids: Sequence[str]) -> str:
     """Number and first few of ids, for messages."""
     more = ", .." if len(ids) > _SHOWN else ""
     return f"{len(ids)} ids ({', '.join(ids[:_SHOWN])}{more})"

@@ -1,0 +1,112 @@
+"""`ugcvqa benchmark`: the paper's tables and figures from features and labels."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from ugcvqa.cli import run_verb
+from ugcvqa.settings import BenchmarkSettings, FamilySettings, GPSettings, SVRSettings
+
+log = logging.getLogger(__name__)
+
+
+def benchmark(
+    data: list[str] | str = "youtube_ugc",
+    labels: str | dict[str, str] | None = None,
+    rows: list[str] | str = "all",
+    features: str | None = None,
+    tables: dict[str, Any] = {},
+    store: str | None = None,
+    mode: Literal["protocol", "single_split", "cross"] = "protocol",
+    splits: int | None = None,
+    split_index: int | None = None,
+    train: str | None = None,
+    on_missing: Literal["error", "common"] = "error",
+    svr: SVRSettings = SVRSettings(),
+    gp: GPSettings = GPSettings(),
+    families: FamilySettings = FamilySettings(),
+    out: str = "benchmarks",
+    name: str | None = None,
+    jobs: int = 0,
+    backend: str = "loky",
+    scheduler: str | None = None,
+    wandb: Literal["disabled", "offline", "online"] = "disabled",
+) -> int:
+    """Trains and tests rows of features by the paper's protocol, and writes tables, figures and every number.
+
+    Finished fits are kept in the folder of the benchmark: the same command goes on where it was stopped, and one with
+    more rows computes only those.
+
+    Args:
+        data: data sets: `youtube_ugc`, `youtube_ugc_360p` .. `youtube_ugc_1080p`, `youtube_ugc_all` (every labelled
+            video), `konvid_1k`, `combined`, or any name for own labels.
+        labels: label file, or a folder that holds them as NAME.csv or under their owners' names, or a mapping from
+            data set to one of these.
+        rows: lines of the table: rows of the paper, names of own tables, `ROW+gp` for another head, `all` for the
+            paper's rows and own tables for which there are features.
+        features: folder with feature files; DATASET_ROW.npz or DATASET_FAMILY.npz (or .csv, .mat), lower case, are
+            found by their names.
+        tables: feature files by name of a row, a family or an own table: a file, a list of files whose columns stand
+            side by side (an inner list holds alternatives, the first that has a video wins), or a mapping from data
+            set to one of these; `{predictions: FILE}` for predictions that need no training. Relative names are below
+            `features`.
+        store: feature store made by `ugcvqa extract`, for families that are found nowhere else.
+        mode: `protocol` for the paper's Table 1: median over hold-outs; `single_split` for the second program of the
+            paper's code, which keeps the hold-out of median test RMSE; `cross` to train on one data set and test on
+            others.
+        splits: number of hold-outs; 100 if left out, 101 for `single_split`.
+        split_index: run this hold-out only.
+        train: data set that `cross` trains on.
+        on_missing: what to do where features lack videos: an `error`, or `common` to run all rows of a data set on
+            the videos that they share.
+        svr: settings of the SVR head.
+        gp: settings of the Gaussian process.
+        families: settings of the features in the store.
+        out: folder in which the benchmark's folder lies.
+        name: name of the benchmark's folder; by default data sets and mode.
+        jobs: processes; 0 for one per core.
+        backend: loky, dask, or another backend of joblib.
+        scheduler: address of a Dask scheduler; without it workers are started on this machine.
+        wandb: log tables and figures to Weights & Biases.
+    """
+    settings = {key: value for key, value in locals().items() if key not in ("jobs", "backend", "scheduler", "wandb")}
+    from ugcvqa import benchmark_report as report
+    from ugcvqa import benchmark_run as run
+    from ugcvqa.benchmark_data import collect
+    from ugcvqa.feature_tables import FeatureSources
+    from ugcvqa.records import named_folder, plain_settings, versions
+
+    protocol = BenchmarkSettings(mode, splits, split_index, train, on_missing)
+    names = [data] if isinstance(data, str) else data
+    folder = named_folder(Path(out), name or "_".join(names) + ("" if mode == "protocol" else f"_{mode}"))
+    sources = FeatureSources(Path(features) if features else None, tables, Path(store) if store else None, families)
+    gathered = collect(names, labels, [rows] if isinstance(rows, str) else rows, sources, protocol)
+    holdouts = {one.problem.data: run.make_splits(one, protocol) for one in gathered}
+    workers = run.Workers(jobs, backend, scheduler)
+    results = run.run(gathered, holdouts, run.rules_of(protocol, svr, gp), folder / "parts", workers)
+    record = {
+        "settings": plain_settings(settings),
+        "labels": {one.problem.data: one.problem.labels_sha256 for one in gathered},
+        "features": sources.checksums,
+        "versions": versions(),
+    }
+    report.write_results(folder, results, holdouts, record)
+    made = report.write_tables(folder, gathered, results, mode)
+    pictures = report.write_figures(folder, gathered, results, mode)
+    if wandb != "disabled":
+        from ugcvqa.dashboard import log_benchmark
+
+        log_benchmark(folder, wandb, made, pictures)
+    sys.stdout.write(f"{made['table'].markdown()}\nbenchmark folder: {folder}\n")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the verb and returns its exit code."""
+    return run_verb(benchmark, argv, "ugcvqa benchmark")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Independent tasks on all cores or several machines, through joblib and its backends."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from ugcvqa.errors import ConfigError
+from ugcvqa.settings import n_cores
+
+PATIENCE_S = 20.0
+"""Seconds to wait for a Dask scheduler to answer."""
+
+
+def run_tasks(
+    function: Callable[..., Any],
+    tasks: Iterable[tuple[Any, ...]],
+    jobs: int,
+    backend: str = "loky",
+    scheduler: str | None = None,
+) -> Iterator[Any]:
+    """Calls a function on each tuple of arguments in worker processes and yields the results as they come.
+
+    Large arrays among the arguments are written to disk once and mapped by the workers of one machine, so memory does
+    not grow with their number. Every call computes with one thread, so its result does not depend on `jobs`.
+
+    Args:
+        function: importable function.
+        tasks: its arguments.
+        jobs: worker processes; 0 stands for one per core; 1 computes in this process.
+        backend: `loky` for processes of this machine, `dask` for a Dask cluster, or another backend that joblib knows.
+        scheduler: address of a running Dask scheduler (`tcp://host:8786`); without it `jobs` workers are started here.
+
+    Raises:
+        ConfigError: if the backend cannot be used.
+        UgcvqaError: what a task raised.
+    """
+    from joblib import Parallel, delayed, parallel_config  # here because the import takes a noticeable time
+
+    with contextlib.ExitStack() as stack:
+        n_jobs = jobs or n_cores()
+        if backend == "dask":
+            n_jobs = stack.enter_context(_dask_workers(n_jobs, scheduler))
+        try:
+            stack.enter_context(parallel_config(backend=backend, n_jobs=n_jobs))
+            parallel = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
+        except ValueError as error:
+            raise ConfigError(f"backend {backend!r} cannot be used: {error}") from error
+        yield from parallel(delayed(_on_one_thread)(function, *task) for task in tasks)
+
+
+def _on_one_thread(function: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 (any function)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        return function(*arguments)
+
+
+@contextlib.contextmanager
+def _dask_workers(jobs: int, scheduler: str | None) -> Iterator[int]:
+    """Connects to Dask workers, or starts some, and gives their number."""
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise ConfigError("backend dask needs the extra: pip install 'ugcvqa[dask]'") from error
+    with contextlib.ExitStack() as stack:
+        try:
+            if scheduler is None:
+                options = {"threads_per_worker": 1, "processes": True, "dashboard_address": None}
+                cluster = stack.enter_context(LocalCluster(n_workers=jobs, silence_logs=40, **options))
+                client = stack.enter_context(Client(cluster))
+            else:
+                client = stack.enter_context(Client(scheduler, timeout=PATIENCE_S))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"scheduler {scheduler}: no Dask scheduler answers there ({error})") from error
+        yield max(1, len(client.scheduler_info()["workers"]))

@@ -1,0 +1,54 @@
+"""What the folders of runs and benchmarks record: their names, settings, versions."""
+
+import json
+import platform
+import subprocess
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ugcvqa import __version__
+from ugcvqa.errors import ConfigError
+
+
+def named_folder(out: Path, name: str) -> Path:
+    """The folder of a run or benchmark.
+
+    Raises:
+        ConfigError: if the name is none of a folder.
+    """
+    if not name or Path(name).name != name or name.startswith("."):
+        raise ConfigError(f"run name {name!r} cannot be a folder name; give another --name")
+    return out / name
+
+
+def versions() -> dict[str, str]:
+    """Versions of the package and of what decides its numbers, and the commit where there is one."""
+    names = ("torch", "lightning", "scikit-learn", "numpy", "scipy", "av")
+    return {
+        "ugcvqa": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in names},
+    } | ({"commit": commit} if (commit := _commit()) else {})
+
+
+def _commit() -> str:
+    """Commit of the source tree this runs from, empty for an installed package."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def plain_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as YAML values: dataclasses become mappings, tuples lists."""
+    nested = {
+        key: asdict(value) if hasattr(value, "__dataclass_fields__") else value for key, value in settings.items()
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(nested))
+    return plain
