@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ugcvqa.errors import ConfigError, LabelError
-from ugcvqa.splits import Split, group_split, protocol_split
+from ugcvqa.splits import Split, group_split, protocol_split, read_permutation, stored_split
 
 
 def names(n):
@@ -150,3 +150,39 @@ def test_importing_splits_is_light():
     code = "import sys, ugcvqa.splits; print([m for m in ('scipy', 'torch', 'sklearn') if m in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "[]"
+
+
+@pytest.mark.parametrize(("part", "labels"), [("konvid_ugc", "konvid_1k"), ("ytugc_all", None)])
+def test_stored_permutations_give_the_published_test_videos(shared, part, labels):
+    file = f"{shared}/golden/vsfa_splits.npz:{part}"
+    names, permutation = read_permutation(file, 1)
+    ids = [f"set/{name.removesuffix('.mp4')}" for name in names]
+    split = stored_split(ids, names, permutation)
+    sizes = {"konvid_ugc": (721, 239, 240), "ytugc_all": (624, 208, 207)}[part]
+    assert (len(split.train), len(split.val), len(split.test)) == sizes
+    with np.load(shared / "golden/vsfa_splits.npz") as archive:
+        assert split.test == tuple(ids[row] for row in sorted(archive[f"{part}.exp0_test_index"]))
+    some = stored_split(ids[::3], names, permutation)
+    assert set(some.train) == set(ids[::3]) & set(split.train)
+
+
+def test_stored_splits_find_videos_under_their_release_names(shared):
+    names, permutation = read_permutation(f"{shared}/golden/vsfa_splits.npz:konvid_lidq92", 3)
+    ids = ["konvid_1k/5319047612"]
+    assert names[2] == "5319047612_cut_centercrop_960x540_8s.mp4"
+    assert "konvid_1k/5319047612" in {
+        video_id for part in vars(stored_split(ids, names, permutation)).values() for video_id in part
+    }
+
+
+def test_unusable_split_files_are_named(tmp_path):
+    np.savez(tmp_path / "s.npz", names=np.array(["a", "b"]), index=np.array([[1], [2]]))
+    assert read_permutation(f"{tmp_path}/s.npz", 1) == (["a", "b"], [1, 2])
+    with pytest.raises(ConfigError, match="has permutations 1 to 1, not 2"):
+        read_permutation(f"{tmp_path}/s.npz", 2)
+    with pytest.raises(ConfigError, match=r"holds no x\.names"):
+        read_permutation(f"{tmp_path}/s.npz:x", 1)
+    with pytest.raises(LabelError, match="no permutation"):
+        stored_split(["a"], ["a", "b"], [1, 1])
+    with pytest.raises(LabelError, match="c is not in the split file"):
+        stored_split(["c"], ["a", "b"], [1, 2])

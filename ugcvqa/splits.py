@@ -1,6 +1,7 @@
 """Seeded train, validation and test parts as tuples of video ids."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,6 +66,61 @@ def protocol_split(ids: Sequence[str], split_index: int) -> Split:
     return Split(train, val, test, outer)
 
 
+def stored_split(ids: Sequence[str], names: Sequence[str], permutation: Sequence[int]) -> Split:
+    """Makes a split of VSFA's authors from one of their stored permutations.
+
+    Source: VSFA (Li, Jiang, Jiang, 2019), public code: train is the first ceil((1 - 0.2 - 0.2) n) of the permutation,
+    test what follows ceil(0.8 n), validation the rest. The first product is a floating-point number slightly above
+    0.6 n, so 1,200 videos give 721, 239 and 240. Videos keep the order of the list inside each part.
+
+    Args:
+        ids: video ids, of all videos of the list or of some.
+        names: n names in the order of the list, as ids or file names.
+        permutation: n numbers 1..n.
+
+    Returns:
+        The split of the given ids.
+
+    Raises:
+        LabelError: if an id is not in the list, or this is no permutation of it.
+    """
+    if sorted(permutation) != list(range(1, len(names) + 1)):
+        raise LabelError(f"{len(permutation)} numbers are no permutation of the {len(names)} names of the split file")
+    n_train, n_rest = math.ceil((1 - 0.2 - 0.2) * len(names)), math.ceil(0.8 * len(names))
+    part_of = {place: "train" for place in permutation[:n_train]}
+    part_of |= {place: "val" for place in permutation[n_train:n_rest]}
+    places = {_stem(name): place for place, name in enumerate(names, start=1)}
+    chosen: dict[str, list[tuple[int, str]]] = {"train": [], "val": [], "test": []}
+    for video_id in ids:
+        place = places.get(_stem(video_id))
+        if place is None:
+            raise LabelError(f"{video_id} is not in the split file; give the file of this data set")
+        chosen[part_of.get(place, "test")].append((place, video_id))
+    return Split(*(tuple(video_id for _, video_id in sorted(chosen[part])) for part in ("train", "val", "test")))
+
+
+def read_permutation(file: str, index: int) -> tuple[list[str], list[int]]:
+    """Reads the names and one permutation from a file of stored splits.
+
+    Args:
+        file: an .npz file with `names` (n,) and `index` (n, k); FILE.npz:SET for keys `SET.names` and `SET.index`.
+        index: number of the permutation, from 1.
+
+    Raises:
+        ConfigError: if there is no such file, set or permutation.
+    """
+    path, _, part = file.partition(".npz")
+    prefix = f"{part.removeprefix(':')}." if part else ""
+    try:
+        with np.load(f"{path}.npz", allow_pickle=False) as arrays:
+            names, permutations = arrays[f"{prefix}names"], arrays[f"{prefix}index"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"split file {file}: holds no {prefix}names and {prefix}index ({error})") from error
+    if not 1 <= index <= permutations.shape[1]:
+        raise ConfigError(f"split file {file}: has permutations 1 to {permutations.shape[1]}, not {index}")
+    return [str(name) for name in names], [int(place) for place in permutations[:, index - 1]]
+
+
 def group_split(
     ids: Sequence[str],
     groups: Sequence[str],
@@ -117,6 +173,11 @@ def group_split(
         val=tuple(video for video, group in pairs if group in val),
         test=tuple(video for video, group in pairs if group in test),
     )
+
+
+def _stem(name: str) -> str:
+    """Name of a video without data set, ending and what KoNViD-1k's first release appends."""
+    return re.sub(r"(_[a-z]+)?_centercrop.*$", "", name.rsplit("/", 1)[-1].removesuffix(".mp4").removesuffix(".mkv"))
 
 
 def _hold_out(ids: Sequence[str], seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:

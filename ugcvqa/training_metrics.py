@@ -88,7 +88,7 @@ class GatheredMetric(Metric):
         pred, mos = pred[first], mos[first]
         if not (np.isfinite(pred).all() and np.isfinite(mos).all()):
             return math.nan
-        return type(self).figure(mos, pred)
+        return self.figure(mos, pred)
 
 
 class SRCC(GatheredMetric):

@@ -1,0 +1,330 @@
+"""The `fit` verb with heads that are networks: run folders, resuming, scoring, logs, two processes."""
+
+import ast
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from scipy import stats
+
+from ugcvqa import fit, learning, score, tracking
+from ugcvqa.encode import write_video
+from ugcvqa.model import load
+
+CONFIGS = sorted((Path(__file__).resolve().parent.parent / "configs").glob("*.yaml"))
+QUICK = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.enable_progress_bar", "false"]
+GRU = [
+    *("--head", "gru", "--gru.reduced_dim", "8", "--gru.hidden_dim", "6", "--gru.tau", "3"),
+    *("--gru.recipe.epochs", "5", "--gru.recipe.lr", "0.005", *QUICK),
+]
+TINY = ["--families.deep.backbone", "squeezenet1_1", "--families.deep.weights", "random:0"]
+END_TO_END = [
+    *("--head", "end_to_end", "--end_to_end.backbone", "squeezenet1_1", "--end_to_end.weights", "random:0"),
+    *("--end_to_end.clip.frames", "2", "--end_to_end.clip.short_side", "0", "--end_to_end.clip.crop", "40"),
+    *("--end_to_end.head_epochs", "2", "--end_to_end.recipe.epochs", "2", "--end_to_end.recipe.batch_size", "4"),
+    *QUICK,
+]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("UGCVQA_DATA", raising=False)
+    return tmp_path
+
+
+def make_sequences(here, ids, dim=10):
+    """Frame features that tell the label, in the layout of published ones, and labels in another order."""
+    random = np.random.default_rng(0)
+    mos = random.uniform(1, 5, len(ids))
+    counts = random.integers(2, 9, len(ids))
+    feats = np.concatenate(
+        [m * np.linspace(-1, 1, dim) + random.normal(0, 0.4, (n, dim)) for m, n in zip(mos, counts, strict=True)]
+    )
+    np.savez(here / "frames.npz", videos=np.array(ids), counts=counts, feats=feats.astype(np.float16))
+    rows = [f"{video_id}.mp4,{value}\n" for video_id, value in zip(ids, mos, strict=True)]
+    (here / "labels.csv").write_text("file,mos\n" + "".join(rows[::-1]))
+    return ["--data.name", "own", "--data.labels", "labels.csv", "--data.features", "[frames.npz]"]
+
+
+@pytest.fixture(scope="session")
+def videos(tmp_path_factory):
+    """Sixteen tiny clips under growing noise; every third scene repeats."""
+    folder = tmp_path_factory.mktemp("videos")
+    random = np.random.default_rng(0)
+    rows = []
+    for number in range(16):
+        smooth = np.kron(random.integers(60, 200, (8, 10, 3)), np.ones((8, 8, 1)))[:48, :64]
+        noisy = (smooth + 3.0 * number * random.normal(size=smooth.shape) for _ in range(6))
+        frames = (np.clip(frame, 0, 255).astype(np.uint8) for frame in noisy)
+        write_video(folder / f"clip{number:02d}.mp4", frames, 10, options={"crf": "12"})
+        rows.append(f"clip{number:02d}.mp4,{5 - 4 * number / 16},scene{number // 2}\n")
+    (folder / "labels.csv").write_text("file,mos,scene\n" + "".join(rows))
+    return ["--data.name", "own", "--data.root", str(folder), "--data.labels", str(folder / "labels.csv")]
+
+
+def predictions(folder):
+    with (folder / "predictions.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_gru_run_from_published_frame_features(here, capsys):
+    arguments = make_sequences(here, [f"v{k:02d}" for k in range(40)])
+    assert fit.main([*arguments, *GRU, "--gru.recipe.epochs", "15"]) == 0
+    folder = here / "runs" / "own_vsfacnn_gru"
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {
+        "config.yaml",
+        "model.safetensors",
+        "predictions.csv",
+        "metrics.json",
+        "scatter.png",
+        "checkpoints",
+    }
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    rows = predictions(folder)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    for part in ("test", "val"):
+        pairs = [(float(row["label"]), float(row["pred"])) for row in rows if row["part"] == part]
+        srcc = stats.spearmanr(*zip(*pairs, strict=True)).statistic
+        assert srcc > 0.5
+        recorded = metrics["test"]["srcc"] if part == "test" else metrics["head"]["val_srcc"]
+        assert recorded == pytest.approx(srcc, abs=1e-9)
+    model = load(folder)
+    with np.load(here / "frames.npz") as archive:
+        sequences = np.split(archive["feats"], np.cumsum(archive["counts"])[:-1])
+        pred = dict(zip(archive["videos"].tolist(), model.predict(sequences), strict=True))
+    assert {row["video_id"].split("/")[1]: float(row["pred"]) for row in rows} == pytest.approx(pred, abs=1e-5)
+    with next((folder / "logs").glob("*/metrics.csv")).open() as file:
+        logged = list(csv.DictReader(file))
+    assert {"train/loss", "val/loss", "val/srcc", "val/krcc", "val/plcc", "val/rmse"} <= set(logged[0])
+    assert all(0 <= float(row["speed/data_wait"]) <= 1 for row in logged if row["speed/data_wait"])
+    assert any("lr" in name for name in logged[0])
+    assert "VSFACNN + GRU" in capsys.readouterr().out
+
+
+def test_interrupted_run_goes_on_and_equals_an_unbroken_one(here, monkeypatch):
+    from test_learning import Kill, Killed, with_callback
+
+    arguments = [*make_sequences(here, [f"v{k:02d}" for k in range(40)]), *GRU]
+    with monkeypatch.context() as patch:
+        with_callback(patch, Kill(3, 0))
+        with pytest.raises(Killed):
+            fit.main(arguments)
+    folder = here / "runs" / "own_vsfacnn_gru"
+    assert not (folder / "model.safetensors").exists()
+    assert fit.main([*arguments, "--gru.tau", "4"]) == 2  # another training must not go on from it
+    assert fit.main(arguments) == 0
+    assert fit.main(arguments) == 0
+    assert {path.name for path in (here / "runs").iterdir()} == {"own_vsfacnn_gru", "own_vsfacnn_gru-2"}
+    for name in ("model.safetensors", "predictions.csv"):
+        assert (folder / name).read_bytes() == (here / "runs" / "own_vsfacnn_gru-2" / name).read_bytes(), name
+
+
+def test_gru_run_from_videos_scores_videos(here, videos, capsys):
+    assert fit.main([*videos, *GRU, *TINY]) == 0
+    folder = here / "runs" / "own_vsfacnn_gru"
+    expected = {row["video_id"].split("/")[1]: float(row["pred"]) for row in predictions(folder)}
+    path = Path(videos[3]) / "clip05.mp4"
+    assert load(folder).score(path).pred == pytest.approx(expected["clip05"], abs=1e-5)
+    state = load(folder).head.to_arrays()[0]
+    assert sum(value.size for value in state.values()) < 20_000  # no backbone in it
+    capsys.readouterr()
+    assert score.main([str(path), "--checkpoint", str(folder)]) == 0
+    assert capsys.readouterr().out.splitlines()[0].startswith("# MOS")
+
+
+@pytest.mark.parametrize("view", ["crop", "fragments"])
+def test_end_to_end_run_from_videos_scores_videos(here, videos, view):
+    once = ["--end_to_end.head_epochs", "1", "--end_to_end.recipe.epochs", "1"]
+    assert fit.main([*videos, *END_TO_END, *once, "--end_to_end.clip.view", view]) == 0
+    folder = here / "runs" / "own_clip_end_to_end"
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt", "head"}
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert {"val_srcc", "head_val_srcc", "best_epoch", "parameters"} <= set(metrics["head"])
+    expected = {row["video_id"].split("/")[1]: float(row["pred"]) for row in predictions(folder)}
+    model = load(folder)
+    path = Path(videos[3]) / "clip05.mp4"
+    assert model.score(path).pred == pytest.approx(expected["clip05"], abs=1e-4)
+
+
+def test_loss_without_absolute_error_is_brought_to_the_mos_scale(here):
+    arguments = make_sequences(here, [f"v{k:02d}" for k in range(40)])
+    assert fit.main([*arguments, *GRU, "--gru.recipe.l1", "0", "--gru.recipe.epochs", "8"]) == 0
+    rows = predictions(here / "runs" / "own_vsfacnn_gru")
+    pairs = np.array([(float(row["label"]), float(row["pred"])) for row in rows if row["part"] == "train"])
+    assert np.polyfit(pairs[:, 1], pairs[:, 0], 1) == pytest.approx([1, 0], abs=1e-6)
+
+
+def test_fast_dev_run_writes_no_run_folder(here):
+    arguments = make_sequences(here, [f"v{k:02d}" for k in range(40)])
+    assert fit.main([*arguments, *GRU, "--trainer.fast_dev_run", "true"]) == 0
+    assert not (here / "runs").exists()
+
+
+def test_user_errors_are_one_line(here, videos, capsys):
+    assert fit.main([*videos, *GRU, "--row", "NSS"]) == 2
+    assert "row NSS has no features of single frames" in capsys.readouterr().err
+    assert fit.main([*videos, *END_TO_END, "--row", "NSS"]) == 2
+    assert "sees frames, not features" in capsys.readouterr().err
+    assert fit.main([*videos, *END_TO_END, "--end_to_end.clip.short_side", "20"]) == 2
+    assert "crop 40 does not fit" in capsys.readouterr().err
+
+
+def test_wandb_offline_run_holds_metrics_config_table_and_model(here, videos, monkeypatch):
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_DATA_DIR", "to be replaced")
+    monkeypatch.delenv("WANDB_DATA_DIR")
+    assert fit.main([*videos, *GRU, *TINY, "--logger", "wandb", "--wandb.project", "tests"]) == 0
+    folder = here / "runs" / "own_vsfacnn_gru"
+    (run,) = (folder / "wandb").glob("offline-run-*")
+    (log,) = run.glob("run-*.wandb")
+    data = log.read_bytes()
+    for text in (b"train/loss", b"val/srcc", b"test/srcc", b"model.safetensors", b"squeezenet1_1", b"val/loss"):
+        assert text in data, text
+    media = {path.suffix for path in (run / "files" / "media").rglob("*") if path.is_file()}
+    assert media >= {".json", ".png"}
+    (table,) = (run / "files" / "media" / "table").glob("predictions*.json")
+    content = json.loads(table.read_text())
+    assert content["columns"] == ["video_id", "part", "label", "pred", "thumbnail"]
+    assert len(content["data"]) == 16
+    assert content["data"][0][1] == "test"
+    staged = [path for path in folder.rglob("*") if "artifacts" in path.parts and path.is_file()]
+    tables = [json.loads(path.read_text()) for path in staged if b'"columns"' in path.read_bytes()[:4000]]
+    assert any(row[4]["_type"] == "image-file" for table in tables for row in table["data"] if len(row) == 5)
+    assert sum(path.read_bytes()[:4] == b"\x89PNG" for path in staged) >= 16
+
+
+@pytest.mark.parametrize("mode", ["offline", "disabled"])
+def test_wandb_takes_heads_without_epochs_too(here, mode, monkeypatch):
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_DATA_DIR", "to be replaced")
+    monkeypatch.delenv("WANDB_DATA_DIR")
+    make_sequences(here, [f"v{k:02d}" for k in range(40)])
+    with np.load(here / "frames.npz") as archive:
+        starts = np.cumsum(archive["counts"]) - archive["counts"]
+        np.savez(here / "vectors.npz", videos=archive["videos"], feats=archive["feats"].astype(np.float32)[starts])
+    arguments = [
+        "--data.name",
+        "own",
+        "--data.labels",
+        "labels.csv",
+        "--data.features",
+        "[vectors.npz]",
+        "--row",
+        "MINE",
+    ]
+    quick = ["--svr.c_exponents", "[1]", "--svr.gamma_exponents", "[-3]"]
+    assert fit.main([*arguments, *quick, "--logger", "wandb", "--wandb.mode", mode]) == 0
+    logs = list((here / "runs" / "own_mine_svr" / "wandb").glob("offline-run-*/*.wandb"))
+    assert [b"test/srcc" in log.read_bytes() for log in logs] == ([True] if mode == "offline" else [])
+
+
+def test_wandb_is_imported_only_for_its_logger():
+    tree = ast.parse(Path(tracking.__file__).read_text())
+    assert not [node for node in tree.body if isinstance(node, ast.Import) and node.names[0].name == "wandb"]
+
+
+def owner_set(here, name, ids, mos):
+    """Label file in the layout of a public data set."""
+    header, key = {"konvid_1k": ("flickr_id,mos", "flickr_id"), "youtube_ugc": ("vid,mos", "vid")}[name]
+    assert key in header
+    rows = "".join(f"{video_id},{value}\n" for video_id, value in zip(ids, mos, strict=True))
+    (here / f"{name}.csv").write_text(f"{header}\n{rows}")
+
+
+def public_ids(name, count):
+    if name == "konvid_1k":
+        return [str(10_000 + k) for k in range(count)]
+    return [f"Gaming_{('360P', '480P', '720P', '1080P')[k % 4]}-{k:04x}" for k in range(count)]
+
+
+@pytest.mark.parametrize("config", [p for p in CONFIGS if "_gru" in p.stem], ids=lambda path: path.stem)
+def test_gru_config_runs_through_the_real_verb(here, config):
+    name = yaml.safe_load(config.read_text())["data"]["name"]
+    ids = public_ids(name, 24)
+    make_sequences(here, ids)
+    with np.load(here / "frames.npz") as archive:
+        order = [archive["videos"].tolist().index(video_id) for video_id in ids]
+    assert order == list(range(24))
+    owner_set(here, name, ids, np.linspace(1, 5, 24))
+    permutation = np.random.default_rng(0).permutation(24) + 1
+    np.savez(here / "splits.npz", **{"set.names": [f"{i}.mp4" for i in ids], "set.index": permutation[:, None]})
+    stored = ["--split.file", "splits.npz:set"] if config.stem.endswith("reference") else []
+    arguments = ["--config", str(config), "--data.labels", str(here), "--data.features", "[frames.npz]"]
+    assert fit.main([*arguments, *stored, *QUICK, "--gru.recipe.epochs", "2"]) == 0
+    (folder,) = (here / "runs").iterdir()
+    assert folder.name == f"{name}_vsfacnn_gru"
+    sizes = json.loads((folder / "metrics.json").read_text())["videos"]
+    assert sizes == ({"train": 15, "val": 5, "test": 4} if stored else {"train": 15, "val": 4, "test": 5})
+
+
+@pytest.mark.parametrize("config", [p for p in CONFIGS if "end_to_end" in p.stem], ids=lambda path: path.stem)
+def test_end_to_end_config_runs_through_the_real_verb(here, config, videos):
+    name = yaml.safe_load(config.read_text())["data"]["name"]
+    where = videos
+    if name != "demo":
+        ids = public_ids(name, 16)
+        for video_id, path in zip(ids, sorted(Path(videos[3]).glob("*.mp4")), strict=True):
+            (here / f"{video_id}.mp4").symlink_to(path)
+        owner_set(here, name, ids, np.linspace(5, 1, 16))
+        where = ["--data.root", ".", "--data.labels", f"{name}.csv"]
+    small = END_TO_END[2:]
+    assert fit.main(["--config", str(config), *where, *small, "--end_to_end.recipe.epochs", "1"]) == 0
+    (folder,) = (here / "runs").iterdir()
+    assert len(predictions(folder)) == 16
+
+
+@pytest.mark.slow
+def test_end_to_end_model_learns_from_the_demo_set(here):
+    config = next(path for path in CONFIGS if path.stem == "demo_end_to_end")
+    assert fit.main(["--config", str(config)]) == 0
+    folder = here / "runs" / "demo_clip_end_to_end"
+    with next((folder / "logs").glob("*/metrics.csv")).open() as file:
+        losses = [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
+    assert losses[-1] < 0.8 * losses[0]
+    rows = [row for row in predictions(folder) if row["part"] in ("val", "test")]
+    pairs = [(float(row["label"]), float(row["pred"])) for row in rows]
+    assert stats.spearmanr(*zip(*pairs, strict=True)).statistic > 0.3
+    assert json.loads((folder / "metrics.json").read_text())["test"]["srcc"] > 0.2
+
+
+@pytest.mark.slow
+@pytest.mark.ddp
+def test_two_processes_of_the_verb_make_one_run_folder(here):
+    arguments = make_sequences(here, [f"v{k:02d}" for k in range(41)])
+    two = [*arguments, *GRU, "--trainer.devices", "2", "--trainer.strategy", "ddp", "--gru.recipe.epochs", "2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "ugcvqa.fit", *two],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    folder = here / "runs" / "own_vsfacnn_gru"
+    rows = predictions(folder)
+    assert len(rows) == 41
+    pairs = [(float(row["label"]), float(row["pred"])) for row in rows if row["part"] == "val"]
+    recorded = json.loads((folder / "metrics.json").read_text())["head"]["val_srcc"]
+    assert recorded == pytest.approx(stats.spearmanr(*zip(*pairs, strict=True)).statistic, abs=1e-9)
+    assert done.stdout.count("run folder") == 1
+
+
+def test_checkpoints_of_a_run_are_safe_to_load(here):
+    arguments = make_sequences(here, [f"v{k:02d}" for k in range(40)])
+    assert fit.main([*arguments, *GRU, "--gru.recipe.ema", "0.9"]) == 0
+    for name in ("best", "last"):
+        kept = torch.load(here / f"runs/own_vsfacnn_gru/checkpoints/{name}.ckpt", weights_only=True)
+        assert kept["hyper_parameters"]["kind"] == "gru"
+        assert json.loads(kept["hyper_parameters"]["settings"])["tau"] == 3
+    assert yaml.safe_load((here / "runs/own_vsfacnn_gru/config.yaml").read_text())["gru"]["tau"] == 3
+    assert learning.best_score(here / "runs/own_vsfacnn_gru/checkpoints") <= 1

@@ -1,0 +1,233 @@
+"""Trainings: resumed ones equal unbroken ones, two processes equal one, signals, schedules, what is kept."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback
+from scipy import stats
+from trainings import QUIET, run, same_weights, sequences
+
+from ugcvqa import learning
+from ugcvqa.batches import FIXED, EpochSampler
+from ugcvqa.errors import CheckpointError, ConfigError
+from ugcvqa.preemption import _requeue
+from ugcvqa.regressor import cosine_factor
+
+RECIPES = {
+    "step": {"schedule": "step", "epochs": 20},
+    "cosine with average": {"schedule": "cosine", "ema": 0.9},
+    "reference": {"schedule": "step", "optimiser": "adam", "weight_decay": 0.0, "plcc": 0.0, "rank": 0.0},
+    "early stopping": {"patience": 3, "epochs": 12},
+}
+
+
+class Killed(Exception):
+    pass
+
+
+class Kill(Callback):
+    """Ends a training as a killed process does: nothing is saved on the way out."""
+
+    def __init__(self, epoch, step):
+        self.at = (epoch, step)
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, step):
+        if (trainer.current_epoch, step) == self.at:
+            raise Killed
+
+
+class Signal(Kill):
+    """Sends the signal that a cluster sends before it takes the machine back."""
+
+    def __init__(self, epoch, step, number):
+        super().__init__(epoch, step)
+        self.number = number
+
+    def on_train_batch_start(self, trainer, module, batch, step):
+        if (trainer.current_epoch, step) == self.at:
+            os.kill(os.getpid(), self.number)
+
+    def on_train_batch_end(self, *_):
+        pass
+
+
+def with_callback(monkeypatch, callback):
+    before = learning._callbacks
+    monkeypatch.setattr(learning, "_callbacks", lambda *values: [callback, *before(*values)])
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_training_killed_within_an_epoch_and_resumed_equals_an_unbroken_one(tmp_path, name, monkeypatch):
+    recipe = RECIPES[name]
+    outcome, unbroken = run(tmp_path / "unbroken", **recipe)
+    with monkeypatch.context() as patch:
+        with_callback(patch, Kill(2, 3))
+        with pytest.raises(Killed):
+            run(tmp_path / "broken", **recipe)
+    again, resumed = run(tmp_path / "broken", **recipe)
+    assert again == outcome
+    assert same_weights(unbroken, resumed)
+    last = [torch.load(tmp_path / part / "last.ckpt", weights_only=True) for part in ("unbroken", "broken")]
+    for key in ("state_dict", "current_model_state"):
+        for tensor_name, value in last[0].get(key, {}).items():
+            assert torch.equal(value, last[1][key][tensor_name]), tensor_name
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+@pytest.mark.parametrize("arguments", [{}, {"accumulate_grad_batches": 2}], ids=["", "accumulated"])
+def test_a_signal_leaves_a_checkpoint_within_the_epoch_that_resumes_exactly(tmp_path, monkeypatch, number, arguments):
+    outcome, unbroken = run(tmp_path / "unbroken", arguments)
+    with monkeypatch.context() as patch:
+        with_callback(patch, Signal(1, 2, number))
+        stopped, _ = run(tmp_path / "broken", arguments)
+    assert not stopped.is_complete
+    left = torch.load(tmp_path / "broken" / "last.ckpt", weights_only=True)
+    assert left["epoch"] == 1
+    again, resumed = run(tmp_path / "broken", arguments)
+    assert again == outcome
+    assert same_weights(unbroken, resumed)
+
+
+def test_a_signal_in_a_slurm_job_queues_it_again(tmp_path, monkeypatch):
+    (tmp_path / "scontrol").write_text(f"#!/bin/sh\necho $@ >> {tmp_path}/calls\n")
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    _requeue()
+    assert not (tmp_path / "calls").exists()
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    _requeue()
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "70")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    _requeue()
+    assert (tmp_path / "calls").read_text() == "requeue 77\nrequeue 70_3\n"
+
+
+def test_best_weights_are_kept_and_their_figure_can_be_recomputed(tmp_path):
+    outcome, regressor = run(tmp_path, epochs=6)
+    _, frames, mos = sequences()
+    with torch.no_grad():
+        pred = [regressor.network(torch.from_numpy(frames[row]), [len(frames[row])]).item() for row in range(30, 41)]
+    assert outcome.val_srcc == pytest.approx(stats.spearmanr(mos[30:], pred).statistic, abs=1e-12)
+    assert outcome.is_complete
+    assert outcome.epochs == 6
+    assert not regressor.training
+
+
+def test_training_overfits_a_few_videos(tmp_path):
+    class Losses(Callback):
+        values: list = []  # noqa: RUF012
+
+        def on_train_epoch_end(self, trainer, module):
+            self.values.append(trainer.callback_metrics["train/loss"].item())
+
+    before = learning._callbacks
+    learning._callbacks = lambda *values: [Losses(), *before(*values)]
+    try:
+        run(tmp_path, {"overfit_batches": 1}, epochs=60, lr=0.02, weight_decay=0.0)
+    finally:
+        learning._callbacks = before
+    assert Losses.values[-1] < 0.1 * Losses.values[0]
+
+
+def test_fast_dev_run_leaves_nothing(tmp_path):
+    outcome, _ = run(tmp_path, {"fast_dev_run": True})
+    assert outcome.is_complete
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checkpoint_holds_plain_values_only(tmp_path):
+    run(tmp_path, settings={"kind": "gru", "tau": 3})
+    kept = torch.load(tmp_path / "best.ckpt", weights_only=True)
+    assert kept["hyper_parameters"] == {"kind": "gru", "tau": 3, "label_scale": pytest.approx(4.96, abs=0.1)}
+
+
+def test_unusable_trainer_arguments_and_checkpoints_are_user_errors(tmp_path):
+    with pytest.raises(ConfigError, match="no_such_argument"):
+        run(tmp_path, {"no_such_argument": 1})
+    run(tmp_path, {"max_epochs": 1})
+    kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    kept["state_dict"].pop("network.quality.bias")
+    torch.save(kept, tmp_path / "last.ckpt")
+    with pytest.raises(CheckpointError, match="does not fit this network"):
+        run(tmp_path)
+    (tmp_path / "last.ckpt").write_bytes((tmp_path / "best.ckpt").read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        run(tmp_path)
+
+
+def run_rank(rank, folder):
+    torch.set_num_threads(1)
+    os.environ.update(
+        {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": (folder / "port").read_text()},
+        WORLD_SIZE="2",
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        GROUP_RANK="0",
+        LOCAL_WORLD_SIZE="2",
+        TORCHELASTIC_RUN_ID="test",
+    )
+    two = {"devices": 2, "strategy": "ddp"}
+    outcome, regressor = run(folder / "two", two, epochs=2, batch_size=4)
+    torch.save({"outcome": vars(outcome), "weights": regressor.state_dict()}, folder / f"{rank}.pt")
+
+
+@pytest.mark.ddp
+@pytest.mark.skipif("fork" not in torch.multiprocessing.get_all_start_methods(), reason="needs fork")
+def test_two_processes_train_and_measure_what_one_does(tmp_path):
+    """30 videos train and 11 choose: neither is a multiple of 2 x 4."""
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        (tmp_path / "port").write_text(str(free.getsockname()[1]))
+    torch.multiprocessing.start_processes(run_rank, (tmp_path,), nprocs=2, start_method="fork")
+    ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+    assert ranks[0]["weights"].keys() == ranks[1]["weights"].keys()
+    assert all(torch.equal(value, ranks[1]["weights"][name]) for name, value in ranks[0]["weights"].items())
+    assert ranks[0]["outcome"]["val_srcc"] == ranks[1]["outcome"]["val_srcc"]
+    from ugcvqa.gru import VSFAHead
+
+    head = VSFAHead(12, 8, 6, tau=3)
+    head.load_state_dict({k.removeprefix("network."): v for k, v in ranks[0]["weights"].items() if "network." in k})
+    _, frames, mos = sequences()
+    with torch.no_grad():
+        pred = [head(torch.from_numpy(frames[row]), [len(frames[row])]).item() for row in range(30, 41)]
+    assert ranks[0]["outcome"]["val_srcc"] == pytest.approx(stats.spearmanr(mos[30:], pred).statistic, abs=1e-12)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_sampler_deals_every_row_and_repeats_only_to_even_out(world):
+    rows = range(100, 111)
+    for seed in (None, 5):
+        shares = [list(EpochSampler(rows, seed, rank, world)) for rank in range(world)]
+        assert {len(share) for share in shares} == {-(-11 // world)}
+        assert {draw.row for share in shares for draw in share} == set(rows)
+        assert {draw.epoch for share in shares for draw in share} == {FIXED if seed is None else 0}
+
+
+def test_sampler_order_depends_on_seed_and_epoch_alone():
+    first, second = EpochSampler(range(20), 1), EpochSampler(range(20), 1)
+    second.set_epoch(3)
+    assert list(first) != list(second)
+    first.resume(3, 6)
+    assert list(first) == list(second)[6:]
+    assert list(first) == list(second)  # only once
+
+
+def test_cosine_schedule_rises_and_falls_to_zero():
+    factors = [cosine_factor(step, 100, 0.1) for step in range(101)]
+    assert factors[0] > 0
+    assert np.argmax(factors) == 10
+    assert factors[10] == 1
+    assert factors[55] == pytest.approx(0.5)
+    assert factors[100] == pytest.approx(0, abs=1e-12)
+    assert cosine_factor(0, 100, 0.0) == 1
+
+
+def test_quiet_arguments_win_over_the_recipe(tmp_path):
+    outcome, _ = run(tmp_path, {"max_epochs": 1})
+    assert outcome.epochs == 1
+    assert QUIET["devices"] == 1

@@ -1,0 +1,43 @@
+"""A tiny training: videos whose MOS shows in their frame features, for the tests of every kind of loop."""
+
+import numpy as np
+import torch
+
+from ugcvqa.gru import VSFAHead
+from ugcvqa.learning import train
+from ugcvqa.regressor import QualityRegressor
+from ugcvqa.sequences import SequenceSource, pack
+from ugcvqa.training_data import TrainingData
+from ugcvqa.training_settings import RecipeSettings
+
+DIM = 12
+QUIET = {"accelerator": "cpu", "devices": 1, "enable_progress_bar": False}
+
+
+def sequences(count=41, seed=0):
+    """(ids, frame features of uneven lengths, MOS 1..5)."""
+    random = np.random.default_rng(seed)
+    mos = random.uniform(1, 5, count)
+    lengths = random.integers(1, 15, count)
+    frames = [
+        (value * np.linspace(-1, 1, DIM) + random.normal(0, 0.5, (length, DIM))).astype(np.float32)
+        for value, length in zip(mos, lengths, strict=True)
+    ]
+    return [f"v{k:02d}" for k in range(count)], frames, mos
+
+
+def run(folder, arguments=None, loggers=(), settings=None, **recipe):
+    """Trains a tiny GRU head; returns (outcome, regressor)."""
+    recipe = RecipeSettings(**{"epochs": 4, "batch_size": 5, "lr": 3e-3, **recipe})
+    ids, frames, mos = sequences()
+    torch.manual_seed(recipe.seed)
+    head = VSFAHead(DIM, 8, 6, tau=3)
+    regressor = QualityRegressor(head, float(mos.max()), recipe, settings or {"kind": "gru"})
+    source = SequenceSource(pack(ids, frames, torch.float32), mos)
+    data = TrainingData(source, range(30), range(30, 41), recipe.batch_size, recipe.seed)
+    return train(regressor, data, folder, recipe, loggers, {**QUIET, **(arguments or {})}), regressor
+
+
+def same_weights(one, other):
+    ours, theirs = one.state_dict(), other.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)

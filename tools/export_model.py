@@ -1,0 +1,39 @@
+"""Exports an end-to-end model for use without this package.
+
+    python tools/export_model.py runs/konvid_1k_clip_end_to_end model.pt2     # or model.onnx
+
+The file maps the clip of one video, (frames, 3, side, side) uint8 RGB, to its predicted MOS, (1,) float32.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ugcvqa.errors import ConfigError, UgcvqaError
+from ugcvqa.exporting import export_model
+from ugcvqa.model import load
+from ugcvqa.network_heads import EndToEndHead
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the export and returns the exit code: 0, or 2 for a mistake in the input."""
+    parser = argparse.ArgumentParser(description="Exports an end-to-end model for use without this package.")
+    parser.add_argument("checkpoint", type=Path, help="run folder or model file")
+    parser.add_argument("target", type=Path, help="file to write: .pt2 or .onnx")
+    arguments = parser.parse_args(argv)
+    try:
+        head = load(arguments.checkpoint).head
+        if not isinstance(head, EndToEndHead):
+            raise ConfigError(f"{arguments.checkpoint}: only end-to-end models are networks from frames to a score")
+        export_model(head, arguments.target)
+    except UgcvqaError as error:
+        print(f"export_model: error: {error}", file=sys.stderr)
+        return 2
+    clip = head.settings.clip
+    print(f"{arguments.target}: clip ({clip.frames}, 3, {clip.side}, {clip.side}) uint8 -> mos (1,) float32")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""Compares an epoch of GRU training here with the published way, on the same features and the same losses.
+
+    python tools/speed_training.py [--videos 96] [--frames 240] [--epochs 2]
+
+The published way pads all videos with zeros to the longest in one float64 array, sends padding through the linear map,
+pools each video over time by itself, and evaluates the test set after every epoch. Printed are CPU seconds per epoch on
+one thread, without making the features; the number of videos only scales both. The values are synthetic.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ugcvqa.batches import Draw, EpochSampler
+from ugcvqa.gru import VSFAHead
+from ugcvqa.losses import quality_loss
+from ugcvqa.sequences import SequenceSource, pack
+
+SEED, BATCH, LR, DIM = 19920517, 16, 1e-5, 4096
+
+
+def make_videos(count: int, frames: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Makes frame features of lengths between 3/4 and all of `frames`, and labels in them."""
+    random = np.random.default_rng(0)
+    mos = random.uniform(1, 5, count)
+    weights = random.normal(0, 1, DIM).astype(np.float32)
+    lengths = random.integers(frames * 3 // 4, frames + 1, count)
+    features = [
+        np.abs(m * 0.1 * weights + random.standard_normal((n, DIM), np.float32) * 0.3)
+        for m, n in zip(mos, lengths, strict=True)
+    ]
+    return features, mos
+
+
+def pool_one(q: Tensor, tau: int = 12, beta: float = 0.5) -> Tensor:
+    """Pools the frame qualities (T, 1) of one video with padded windows, as the published code does."""
+    row = q.t()[None]
+    behind = functional.pad(-row, (tau - 1, 0), value=-torch.inf)
+    ahead = functional.pad(row, (0, tau - 1), value=10000.0)
+    memory = -functional.max_pool1d(behind, tau, stride=1)
+    top = functional.avg_pool1d(ahead * torch.exp(-ahead), tau, stride=1)
+    present = top / functional.avg_pool1d(torch.exp(-ahead), tau, stride=1)
+    return (beta * present + (1 - beta) * memory).mean()
+
+
+class Published:
+    """The published loop: zero-padded float64 arrays of everything."""
+
+    def __init__(self, features: Sequence[np.ndarray], mos: np.ndarray) -> None:
+        longest = max(map(len, features))
+        self.padded = np.zeros((len(features), longest, DIM))
+        for row, sequence in enumerate(features):
+            self.padded[row, : len(sequence)] = sequence
+        self.lengths = [len(sequence) for sequence in features]
+        self.mos = torch.from_numpy(mos / mos.max()).float()
+
+    def pred(self, head: VSFAHead, rows: Sequence[int]) -> Tensor:
+        """Scores some videos."""
+        batch = torch.stack([torch.from_numpy(self.padded[row]) for row in rows]).float()
+        hidden, _ = head.gru(head.projection(batch))
+        q = head.quality(hidden)
+        return torch.stack([pool_one(q[place, : self.lengths[row]]) for place, row in enumerate(rows)])
+
+
+class Ours:
+    """This package's way: valid frames only, end to end."""
+
+    def __init__(self, features: Sequence[np.ndarray], mos: np.ndarray, dtype: torch.dtype) -> None:
+        self.source = SequenceSource(pack([str(row) for row in range(len(features))], features, dtype), mos)
+        self.mos = torch.from_numpy(mos / mos.max()).float()
+
+    def pred(self, head: VSFAHead, rows: Sequence[int]) -> Tensor:
+        """Scores some videos."""
+        batch = self.source.collate(rows)
+        scores: Tensor = head(batch.frames, batch.lengths)
+        return scores
+
+
+def batches(rows: Sequence[int], epoch: int | None) -> Iterator[list[int]]:
+    """Yields batches, shuffled by the epoch."""
+    sampler = EpochSampler(rows, None if epoch is None else SEED)
+    sampler.set_epoch(epoch or 0)
+    draws: list[Draw] = list(sampler)
+    for start in range(0, len(draws), BATCH):
+        yield [draw.row for draw in draws[start : start + BATCH]]
+
+
+def run(way: Published | Ours, count: int, epochs: int, has_test: bool) -> tuple[float, list[float]]:
+    """Trains; returns CPU seconds per epoch and the mean loss of each epoch."""
+    torch.manual_seed(SEED)
+    head: nn.Module = VSFAHead()
+    optimiser = torch.optim.Adam(head.parameters(), lr=LR)
+    n_train, n_val = int(0.6 * count), int(0.2 * count)
+    losses = []
+    started = time.process_time()
+    for epoch in range(epochs):
+        total = 0.0
+        for rows in batches(range(n_train), epoch):
+            optimiser.zero_grad()
+            loss = quality_loss(way.pred(head, rows), way.mos[rows], 1.0, 0.0, 0.0)  # type: ignore[arg-type]
+            loss.backward()
+            optimiser.step()
+            total += loss.item() * len(rows)
+        losses.append(total / n_train)
+        with torch.no_grad():
+            for rows in batches(range(n_train, count if has_test else n_train + n_val), None):
+                way.pred(head, rows)  # type: ignore[arg-type]
+    return (time.process_time() - started) / epochs, losses
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the comparison."""
+    parser = argparse.ArgumentParser(description="Compares an epoch of GRU training with the published way.")
+    parser.add_argument("--videos", type=int, default=96)
+    parser.add_argument("--frames", type=int, default=240)
+    parser.add_argument("--epochs", type=int, default=2)
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    features, mos = make_videos(arguments.videos, arguments.frames)
+    ways: list[tuple[str, Callable[[], Published | Ours], bool]] = [
+        ("published way", lambda: Published(features, mos), True),
+        ("ours, float32", lambda: Ours(features, mos, torch.float32), False),
+        ("ours, bfloat16", lambda: Ours(features, mos, torch.bfloat16), False),
+    ]
+    print(f"{arguments.videos} videos of up to {arguments.frames} frames, batch {BATCH}, one thread")
+    first: tuple[float, list[float]] | None = None
+    for name, make, has_test in ways:
+        seconds, losses = run(make(), arguments.videos, arguments.epochs, has_test)
+        first = first or (seconds, losses)
+        difference = max(abs(a - b) for a, b in zip(losses, first[1], strict=True))
+        print(
+            f"{name:15} {seconds:7.2f} CPU s per epoch  {first[0] / seconds:5.2f}x  loss {losses[-1]:.6f}  "
+            f"largest difference {difference:.1e}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

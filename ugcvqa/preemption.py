@@ -1,0 +1,85 @@
+"""Leaves an exact checkpoint when a cluster takes the machine back, and asks SLURM to queue the job again."""
+
+import logging
+import os
+import re
+import signal
+import subprocess
+import threading
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+log = logging.getLogger(__name__)
+
+_SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
+
+
+class Preempted(Exception):
+    """Training was stopped by a signal; a checkpoint is saved."""
+
+
+class Preemption(Callback):
+    """Stops after the present step when SIGUSR1 or SIGTERM arrives, with everything saved for an exact resume.
+
+    Lightning's own handler saves wherever the signal finds it, also between an optimiser's parts; this one waits for
+    the end of the step. In a SLURM job (`#SBATCH --signal=USR1@90`) the job is queued again. Where several processes
+    train, the signal may reach any of them.
+
+    Args:
+        path: checkpoint file to write.
+
+    Raises:
+        Preempted: out of the training, once the checkpoint is written.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts to listen in place of Lightning; signals can be caught in a main thread only."""
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._receive) for number in _SIGNALS}
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stops to listen."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401 (Lightning's signature)
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+    ) -> None:
+        """Saves and stops if a signal has come; between optimiser steps gradients would be lost, so it waits."""
+        if (batch_idx + 1) % trainer.accumulate_grad_batches and not trainer.is_last_batch:
+            return
+        if trainer.strategy.reduce_boolean_decision(self._received is not None, all=False):
+            trainer.save_checkpoint(self.path)
+            if trainer.is_global_zero:
+                log.warning("stopped by a signal; the same command goes on from %s", self.path)
+                _requeue()
+            raise Preempted
+
+    def _receive(self, number: int, frame: Any) -> None:  # noqa: ANN401 (the signal module's signature)
+        del frame
+        self._received = number
+
+
+def _requeue() -> None:
+    """Queues this SLURM job again; does nothing elsewhere."""
+    job = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    name = f"{job[0]}_{job[1]}" if all(job) else os.environ.get("SLURM_JOB_ID", "")
+    if not re.fullmatch(r"[0-9_]+", name) or os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
+        return
+    try:
+        subprocess.run(["scontrol", "requeue", name], check=True, timeout=60)
+        log.warning("SLURM job %s is queued again", name)
+    except (OSError, subprocess.SubprocessError) as error:
+        log.warning("SLURM job %s cannot be queued again (%s)", name, error)
