@@ -8,23 +8,36 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "ugcvqa"
 
 ORDER = [
-    *("__init__", "errors", "settings", "cli", "files"),
-    *("sampling", "metrics", "splits", "svr", "training_metrics"),
-    *("decode", "video", "encode", "tables", "datasets", "inventory"),
+    *("__init__", "errors", "settings", "training_settings", "cli", "files", "records"),
+    *("sampling", "metrics", "splits", "solver", "svr_grid", "svr", "training_metrics"),
+    *("significance", "published", "text_tables", "benchmark_tables", "figure_labels", "figures"),
+    *("decode", "video", "encode", "tables", "container", "datasets", "inventory"),
     *("demo_paint", "demo_scenes", "demo_distort", "demo_quality", "demo", "inputs"),
-    *("store", "rows", "imresize", "nss_filters", "nss_maps", "nss_stats", "nss"),
-    *("backbones", "winograd", "fused", "deep", "scorecam", "saliency", "families", "extraction"),
-    *("model", "report", "data", "extractors", "training", "runs"),
-    *("check", "extract", "fit", "score", "__main__"),
+    *("store", "rows", "scaling", "kernels", "gp"),
+    *("imresize", "nss_filters", "nss_maps", "nss_stats", "nss"),
+    *("precision", "backbones", "winograd", "fused", "deep", "scorecam", "saliency"),
+    *("uvq_state", "uvq_layers", "uvq_trunk", "uvq_compression", "uvq_frames", "uvq_weights", "uvq", "uvq_pool"),
+    *("families", "extraction"),
+    *("losses", "gru", "batches", "sequences", "end_to_end", "clips", "network_heads", "heads"),
+    *("model", "uvq_score", "known_answers", "scorers", "report", "data", "extractors", "training", "runs"),
+    *("regressor", "training_data", "preemption", "throughput", "learning", "network_training", "tracking", "exporting"),
+    *("results", "feature_tables", "protocol", "parts", "parallel"),
+    *("benchmark_data", "benchmark_run", "benchmark_report", "dashboard", "costs", "cost_report"),
+    *("similarity", "activations", "map_quality", "study_data", "study_measures", "study_analysis", "study_ablation"),
+    *("study_figures", "study_page", "study_pictures", "study_report", "study_run", "study"),
+    *("check", "extract", "fit", "score", "doctor", "benchmark", "timings", "__main__"),
 ]
 
 DOORS = {
     "av": {"decode", "encode"},
-    "lightning": {"data", "extractors"},
-    "sklearn": {"svr"},
+    "lightning": {"data", "extractors", "regressor", "training_data", "preemption", "throughput", "learning", "tracking"},
+    "wandb": {"tracking", "dashboard", "study_run"},
+    "sklearn": {"svr_grid"},
     "torchmetrics": {"training_metrics"},
-    "matplotlib": {"report"},
+    "matplotlib": {"figures", "figure_labels", "study_figures"},
     "jsonargparse": {"cli"},
+    "joblib": {"parallel"},
+    "distributed": {"parallel"},
 }
 
 

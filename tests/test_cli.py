@@ -8,7 +8,7 @@ import yaml
 
 from ugcvqa import __main__, fit, score
 
-VERBS = ["fit", "extract", "score", "check"]
+VERBS = ["fit", "extract", "score", "benchmark", "study", "timings", "check"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -41,7 +41,7 @@ def test_every_verb_is_listed_and_dispatched(capsys):
         (["--data.nonsense", "1"], "nonsense"),
         (["--split.index", "one"], "split.index"),
         (["--families.nss.colour", "red"], "colour"),
-        (["--head.c_exponents", "[]"], "at least one exponent"),
+        (["--svr.c_exponents", "[]"], "at least one exponent"),
         (["--config", "missing.yaml"], "missing.yaml"),
         (["--row", "WRONG"], "'WRONG' is unknown"),
         (["--data.name", "demo", "--data.root", "x"], "demo set takes no"),

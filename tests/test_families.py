@@ -157,3 +157,91 @@ def test_frame_too_small_for_a_network_is_a_failure_row(tmp_path):
     settings = FamilySettings(deep=DeepSettings("alexnet", "random:0"))
     (result,) = vectors([tmp_path / "tiny.mp4"], build_families(("vsfacnn",), settings))
     assert "frames of 2 x 2 pixels are too small for alexnet" in result.reason
+
+
+class Still:
+    """A clip of which some frames repeat: as many frames per picture as given."""
+
+    def __init__(self, folder, counts, name="still.mkv"):
+        random = np.random.default_rng(5)
+        pictures = [
+            np.kron(random.integers(0, 256, (6, 8, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8)) for _ in counts
+        ]
+        self.path = folder / name
+        frames = (picture for picture, count in zip(pictures, counts, strict=True) for _ in range(count))
+        write_video(self.path, frames, 8, codec="ffv1")
+
+
+def forwards(families, monkeypatch):
+    """Counts the frames that each family's network is given."""
+    seen = dict.fromkeys(families, 0)
+    for name, family in families.items():
+        forward = family.forward
+
+        def counted(frames, name=name, forward=forward):
+            seen[name] += len(next(iter(frames.values())))
+            return forward(frames)
+
+        monkeypatch.setattr(family, "forward", counted)
+    return seen
+
+
+def test_equal_frames_are_computed_once_also_across_pieces(tmp_path, monkeypatch):
+    still = Still(tmp_path, [20, 12, 9, 7])
+    names = ("cnn", "vsfacnn", "saliency", "vsfacnn_saliency", "vsfacnn_224")
+    families = build_families(names, SMALL)
+    monkeypatch.setattr("ugcvqa.families._PIECE_PIXELS", 5 * 48 * 64)
+    monkeypatch.setattr("ugcvqa.families._SMALL_FRAMES", 2)
+    seen = forwards(families, monkeypatch)
+    (result,) = vectors([still.path], families)
+    assert seen["vsfacnn"] == 4  # of 48 frames in ten pieces
+    # 0, 8, .. of 48; 4, 12, ..; 7, 15, ..: of frames up to 20, 32 and 41
+    assert (seen["cnn"], seen["saliency"], seen["vsfacnn_saliency"], seen["vsfacnn_224"]) == (4, 4, 3, 3)
+    monkeypatch.setattr("ugcvqa.extraction._is_same", lambda *_: False)
+    seen = forwards(families, monkeypatch)
+    (plain,) = vectors([still.path], families)
+    assert seen["vsfacnn"] == 48
+    for name in names:
+        np.testing.assert_allclose(
+            result.features[name]["video"], plain.features[name]["video"], rtol=1e-5, atol=1e-5, err_msg=name
+        )
+
+
+def test_repeats_of_one_video_are_not_taken_for_those_of_another(tmp_path, monkeypatch):
+    first, second = Still(tmp_path, [6, 6], "first.mkv"), Still(tmp_path, [6, 6], "second.mkv")
+    families = build_families(("vsfacnn",), SMALL)
+    seen = forwards(families, monkeypatch)
+    results = vectors([first.path, second.path], families, batch_size=3)
+    assert seen["vsfacnn"] == 4
+    assert np.array_equal(*(result.features["vsfacnn"]["video"] for result in results))
+
+
+@pytest.mark.parametrize(
+    ("name", "frames"),
+    [
+        ("one frame", [np.full((48, 64, 3), 90, np.uint8)]),
+        ("all black", [np.zeros((48, 64, 3), np.uint8)] * 20),
+        ("one colour", [np.full((48, 64, 3), (10, 200, 30), np.uint8)] * 20),
+        ("smaller than the stride", [np.full((6, 10, 3), 9 * k, np.uint8) for k in range(20)]),
+    ],
+)
+def test_odd_clips_give_finite_features(tmp_path, name, frames):
+    write_video(tmp_path / "odd.mkv", iter(frames), 8, codec="ffv1")
+    families = build_families(("vsfacnn", "saliency", "vsfacnn_saliency", "vsfacnn_224"), SMALL)
+    (result,) = vectors([tmp_path / "odd.mkv"], families)
+    assert not result.reason, name
+    for family, arrays in result.features.items():
+        assert np.isfinite(arrays["video"]).all(), family
+    if name == "smaller than the stride":
+        assert not result.features["vsfacnn"]["video"][512:].any()  # one position has no deviation
+
+
+def test_channels_that_are_all_constant_give_an_empty_map_and_say_so(tmp_path):
+    still = Still(tmp_path, [24])
+    families = build_families(("saliency",), SMALL)
+    last = families["saliency"].cam.network.layer4[1].bn2
+    torch.nn.init.zeros_(last.weight), torch.nn.init.constant_(last.bias, -1e6)
+    (result,) = vectors([still.path], families)
+    assert not result.reason
+    assert result.features["saliency"]["n_empty"] == 3
+    assert not result.features["saliency"]["video"].any()

@@ -1,12 +1,13 @@
 """No-reference quality assessment of user-generated video.
 
-`ugcvqa.load(run)` gives a model; `model.score("clip.mp4")` scores a video.
+`ugcvqa.load(run)` gives a trained model, `ugcvqa.load("uvq")` UVQ; `model.score("clip.mp4")` scores a video.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ugcvqa.model import QualityModel, Score, load
+    from ugcvqa.model import QualityModel, Score
+    from ugcvqa.scorers import load
 
 __version__ = "0.1.0"
 __all__ = ["QualityModel", "Score", "__version__", "load"]
@@ -15,7 +16,7 @@ __all__ = ["QualityModel", "Score", "__version__", "load"]
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (public names are imported when first used)
     """Imports a public name on first use, so that `import ugcvqa` stays quick."""
     if name in {"QualityModel", "Score", "load"}:
-        from ugcvqa import model
+        from ugcvqa import scorers
 
-        return getattr(model, name)
+        return getattr(scorers, name)
     raise AttributeError(f"module 'ugcvqa' has no attribute {name!r}")

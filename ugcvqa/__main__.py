@@ -10,6 +10,10 @@ VERBS = {
     "fit": "trains a model on a data set, or on the built-in demo set",
     "extract": "computes features of videos into a store",
     "score": "scores videos with a trained model",
+    "benchmark": "makes the paper's tables and figures from features and labels",
+    "timings": "measures what each row costs on your videos",
+    "study": "shows what saliency maps and deep features share, with the paper's figures",
+    "doctor": "checks this installation: versions, devices, weights, and known answers",
     "check": "lists missing, extra and unreadable files of a data set",
 }
 

@@ -29,7 +29,8 @@ from ugcvqa.store import FeatureStore
 
 log = logging.getLogger(__name__)
 
-_LIGHT = frozenset({"nss", "container", "clip"})  # families that use one core and little memory: a process per core; networks take all
+# Families that use one core and little memory get a process per core; networks take all cores.
+_LIGHT = frozenset({"nss", "container", "clip"})
 
 
 class FrozenExtractor(LightningModule):

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from fractions import Fraction
 from functools import cache, partial
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ugcvqa import sampling
-from ugcvqa.backbones import load_backbone, weights_checksum
+from ugcvqa.backbones import last_maps_layer, load_backbone, weights_checksum
 from ugcvqa.deep import CNN, VSFA, FrameMean, normalise
 from ugcvqa.errors import VideoError
 from ugcvqa.nss import NSS, SMALLEST_SIDE_PX, ChunkMean
@@ -23,15 +23,31 @@ from ugcvqa.saliency import MapMean, ScoreCAM, add_map
 from ugcvqa.sampling import Piece
 from ugcvqa.settings import FamilySettings
 from ugcvqa.store import FeatureSpec
+from ugcvqa.uvq import GROUP_FRAMES, UVQ10, UVQ15
+from ugcvqa.uvq_frames import uvq_pieces
+from ugcvqa.uvq_pool import Seconds, SecondsMean, uvq10_seconds, uvq15_seconds
+from ugcvqa.uvq_weights import load_weights
+from ugcvqa.video import TimedPlan
 
-Plan = Callable[[int, Fraction, tuple[int, int]], Iterable[Piece]]
-"""Function of (frame count, frames per second, (height, width)) that states the pieces of a family."""
+Plan = Callable[[int, Fraction, tuple[int, int]], Iterable[Piece]] | TimedPlan
+"""Function of (frame count, frames per second, (height, width)), or of all facts, that states a family's pieces."""
 
-VERSIONS = {"nss": 1, "cnn": 1, "vsfacnn": 1, "saliency": 1, "vsfacnn_saliency": 1, "vsfacnn_224": 1}
+VERSIONS = {
+    "nss": 1,
+    "cnn": 1,
+    "vsfacnn": 1,
+    "saliency": 1,
+    "vsfacnn_saliency": 1,
+    "vsfacnn_224": 1,
+    "uvq": 1,
+    "uvq15": 1,
+    "container": 1,
+}
 """Family -> code version; raise it whenever the family's numbers change, so that no stored feature is reused."""
 
-_PIECE_PIXELS = 2**22  # of full-size RGB frames served at once: two frames of 1080p, at most 32 small ones
+_PIECE_PIXELS = 2**21  # of full-size RGB frames served at once: one frame of 1080p, at most 32 small ones
 _SMALL_FRAMES = 8
+_UVQ_SECONDS, _UVQ_FRAMES = 4, 8  # of frames served at once: about 50 MiB
 
 
 class Pool(Protocol):
@@ -50,7 +66,13 @@ class Family(nn.Module):
     Attributes:
         spec: under which the features are stored.
         plan: which frames are needed.
+        is_per_frame: each frame of a piece gives one row of features that depends on no other frame, so that frames
+            equal to the one before need not be computed.
+        needs_frames: whether frames are decoded for it; if not, its network gets `container_vector` as "container".
     """
+
+    is_per_frame = False
+    needs_frames = True
 
     def __init__(self, spec: FeatureSpec, plan: Plan) -> None:
         super().__init__()
@@ -86,6 +108,8 @@ class NSSFamily(Family):
 class CNNFamily(Family):
     """Global averages of a frozen network on chunk centres squashed to 224 x 224 (row CNN)."""
 
+    is_per_frame = True
+
     def __init__(self, settings: FamilySettings, network: CNN) -> None:
         super().__init__(_deep_spec("cnn", settings, weights_checksum(network)), cnn_plan)
         self.network = network
@@ -107,6 +131,8 @@ class VSFACNNFamily(Family):
     The small frames are those of VSFACNN_SALIENCY without the map: the control row VSFACNN_224.
     """
 
+    is_per_frame = True
+
     def __init__(self, name: str, settings: FamilySettings, network: VSFA) -> None:
         plan = every_frame_plan if name == "vsfacnn" else fused_plan
         super().__init__(_deep_spec(name, settings, weights_checksum(network)), plan)
@@ -127,9 +153,11 @@ class VSFACNNFamily(Family):
 class SaliencyFamily(Family):
     """Score-CAM saliency of the last frame of each second (row SALIENCY)."""
 
+    is_per_frame = True
+
     def __init__(self, settings: FamilySettings, cam: ScoreCAM) -> None:
         saliency = settings.saliency
-        values = _kept(saliency, "weights", "memory_mib")
+        values = {**_kept(saliency, "weights", "memory_mib"), "layer": cam.layer}
         name = "saliency" if saliency.backbone == "vgg16" else f"saliency_{saliency.backbone}"
         spec = FeatureSpec(name, VERSIONS["saliency"], values, weights_checksum(cam))
         super().__init__(spec, saliency_plan)
@@ -148,13 +176,19 @@ class SaliencyFamily(Family):
 class FusedFamily(Family):
     """VSFA features of small frames with their saliency map added to the network's input (row VSFACNN_SALIENCY)."""
 
+    is_per_frame = True
+
     def __init__(self, settings: FamilySettings, network: VSFA, cam: ScoreCAM) -> None:
         values = {
             **_kept(settings.deep, "weights"),
             **{f"saliency_{k}": v for k, v in _kept(settings.saliency, "weights", "memory_mib", "keep_maps").items()},
         }
+        values["saliency_layer"] = cam.layer
         checksum = f"{weights_checksum(network)} {weights_checksum(cam)}"
-        spec = FeatureSpec("vsfacnn_saliency", VERSIONS["vsfacnn_saliency"], values, checksum)
+        backbones = (settings.deep.backbone, settings.saliency.backbone)
+        others = [name for name, paper in zip(backbones, ("resnet50", "vgg16"), strict=True) if name != paper]
+        name = "_".join(["vsfacnn_saliency", *others])
+        spec = FeatureSpec(name, VERSIONS["vsfacnn_saliency"], values, checksum)
         super().__init__(spec, fused_plan)
         self.network, self.cam, self.keep_frames = network, cam, settings.deep.keep_frames
 
@@ -168,6 +202,62 @@ class FusedFamily(Family):
     def pool(self) -> Pool:
         """Starts the mean over frames."""
         return _FramePool(self.keep_frames)
+
+
+class ContainerFamily(Family):
+    """Size and frame rate of the file: nothing is decoded and nothing computed."""
+
+    needs_frames = False
+
+    def __init__(self) -> None:
+        super().__init__(FeatureSpec("container", VERSIONS["container"], {}), lambda *_: ())
+
+    def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
+        """Hands on the facts (3,) float64."""
+        return frames["container"]
+
+    def pool(self) -> Pool:
+        """Starts to wait for the facts."""
+        return _VectorPool()
+
+
+class _VectorPool:
+    """The one vector of a video."""
+
+    def __init__(self) -> None:
+        self._vector = torch.empty(0, dtype=torch.float64)
+
+    def add(self, features: Tensor) -> None:
+        self._vector = features
+
+    def result(self) -> dict[str, Tensor]:
+        return {"video": self._vector}
+
+
+class UVQFamily(Family):
+    """UVQ's own scores, with its feature maps pooled over space and time for heads of our own (rows with UVQ)."""
+
+    def __init__(self, name: Literal["uvq", "uvq15"], settings: FamilySettings) -> None:
+        uvq = settings.uvq
+        is_uvq10 = name == "uvq"
+        weights = load_weights("uvq10" if is_uvq10 else "uvq15", uvq.weights)
+        values = _kept(uvq, "weights", *(["fps"] if is_uvq10 else []))
+        form = ("fit496", "fit720", _UVQ_SECONDS) if is_uvq10 else (None, "stretch1080", _UVQ_FRAMES)
+        fps, length = (GROUP_FRAMES, GROUP_FRAMES) if is_uvq10 else (uvq.fps, 1)
+        plan = TimedPlan(partial(uvq_pieces, uvq.sampler, uvq.counting, fps, length, *form))
+        super().__init__(FeatureSpec(name, VERSIONS[name], values, weights.checksum), plan)
+        self.network = UVQ10(weights) if is_uvq10 else UVQ15(weights)
+        self.checksums, self.topics, self.keep_frames = weights.checksums, weights.topics, uvq.keep_frames
+
+    def forward(self, frames: Mapping[str, Tensor]) -> Seconds:
+        """Computes the groups of frames of one piece, see `uvq_frames.uvq_pieces`."""
+        if isinstance(self.network, UVQ10):
+            return uvq10_seconds(self.network, frames)
+        return uvq15_seconds(self.network, frames)
+
+    def pool(self) -> Pool:
+        """Starts the mean over groups."""
+        return SecondsMean(self.keep_frames)
 
 
 class _ChunkPool:
@@ -284,7 +374,7 @@ def build_families(names: tuple[str, ...], settings: FamilySettings) -> dict[str
         network = load_backbone(saliency.backbone, saliency.weights)
         return ScoreCAM(
             network,
-            saliency.layer,
+            saliency.layer or last_maps_layer(network, saliency.backbone),
             memory_mib=saliency.memory_mib,
             precision=saliency.precision,
             method=saliency.method,
@@ -292,11 +382,14 @@ def build_families(names: tuple[str, ...], settings: FamilySettings) -> dict[str
 
     builders: dict[str, Callable[[], Family]] = {
         "nss": lambda: NSSFamily(settings),
-        "cnn": lambda: CNNFamily(settings, CNN(deep.backbone, deep.weights, deep.precision)),
+        "cnn": lambda: CNNFamily(settings, CNN(vsfa().trunk)),
         "vsfacnn": lambda: VSFACNNFamily("vsfacnn", settings, vsfa()),
         "saliency": lambda: SaliencyFamily(settings, cam()),
         "vsfacnn_saliency": lambda: FusedFamily(settings, vsfa(), cam()),
         "vsfacnn_224": lambda: VSFACNNFamily("vsfacnn_224", settings, vsfa()),
+        "uvq": lambda: UVQFamily("uvq", settings),
+        "uvq15": lambda: UVQFamily("uvq15", settings),
+        "container": ContainerFamily,
     }
     return {name: builders[name]().eval() for name in names}
 

@@ -2,36 +2,49 @@
 
 import logging
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ugcvqa.cli import is_main_process, run_verb
+from ugcvqa.errors import ConfigError
 from ugcvqa.settings import (
     DataSettings,
     DecodeLimits,
     FamilySettings,
+    GPSettings,
     LoaderSettings,
     SplitSettings,
     SVRSettings,
 )
+from ugcvqa.training_settings import EndToEndSettings, GRUSettings, WandbSettings
 
 log = logging.getLogger(__name__)
 
 
 def fit(
     data: DataSettings = DataSettings(),
-    row: str = "NSS",
-    head: SVRSettings = SVRSettings(),
+    row: str | None = None,
+    head: Literal["svr", "gp", "gru", "end_to_end"] = "svr",
+    svr: SVRSettings = SVRSettings(),
+    gp: GPSettings = GPSettings(),
+    gru: GRUSettings = GRUSettings(),
+    end_to_end: EndToEndSettings = EndToEndSettings(),
     split: SplitSettings = SplitSettings(),
     families: FamilySettings = FamilySettings(),
+    backbone: str | None = None,
+    saliency_backbone: str | None = None,
     out: str = "runs",
     name: str | None = None,
     store: str = "store",
     loader: LoaderSettings = LoaderSettings(),
     limits: DecodeLimits = DecodeLimits(),
     trainer: dict[str, Any] = {},
+    logger: Literal["csv", "wandb", "none"] = "csv",
+    wandb: WandbSettings = WandbSettings(),
 ) -> int:
     """Trains a model on a data set, tests it on held-out videos, and writes one run folder.
 
@@ -40,29 +53,48 @@ def fit(
 
     Args:
         data: the videos, their labels, and feature files if there are any.
-        row: feature row; any name for features that come from files.
-        head: settings of the SVR head.
+        row: feature row; any name for features that come from files. By default NSS, and VSFACNN for the GRU head.
+        head: `svr` for the support vector regression of the benchmark, `gp` for a Gaussian process, which knows the
+            parts of a row and tells an uncertainty, `gru` for VSFA's recurrent head on the features of all frames,
+            `end_to_end` to train a backbone too, on sampled frames and without a row.
+        svr: settings of the SVR head.
+        gp: settings of the Gaussian process.
+        gru: settings of the GRU head.
+        end_to_end: settings of the end-to-end model.
         split: which videos train and test.
         families: settings of the feature families.
+        backbone: torchvision network in place of ResNet-50, short for --families.deep.backbone, and for
+            --end_to_end.backbone.
+        saliency_backbone: torchvision network in place of VGG-16, short for --families.saliency.backbone.
         out: folder in which the run folder is made.
         name: name of the run folder; by default data set, row and head. A number is added if it exists.
         store: folder of the feature store.
         loader: how clips are read.
         limits: bounds on what is decoded.
-        trainer: arguments of Lightning's Trainer, such as devices, num_nodes, strategy, accelerator.
+        trainer: arguments of Lightning's Trainer, such as devices, num_nodes, strategy, accelerator, precision.
+        logger: where the figures of each epoch go: `csv` to files in the run folder, or `wandb` to Weights & Biases,
+            with predictions and the model at the end. Heads without epochs have the latter only.
+        wandb: settings of Weights & Biases.
     """
+    row = _checked_row(row, head)
+    if backbone:
+        end_to_end = replace(end_to_end, backbone=backbone)
+    families = families.with_backbones(backbone, saliency_backbone)
+    backbone = saliency_backbone = None  # recorded once, with the families
     settings = dict(locals())
-    from ugcvqa import runs, training
+    from ugcvqa import records, runs, training
     from ugcvqa.families import build_families
     from ugcvqa.inputs import open_dataset
     from ugcvqa.rows import families_of
     from ugcvqa.store import FeatureStore
 
+    if head in ("gru", "end_to_end"):
+        return _fit_network(settings)
     started = time.monotonic()
-    folder = runs.new_folder(Path(out), name or f"{data.name}_{row.lower()}_svr")
+    folder = runs.new_folder(Path(out), name or f"{data.name}_{row.lower()}_{head}")
     if data.features:
         files = [data.features] if isinstance(data.features, str) else data.features
-        samples = training.imported_samples(open_dataset(data), files, row)
+        samples = training.imported_samples(open_dataset(data), files, row, families)
     else:
         networks = build_families(families_of(row), families)
         dataset = open_dataset(data)
@@ -72,9 +104,60 @@ def fit(
         return 0
     parts = training.make_split(samples.dataset, split)
     log.info("split: %d train, %d val, %d test videos", len(parts.train), len(parts.val), len(parts.test))
-    model, grid = training.fit_head(samples, parts, row, head, families)
-    folder = runs.write_run(folder, settings, samples, parts, model, grid)
-    sys.stdout.write(runs.summary(folder, samples, parts, model, time.monotonic() - started))
+    model, fitting = training.fit_head(samples, parts, row, gp if head == "gp" else svr, families)
+    predicted = runs.predict_all(samples, model)
+    folder = runs.write_run(folder, settings, samples, parts, model, fitting, predicted)
+    if logger == "wandb":
+        from ugcvqa import tracking
+
+        loggers = tracking.make_loggers(logger, wandb, folder, records.plain_settings(settings))
+        tracking.log_results(loggers, samples.dataset, parts, predicted.pred, folder)
+    sys.stdout.write(runs.summary(folder, samples, parts, model, predicted, time.monotonic() - started))
+    return 0
+
+
+def _checked_row(row: str | None, head: str) -> str:
+    if head == "end_to_end":
+        if row not in (None, "CLIP"):
+            raise ConfigError(f"--row {row}: an end-to-end model sees frames, not features; leave it out")
+        return "CLIP"
+    return row or ("VSFACNN" if head == "gru" else "NSS")
+
+
+def _fit_network(settings: dict[str, Any]) -> int:
+    """Trains a network by gradient descent; `settings` are those of the verb."""
+    from ugcvqa import network_training, runs, tracking
+    from ugcvqa.inputs import open_dataset
+    from ugcvqa.records import plain_settings
+    from ugcvqa.store import FeatureStore
+
+    started = time.monotonic()
+    head, data, row = settings["head"], settings["data"], settings["row"]
+    trainer = settings["trainer"]
+    dataset = open_dataset(data)
+    deciding = {key: settings[key] for key in ("data", "row", "head", head, "split", "families")}
+    name = settings["name"] or f"{data.name}_{row.lower()}_{head}"
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch if trainer.get("fast_dev_run") else settings["out"])
+        folder = runs.open_folder(out, name, deciding)
+        loggers = tracking.make_loggers(settings["logger"], settings["wandb"], folder, plain_settings(settings))
+        store = FeatureStore(Path(settings["store"]))
+        place = network_training.Place(folder, store, settings["loader"], settings["limits"], trainer, loggers)
+        if head == "gru":
+            files = (data.features,) if isinstance(data.features, str) else data.features
+            trained = network_training.train_gru(
+                dataset, files, row, settings["gru"], settings["families"], settings["split"], place
+            )
+        else:
+            trained = network_training.train_end_to_end(
+                dataset, settings["end_to_end"], settings["families"], settings["split"], place
+            )
+        if trained is None:
+            return 0
+        samples, parts, model = trained.samples, trained.split, trained.model
+        runs.write_run(folder, settings, samples, parts, model, trained.facts, trained.predicted)
+        tracking.log_results(loggers, samples.dataset, parts, trained.predicted.pred, folder)
+        sys.stdout.write(runs.summary(folder, samples, parts, model, trained.predicted, time.monotonic() - started))
     return 0
 
 

@@ -1,10 +1,11 @@
 """A trained model as one file: head, feature settings and label scale; made by `fit`, used by `score`."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +13,13 @@ import numpy.typing as npt
 from ugcvqa import __version__
 from ugcvqa.errors import CheckpointError, StoreError, UgcvqaError, VideoError
 from ugcvqa.files import arrays_from_file, arrays_to_bytes, write_atomic
+from ugcvqa.heads import Head, head_from_arrays, is_network, kind_of, predict_with_std
 from ugcvqa.rows import ROWS, assemble_row, families_of
-from ugcvqa.settings import DecodeLimits, DeepSettings, FamilySettings, NSSSettings, SaliencySettings
-from ugcvqa.svr import SVRHead
+from ugcvqa.settings import DecodeLimits, DeepSettings, FamilySettings, NSSSettings, SaliencySettings, UVQSettings
 
 if TYPE_CHECKING:
     from ugcvqa.extraction import VideoResult
+    from ugcvqa.families import Family
 
 FORMAT = 1
 """Version of the file layout; a file with a larger one is refused."""
@@ -35,12 +37,18 @@ class Score:
         mos: predicted score on the label scale, clipped to it; higher is better. NaN if the video failed.
         pred: the head's output before clipping, same unit.
         reason: why the video has no score, empty if it has one.
+        std: standard deviation of a measured label about `pred`, same unit; NaN where the head knows none.
+        parts: numbers that the score is made of, by name.
+        details: what else the model says about the video, by name: lists and mappings of numbers.
     """
 
     path: str
     mos: float
     pred: float
     reason: str = ""
+    std: float = math.nan
+    parts: Mapping[str, float] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,7 @@ class QualityModel:
         specs: family -> spec as JSON, of the features it was trained on; empty where these were imported.
     """
 
-    head: SVRHead
+    head: Head
     row: str
     settings: FamilySettings
     label: str
@@ -65,9 +73,28 @@ class QualityModel:
     trained_on: str
     specs: Mapping[str, str] = field(default_factory=dict)
 
-    def predict(self, features: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """Maps video vectors (N, D) to scores (N,) on the label scale, not clipped."""
+    part_names: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def name(self) -> str:
+        """What scores, for people."""
+        return f"{self.row} model"
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What else belongs to a record of a score."""
+        return {"row": self.row}
+
+    def predict(self, features: Any) -> npt.NDArray[np.float64]:  # noqa: ANN401 (what the head takes)
+        """Maps video vectors (N, D), or for a network the frames of N videos, to scores (N,), not clipped."""
         return self.head.predict(features)
+
+    def predict_with_std(
+        self,
+        features: Any,  # noqa: ANN401 (what the head takes)
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """As `predict`, with standard deviations, both (N,); NaN where there is none."""
+        return predict_with_std(self.head, features)
 
     def score(self, path: str | Path, device: str = "cpu", limits: DecodeLimits | None = None) -> Score:
         """Scores one video file.
@@ -104,29 +131,45 @@ class QualityModel:
         Raises:
             CheckpointError: if the features of this model cannot be computed from a video.
         """
+        import torch
+
         from ugcvqa.extraction import ClipStream, Task, extract_features, usable_device
+
+        families = self._families()
+        self._check_specs({name: family.spec.to_json() for name, family in families.items()})
+        tasks = [Task(str(path), str(path)) for path in paths]
+        stream = ClipStream(tasks, families, limits=limits)
+        results = extract_features(stream, families, batch_size, workers, usable_device(device))
+        model = replace(self, head=self.head.to(torch.device(device))) if is_network(self.head) else self
+        return (model._scored(tasks[result.task].path, result) for result in results)
+
+    def _families(self) -> "dict[str, Family]":
+        """Builds what computes the features of this model from a video."""
         from ugcvqa.families import build_families
 
+        if is_network(self.head):
+            return self.head.families(self.row, self.settings)
         if self.row not in ROWS:
             raise CheckpointError(
                 f"this model was trained on imported features {self.row!r}, which cannot be computed from a "
                 "video here; predict from a feature table instead"
             )
-        families = build_families(families_of(self.row), self.settings)
-        self._check_specs({name: family.spec.to_json() for name, family in families.items()})
-        tasks = [Task(str(path), str(path)) for path in paths]
-        stream = ClipStream(tasks, families, limits=limits)
-        results = extract_features(stream, families, batch_size, workers, usable_device(device))
-        return (self._scored(tasks[result.task].path, result) for result in results)
+        return build_families(families_of(self.row), self.settings)
+
+    def _input_of(self, features: "Mapping[str, Mapping[str, np.ndarray]]") -> npt.NDArray[Any]:
+        """The features of one video as this head takes them, with a first axis of length 1."""
+        if is_network(self.head):
+            return self.head.input_of(features)[None]
+        return assemble_row(self.row, {name: arrays["video"] for name, arrays in features.items()})[None]
 
     def _scored(self, path: str, result: "VideoResult") -> Score:
         """Scores the features of one video."""
         reason = result.reason
         if not reason:
-            vector = assemble_row(self.row, {name: arrays["video"] for name, arrays in result.features.items()})
-            if np.isfinite(vector).any():
-                pred = float(self.predict(vector[None])[0])
-                return Score(path, float(np.clip(pred, *self.scale)), pred)
+            features = self._input_of(result.features)
+            if np.isfinite(features).any():
+                pred, std = (float(values[0]) for values in self.predict_with_std(features))
+                return Score(path, float(np.clip(pred, *self.scale)), pred, std=std)
             reason = f"{path}: no feature can be computed from this video; it may be too short"
         return Score(path, float("nan"), float("nan"), reason)
 
@@ -151,7 +194,7 @@ class QualityModel:
         metadata = {
             "format": FORMAT,
             "ugcvqa": __version__,
-            "head": {"kind": "svr", **values},
+            "head": {"kind": kind_of(self.head), **values},
             "row": self.row,
             "settings": asdict(self.settings),
             "specs": dict(self.specs),
@@ -195,11 +238,9 @@ def _check_version(file: Path, metadata: dict[str, Any]) -> None:
 
 
 def _from_parts(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> QualityModel:
-    if (kind := metadata["head"]["kind"]) != "svr":
-        raise CheckpointError(f"head {kind!r} is unknown to ugcvqa {__version__}; install a newer version")
     low, high = metadata["scale"]
     return QualityModel(
-        head=SVRHead.from_arrays(arrays, metadata["head"]),
+        head=head_from_arrays(metadata["head"]["kind"], arrays, metadata["head"]),
         row=metadata["row"],
         settings=_family_settings(metadata["settings"]),
         label=metadata["label"],
@@ -211,5 +252,8 @@ def _from_parts(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> Qual
 
 def _family_settings(values: Mapping[str, Mapping[str, Any]]) -> FamilySettings:
     return FamilySettings(
-        NSSSettings(**values["nss"]), DeepSettings(**values["deep"]), SaliencySettings(**values["saliency"])
+        NSSSettings(**values["nss"]),
+        DeepSettings(**values["deep"]),
+        SaliencySettings(**values["saliency"]),
+        UVQSettings(**values.get("uvq", {})),
     )

@@ -3,14 +3,11 @@
 import csv
 import io
 import json
-import platform
 import secrets
 import shlex
 import shutil
-import subprocess
-from collections.abc import Sequence
-from dataclasses import asdict
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +15,38 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from ugcvqa import __version__, metrics, report
+from ugcvqa import metrics, report
 from ugcvqa.errors import ConfigError, StoreError
+from ugcvqa.figures import scatter
 from ugcvqa.files import write_atomic
+from ugcvqa.gp import GPReport
+from ugcvqa.heads import is_network, kind_of
 from ugcvqa.model import FILE_NAME, QualityModel
+from ugcvqa.records import named_folder, plain_settings, versions
 from ugcvqa.rows import ROWS
 from ugcvqa.splits import Split
-from ugcvqa.svr import GridReport
+from ugcvqa.svr import SVRHead
+from ugcvqa.svr_grid import GridReport
 from ugcvqa.training import Samples
 
 Array = npt.NDArray[np.float64]
+Fitting = GridReport | GPReport | Mapping[str, Any]
+"""How the training of a head went; plain values for a network."""
+
+_OPEN = "training.json"  # in the folder of a training that is under way or was interrupted
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """Predictions of all videos of a data set, in its order.
+
+    Attributes:
+        pred: (N,) on the label scale, not clipped.
+        std: (N,) their standard deviations, NaN where the head knows none.
+    """
+
+    pred: Array
+    std: Array
 
 
 def write_run(
@@ -36,12 +55,13 @@ def write_run(
     samples: Samples,
     split: Split,
     model: QualityModel,
-    grid: GridReport,
+    fitting: Fitting,
+    predicted: Predicted,
 ) -> Path:
     """Writes the run folder, which appears complete or not at all.
 
     It holds config.yaml, model.safetensors, predictions.csv, metrics.json, scatter.png and, where videos failed,
-    failures.csv.
+    failures.csv. The folder of a training that wrote checkpoints is there already; its files join them, the model last.
 
     Returns:
         The folder.
@@ -51,12 +71,12 @@ def write_run(
     """
     partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
     try:
-        write_atomic(partial / "config.yaml", yaml.safe_dump(_plain(settings), sort_keys=False).encode())
+        write_atomic(partial / "config.yaml", yaml.safe_dump(plain_settings(settings), sort_keys=False).encode())
         model.save(partial / FILE_NAME)
-        table, figures = _predictions(samples, split, model)
+        table, figures = _predictions(samples, split, model, predicted)
         write_atomic(partial / "predictions.csv", table.encode("utf-8", "surrogateescape"))
-        write_atomic(partial / "metrics.json", _metrics_json(samples, split, model, grid, figures).encode())
-        write_atomic(partial / "scatter.png", _scatter(samples, split, model))
+        write_atomic(partial / "metrics.json", _metrics_json(samples, split, model, fitting, figures).encode())
+        write_atomic(partial / "scatter.png", _scatter(samples, split, model, predicted))
         if samples.failures:
             write_atomic(partial / "failures.csv", report.failure_rows(samples.failures))
         return _published(partial, folder)
@@ -66,6 +86,10 @@ def write_run(
 
 def _published(partial: Path, folder: Path) -> Path:
     """Gives a finished run folder its name; another run may have taken it meanwhile, then the next free one."""
+    if is_unfinished(folder):
+        for path in sorted(partial.iterdir(), key=lambda path: path.name == FILE_NAME):
+            path.replace(folder / path.name)
+        return folder
     while True:
         try:
             return partial.rename(folder)
@@ -73,6 +97,43 @@ def _published(partial: Path, folder: Path) -> Path:
             if not folder.exists():
                 raise StoreError(f"{folder}: cannot be written: {error.strerror or error}") from error
             folder = new_folder(folder.parent, folder.name)
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a folder is that of a training that is under way or was interrupted."""
+    return (folder / _OPEN).is_file() and not (folder / FILE_NAME).is_file()
+
+
+def open_folder(out: Path, name: str, settings: Mapping[str, Any]) -> Path:
+    """Picks the folder of a training: that of an interrupted one with the same settings, else a new one.
+
+    Args:
+        out: folder of all runs.
+        name: name of the run; a number is added to it where finished runs have taken it.
+        settings: what decides the numbers of this training.
+
+    Returns:
+        The folder, which exists.
+
+    Raises:
+        ConfigError: if an interrupted training under this name had other settings.
+        StoreError: if it cannot be made.
+    """
+    folder, number = named_folder(out, name), 1
+    while folder.exists() and not is_unfinished(folder):
+        number += 1
+        folder = out / f"{name}-{number}"
+    record = plain_settings(dict(settings))
+    if not folder.exists():
+        write_atomic(folder / _OPEN, json.dumps(record, indent=1).encode())
+    before = json.loads((folder / _OPEN).read_bytes())
+    changed = [key for key in record if record[key] != before.get(key)]
+    if changed:
+        raise ConfigError(
+            f"{folder}: holds an interrupted training with other settings of {', '.join(changed)}; give another "
+            "--name, or delete it"
+        )
+    return folder
 
 
 def check_writable(folder: Path) -> None:
@@ -88,41 +149,51 @@ def check_writable(folder: Path) -> None:
 
 def new_folder(out: Path, name: str) -> Path:
     """Picks the first of NAME, NAME-2, NAME-3 ... that does not exist."""
-    if not name or Path(name).name != name or name.startswith("."):
-        raise ConfigError(f"run name {name!r} cannot be a folder name; give another --name")
     number = 1
-    folder = out / name
+    folder = named_folder(out, name)
     while folder.exists():
         number += 1
         folder = out / f"{name}-{number}"
     return folder
 
 
-def part_scores(samples: Samples, ids: Sequence[str], model: QualityModel) -> tuple[Array, Array]:
-    """(labels, predictions) of the videos of one part."""
+def predict_all(samples: Samples, model: QualityModel) -> Predicted:
+    """Predicts all videos of a data set from their vectors."""
+    return Predicted(*model.predict_with_std(samples.features))
+
+
+def part_scores(samples: Samples, ids: Sequence[str], predicted: Predicted) -> tuple[Array, Array, Array]:
+    """(labels, predictions, standard deviations of these) of the videos of one part."""
     position = {video.video_id: index for index, video in enumerate(samples.dataset.videos)}
     rows = [position[video_id] for video_id in ids]
     mos = np.array([samples.dataset.videos[index].mos for index in rows])
-    return mos, model.predict(samples.features[rows])
+    return mos, predicted.pred[rows], predicted.std[rows]
 
 
-def _predictions(samples: Samples, split: Split, model: QualityModel) -> tuple[str, dict[str, metrics.Metrics]]:
+def _predictions(
+    samples: Samples, split: Split, model: QualityModel, predicted: Predicted
+) -> tuple[str, dict[str, metrics.Metrics]]:
     """CSV text of all predictions, and the figures of each part."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["video_id", "part", "label", "pred", "pred_mapped"])
+    has_std = bool(np.isfinite(predicted.std).any())
+    writer.writerow(["video_id", "part", "label", "pred", "pred_mapped", *(["std"] if has_std else [])])
     figures = {}
     for part, ids in (("train", split.train), ("val", split.val), ("test", split.test)):
-        mos, pred = part_scores(samples, ids, model)
+        mos, pred, std = part_scores(samples, ids, predicted)
         figures[part] = metrics.evaluate(mos, pred)
-        mapped = model.head.logistic(pred)
-        for values in zip(ids, mos, pred, mapped, strict=True):
-            writer.writerow([values[0], part, *(repr(float(value)) for value in values[1:])])
+        columns = [mos, pred, model.head.logistic(pred), *([std] if has_std else [])]
+        for video_id, *values in zip(ids, *columns, strict=True):
+            writer.writerow([video_id, part, *(repr(float(value)) for value in values)])
     return text.getvalue(), figures
 
 
 def _metrics_json(
-    samples: Samples, split: Split, model: QualityModel, grid: GridReport, figures: dict[str, metrics.Metrics]
+    samples: Samples,
+    split: Split,
+    model: QualityModel,
+    fitting: Fitting,
+    figures: dict[str, metrics.Metrics],
 ) -> str:
     record = {
         "label": samples.dataset.label,
@@ -130,65 +201,43 @@ def _metrics_json(
         "test": asdict(figures["test"]),
         "videos": {part: len(getattr(split, part)) for part in ("train", "val", "test")},
         "failed_videos": len(samples.failures),
-        "head": {"C": model.head.C, "gamma": model.head.gamma, "support_vectors": model.head.dual_coef.size},
-        "grid": {
-            "unconverged": grid.n_unconverged,
-            "unmapped": grid.n_unmapped,
-            "nonfinite": grid.n_nonfinite,
-        },
+        "head": {"kind": kind_of(model.head), **_head_facts(model, fitting)},
         "features": samples.sources,
-        "versions": _versions(),
+        "versions": versions(),
     }
     return json.dumps(record, indent=2) + "\n"
 
 
-def _versions() -> dict[str, str]:
-    names = ("torch", "lightning", "scikit-learn", "numpy", "scipy", "av")
-    return {
-        "ugcvqa": __version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in names},
-    } | ({"commit": commit} if (commit := _commit()) else {})
+def _head_facts(model: QualityModel, fitting: Fitting) -> dict[str, Any]:
+    """What was chosen or learned, and what a reader should know of how it went."""
+    if isinstance(fitting, Mapping):
+        return dict(fitting)
+    if isinstance(fitting, GPReport):
+        return asdict(fitting)
+    facts = {"unconverged": fitting.n_unconverged, "unmapped": fitting.n_unmapped, "nonfinite": fitting.n_nonfinite}
+    if not isinstance(model.head, SVRHead):
+        return facts
+    chosen = {"C": model.head.C, "gamma": model.head.gamma, "support_vectors": model.head.dual_coef.size}
+    return {**chosen, **facts}
 
 
-def _commit() -> str:
-    """Commit of the source tree this runs from, empty for an installed package."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return ""
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
+def _scatter(samples: Samples, split: Split, model: QualityModel, predicted: Predicted) -> bytes:
+    mos, pred, _ = part_scores(samples, split.test, predicted)
+    title = f"{model.row} + {kind_of(model.head).upper()}, held-out videos of {samples.dataset.name}"
+    return scatter(pred, mos, metrics.evaluate(mos, pred), title, samples.dataset.label, samples.dataset.scale)
 
 
-def _scatter(samples: Samples, split: Split, model: QualityModel) -> bytes:
-    mos, pred = part_scores(samples, split.test, model)
-    title = f"{model.row} + SVR, held-out videos of {samples.dataset.name}"
-    return report.scatter_png(
-        pred, mos, metrics.evaluate(mos, pred), title, samples.dataset.label, samples.dataset.scale
-    )
-
-
-def summary(folder: Path, samples: Samples, split: Split, model: QualityModel, seconds: float) -> str:
+def summary(
+    folder: Path, samples: Samples, split: Split, model: QualityModel, predicted: Predicted, seconds: float
+) -> str:
     """What a person wants to know at the end of a run: the held-out figures, and how to score a video."""
-    mos, pred = part_scores(samples, split.test, model)
+    mos, pred, _ = part_scores(samples, split.test, predicted)
     held_out = report.metrics_line(f"held-out {samples.dataset.label}", metrics.evaluate(mos, pred), mos.size)
     failed = f"{len(samples.failures)} videos failed, see {folder}/failures.csv\n" if samples.failures else ""
-    lines = f"{held_out}\nrun folder: {folder} ({seconds:.0f} s)\n{failed}"
-    if model.row in ROWS:
+    lines = f"{held_out}\nrun folder: {folder} ({model.row} + {kind_of(model.head).upper()}, {seconds:.0f} s)\n{failed}"
+    if model.row in ROWS or is_network(model.head):
         video = next((video.path for video in samples.dataset.videos if video.path is not None), "VIDEO.mp4")
         lines += (
             f"score a video: python -m ugcvqa.score {shlex.quote(str(video))} --checkpoint {shlex.quote(str(folder))}\n"
         )
     return lines
-
-
-def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings as YAML values: dataclasses become mappings, tuples lists."""
-    nested = {
-        key: asdict(value) if hasattr(value, "__dataclass_fields__") else value for key, value in settings.items()
-    }
-    plain: dict[str, Any] = json.loads(json.dumps(nested))
-    return plain

@@ -4,7 +4,7 @@ Nothing heavy is imported here, so that `--help` is quick.
 """
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ugcvqa.errors import ConfigError
@@ -78,22 +78,50 @@ class SaliencySettings:
 
     Attributes:
         backbone: a classification network of torchvision, by name.
-        layer: module whose activations become the map.
+        layer: module whose activations become the map; by default the last one before the global pooling that is no
+            maximum, for VGG-16 features.29 as in the paper.
         weights: as for the deep features.
         precision: of the scoring passes; `float32` is exact.
         method: `exact`, or an approximation: `top:N` scores the N channels of largest mean only, `half` scores at
             half the resolution.
-        memory_mib: bound on the memory of one scoring pass; changes speed, not results beyond rounding.
+        memory_mib: bound on the memory of one scoring pass, by default 64 on a CPU and 4096 on a GPU; changes
+            speed, not results beyond rounding.
         keep_maps: store the map of every sampled frame too.
     """
 
     backbone: str = "vgg16"
-    layer: str = "features.29"
+    layer: str | None = None
     weights: str = "IMAGENET1K_V1"
     precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
     method: str = "exact"
-    memory_mib: int = 512
+    memory_mib: int | None = None
     keep_maps: bool = False
+
+
+@dataclass(frozen=True)
+class UVQSettings:
+    """Settings of UVQ 1.0 and 1.5.
+
+    Attributes:
+        weights: folder with the released files, at any depth; $UGCVQA_UVQ_WEIGHTS if empty. `random:SEED` is
+            meaningless for quality and only tests the mechanics.
+        counting: `real` scores frames of the video only; `reference` scores a whole number of seconds filled up with
+            black, as the original does.
+        sampler: `ffmpeg-cfr` takes the frames that the ffmpeg program would, as the original does; `uniform` those
+            nearest to a regular grid.
+        fps: frames per second that UVQ 1.5 looks at; -1 takes the video's own rate, rounded up. UVQ 1.0 takes 5.
+        keep_frames: store the features of every second too, as sequence models need them.
+    """
+
+    weights: str = ""
+    counting: Literal["real", "reference"] = "real"
+    sampler: Literal["ffmpeg-cfr", "uniform"] = "ffmpeg-cfr"
+    fps: int = 1
+    keep_frames: bool = False
+
+    def __post_init__(self) -> None:
+        if self.fps < 1 and self.fps != -1:
+            raise ConfigError(f"uvq.fps is {self.fps}: give frames per second, or -1 for the video's own rate")
 
 
 @dataclass(frozen=True)
@@ -104,11 +132,37 @@ class FamilySettings:
         nss: settings of the NSS features.
         deep: settings of the deep features.
         saliency: settings of the saliency maps.
+        uvq: settings of UVQ 1.0 and 1.5.
     """
 
     nss: NSSSettings = field(default_factory=NSSSettings)
     deep: DeepSettings = field(default_factory=DeepSettings)
     saliency: SaliencySettings = field(default_factory=SaliencySettings)
+    uvq: UVQSettings = field(default_factory=UVQSettings)
+
+    def with_backbones(self, backbone: str | None, saliency_backbone: str | None) -> "FamilySettings":
+        """Puts other networks in place of ResNet-50 and VGG-16; None leaves what is set.
+
+        Raises:
+            ConfigError: if another network is set already.
+        """
+        asked = (("deep", backbone, "backbone"), ("saliency", saliency_backbone, "saliency_backbone"))
+        changed = self
+        for name, network, flag in asked:
+            part = getattr(self, name)
+            if network is None or network == part.backbone:
+                continue
+            if part.backbone != type(part)().backbone:
+                raise ConfigError(
+                    f"--{flag} {network} and --families.{name}.backbone {part.backbone} contradict each other; give one"
+                )
+            changed = replace(changed, **{name: replace(part, backbone=network)})
+        return changed
+
+    @property
+    def has_paper_backbones(self) -> bool:
+        """Whether rows have the paper's networks, and so its numbers of columns."""
+        return (self.deep.backbone, self.saliency.backbone) == (DeepSettings.backbone, SaliencySettings.backbone)
 
 
 @dataclass(frozen=True)
@@ -161,14 +215,22 @@ class SplitSettings:
 
     Attributes:
         kind: `protocol` for the benchmark's seeded splits, which shuffle videos; `group` keeps all videos of a
-            content group (scene) on one side; `auto` takes `group` where the data set names groups.
-        index: number of the protocol split, 1 to 100 in the benchmark.
+            content group (scene) on one side; `auto` takes `group` where the data set names groups; `stored` for the
+            permutations that VSFA's authors publish.
+        index: number of the protocol split, 1 to 100 in the benchmark, or of the stored permutation, from 1.
         seed: seed of the group split.
+        file: of `stored`: an .npz file with `names` and `index`, one permutation of 1..n per column; FILE.npz:SET for
+            one with `SET.names` and `SET.index`.
     """
 
-    kind: Literal["auto", "protocol", "group"] = "auto"
+    kind: Literal["auto", "protocol", "group", "stored"] = "auto"
     index: int = 1
     seed: int = 0
+    file: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.kind == "stored") != (self.file is not None):
+            raise ConfigError("split kind `stored` needs --split.file, and no other kind takes it")
 
 
 @dataclass(frozen=True)
@@ -197,5 +259,105 @@ class SVRSettings:
                 raise ConfigError(f"{name} is {list(values)}: exponents of 2 lie within +-{_LARGEST_EXPONENT}")
         if not self.epsilon >= 0:
             raise ConfigError(f"epsilon is {self.epsilon}: it must be at least 0")
+        if not self.tolerance > 0:
+            raise ConfigError(f"tolerance is {self.tolerance}: it must be greater than 0")
+
+
+@dataclass(frozen=True)
+class MeasureSettings:
+    """What the saliency study measures beyond the paper's cosine.
+
+    Attributes:
+        permutations: re-pairings of videos behind each p-value; 0 leaves these tests out.
+        seed: of all random draws.
+        sample_frames: most frames of a video that enter the tests.
+        curve_frames: frames of each video whose maps are checked by deletion and insertion; 0 leaves the check out.
+        curve_steps: portions in which pixels are deleted or inserted.
+    """
+
+    permutations: int = 199
+    seed: int = 0
+    sample_frames: int = 4
+    curve_frames: int = 1
+    curve_steps: int = 8
+
+    def __post_init__(self) -> None:
+        if min(self.permutations, self.seed, self.curve_frames) < 0 or min(self.sample_frames, self.curve_steps) < 1:
+            raise ConfigError(
+                f"measures {self}: permutations, seed and curve_frames must be at least 0, the others at least 1"
+            )
+
+
+@dataclass(frozen=True)
+class PictureSettings:
+    """How much the saliency study draws.
+
+    Attributes:
+        videos: videos, from the first on, of which frames and maps are drawn.
+        frame: number, from 1, of the sampled frame whose activations are drawn; the last if there are fewer.
+        animation_frames: most frames of a video in the animations of activations; 0 leaves them out.
+    """
+
+    videos: int = 1
+    frame: int = 7
+    animation_frames: int = 4
+
+    def __post_init__(self) -> None:
+        if min(self.videos, self.animation_frames) < 0 or self.frame < 1:
+            raise ConfigError(f"pictures {self}: no number may be below 0, and frames are counted from 1")
+
+
+@dataclass(frozen=True)
+class BenchmarkSettings:
+    """What a benchmark does.
+
+    Attributes:
+        mode: `protocol` for the paper's Table 1: median over hold-outs; `single_split` for the second program of the
+            paper's code, which keeps the hold-out of median test RMSE; `cross` to train on one data set and test on
+            others.
+        splits: number of hold-outs; 100 if left out, 101 for `single_split`.
+        split_index: run this hold-out only.
+        train: data set that `cross` trains on.
+        on_missing: what to do where features lack videos: an `error`, or `common` to run all rows of a data set on
+            the videos that they share.
+    """
+
+    mode: Literal["protocol", "single_split", "cross"] = "protocol"
+    splits: int | None = None
+    split_index: int | None = None
+    train: str | None = None
+    on_missing: Literal["error", "common"] = "error"
+
+    def __post_init__(self) -> None:
+        for name, value in (("splits", self.splits), ("split_index", self.split_index)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}: the splits are numbered from 1")
+        if self.splits is not None and self.split_index is not None:
+            raise ConfigError("splits and split_index exclude each other; give one of them")
+        if (self.train is not None) != (self.mode == "cross"):
+            raise ConfigError("mode cross needs --train DATASET, and no other mode takes it")
+
+    def indexes(self) -> range:
+        """Numbers of the hold-outs to run."""
+        if self.split_index is not None:
+            return range(self.split_index, self.split_index + 1)
+        return range(1, (self.splits or (101 if self.mode == "single_split" else 100)) + 1)
+
+
+@dataclass(frozen=True)
+class GPSettings:
+    """Bounds of the search for the Gaussian process' parameters.
+
+    Attributes:
+        max_evaluations: of the parameters' likelihood; the search usually ends by itself before.
+        tolerance: relative change of the log likelihood that ends the search.
+    """
+
+    max_evaluations: int = 100
+    tolerance: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if self.max_evaluations < 1:
+            raise ConfigError(f"max_evaluations is {self.max_evaluations}: it must be at least 1")
         if not self.tolerance > 0:
             raise ConfigError(f"tolerance is {self.tolerance}: it must be greater than 0")

@@ -9,17 +9,21 @@ import numpy as np
 import numpy.typing as npt
 
 from ugcvqa.cli import progress_bar
+from ugcvqa.container import container_table
 from ugcvqa.datasets import Dataset
 from ugcvqa.errors import LabelError
 from ugcvqa.families import Family
 from ugcvqa.files import file_sha256
+from ugcvqa.gp import GPReport, fit_gp, gp_parts
+from ugcvqa.heads import Head
 from ugcvqa.model import QualityModel
-from ugcvqa.rows import ROWS, assemble_row, dimension
-from ugcvqa.settings import DecodeLimits, FamilySettings, LoaderSettings, SplitSettings, SVRSettings
-from ugcvqa.splits import Split, group_split, protocol_split
+from ugcvqa.rows import ROWS, assemble_row, dimension, families_of
+from ugcvqa.settings import DecodeLimits, FamilySettings, GPSettings, LoaderSettings, SplitSettings, SVRSettings
+from ugcvqa.splits import Split, group_split, protocol_split, read_permutation, stored_split
 from ugcvqa.store import FeatureStore, table_of_folder
-from ugcvqa.svr import GridReport, fit_svr
-from ugcvqa.tables import align, read_table
+from ugcvqa.svr import SVRHead, fit_svr
+from ugcvqa.svr_grid import GridReport
+from ugcvqa.tables import FeatureTable, align, read_table
 
 Array = npt.NDArray[np.float64]
 
@@ -32,7 +36,8 @@ class Samples:
 
     Attributes:
         dataset: the data set without the videos that failed.
-        features: (N, D) float64 video vectors in the order of `dataset.videos`.
+        features: (N, D) float64 video vectors in the order of `dataset.videos`; what a network looks at instead is
+            held by its training.
         failures: video id -> reason, of the others.
         sources: where the features come from: file -> SHA-256, or family -> folder in the store.
         specs: family -> spec as JSON, of features that were extracted here.
@@ -45,22 +50,41 @@ class Samples:
     specs: dict[str, str]
 
 
-def imported_samples(dataset: Dataset, files: Sequence[str], row: str) -> Samples:
+def imported_samples(
+    dataset: Dataset, files: Sequence[str], row: str, families: FamilySettings = FamilySettings()
+) -> Samples:
     """Reads features from files or folders of a store and joins them to the labels by video id.
+
+    One file per family of the row, in the order of `rows.families_of`, is brought into the row's order of columns; any
+    other files stand side by side. Where the row wants facts of the file, a label file with columns width, height and
+    fps does in place of a feature file.
 
     Raises:
         LabelError: if ids do not match or the width is not that of the row.
     """
     ids = [video.video_id for video in dataset.videos]
     paths = [Path(path) for path in files]
-    tables = [table_of_folder(path) if path.is_dir() else read_table(path) for path in paths]
-    values = np.concatenate([align(table, ids, allow_extra=True) for table in tables], axis=1)
-    if row in ROWS and values.shape[1] != dimension(row):
+    names = families_of(row) if row in ROWS else ()
+    is_by_family = 1 < len(names) == len(paths)
+    facts = paths[names.index("container")] if is_by_family and "container" in names else None
+    tables = [_table(path, is_of_container=path is facts) for path in paths]
+    blocks = [align(table, ids, allow_extra=True) for table in tables]
+    if is_by_family:
+        values = assemble_row(row, dict(zip(names, blocks, strict=True)))
+    else:
+        values = np.concatenate(blocks, axis=1)
+    if row in ROWS and families.has_paper_backbones and values.shape[1] != dimension(row):
         raise LabelError(
             f"{', '.join(files)}: {values.shape[1]} columns, but row {row} has {dimension(row)}; give another --row "
             "name for other features"
         )
     return Samples(dataset, values, {}, {str(path): _checksum(path) for path in paths}, {})
+
+
+def _table(path: Path, is_of_container: bool) -> FeatureTable:
+    if path.is_dir():
+        return table_of_folder(path)
+    return container_table(path) if is_of_container and path.suffix.lower() == ".csv" else read_table(path)
 
 
 def _checksum(path: Path) -> str:
@@ -82,6 +106,33 @@ def extracted_samples(
         LabelError: if no video is left.
         StoreError: if the store cannot be read or written.
     """
+    kept, failures = usable_videos(dataset, families, store, loader, limits, trainer)
+    specs = {name: family.spec for name, family in families.items()}
+    rows = []
+    for video in kept.videos:
+        content = store.content(Path(str(video.path)))
+        rows.append(assemble_row(row, {name: store.get(spec, content)["video"] for name, spec in specs.items()}))
+    sources = {name: spec.key for name, spec in specs.items()}
+    return Samples(kept, np.stack(rows), failures, sources, {name: spec.to_json() for name, spec in specs.items()})
+
+
+def usable_videos(
+    dataset: Dataset,
+    families: Mapping[str, Family],
+    store: FeatureStore,
+    loader: LoaderSettings,
+    limits: DecodeLimits,
+    trainer: dict[str, Any],
+) -> tuple[Dataset, dict[str, str]]:
+    """Fills the store with the features of a data set.
+
+    Returns:
+        The data set without the videos that failed, and the reasons of these by id.
+
+    Raises:
+        LabelError: if no video is left.
+        StoreError: if the store cannot be read or written.
+    """
     from ugcvqa.extractors import extract_dataset  # Lightning takes seconds to import
 
     if all(video.path is None for video in dataset.videos):
@@ -93,18 +144,11 @@ def extracted_samples(
     if not usable:
         first = next(iter(failures.values()), "it is empty")
         raise LabelError(f"{dataset.name}: none of {len(dataset.videos)} videos can be used ({first})")
-    specs = {name: family.spec for name, family in families.items()}
-    rows = []
-    for video in usable:
-        content = store.content(Path(str(video.path)))
-        rows.append(assemble_row(row, {name: store.get(spec, content)["video"] for name, spec in specs.items()}))
-    kept = Dataset(dataset.name, dataset.label, dataset.scale, usable)
-    sources = {name: spec.key for name, spec in specs.items()}
-    return Samples(kept, np.stack(rows), failures, sources, {name: spec.to_json() for name, spec in specs.items()})
+    return Dataset(dataset.name, dataset.label, dataset.scale, usable), failures
 
 
 def make_split(dataset: Dataset, settings: SplitSettings) -> Split:
-    """Splits a data set by content group or by the benchmark's protocol.
+    """Splits a data set by content group, by the benchmark's protocol, or as stored in a file.
 
     Raises:
         LabelError: if there are too few videos or groups.
@@ -115,33 +159,47 @@ def make_split(dataset: Dataset, settings: SplitSettings) -> Split:
     kind = settings.kind
     if kind == "auto":
         kind = "group" if len(set(groups)) < len(groups) else "protocol"
+    if settings.file is not None:
+        return stored_split(ids, *read_permutation(settings.file, settings.index))
     if kind == "group":
         return group_split(ids, groups, settings.seed)
     return protocol_split(ids, settings.index)
 
 
 def fit_head(
-    samples: Samples, split: Split, row: str, settings: SVRSettings, families: FamilySettings
-) -> tuple[QualityModel, GridReport]:
-    """Fits the SVR head to the training part (train and val together, after the choice of C and gamma)."""
+    samples: Samples, split: Split, row: str, settings: SVRSettings | GPSettings, families: FamilySettings
+) -> tuple[QualityModel, GridReport | GPReport]:
+    """Fits the head that the settings are of to the training part: train and val together.
+
+    Of these the SVR uses val to choose C and gamma before; the Gaussian process needs no such choice.
+    """
     dataset = samples.dataset
     position = {video.video_id: index for index, video in enumerate(dataset.videos)}
     outer = [position[video_id] for video_id in split.outer_train]
-    within = {video_id: index for index, video_id in enumerate(split.outer_train)}
     mos = np.array([dataset.videos[index].mos for index in outer])
+    features = samples.features[outer]
+    if isinstance(settings, GPSettings):
+        fitted: tuple[Head, GridReport | GPReport] = fit_gp(features, mos, gp_parts(row, features.shape[1]), settings)
+    else:
+        fitted = _fitted_svr(features, mos, split, settings)
+    head, report = fitted
+    trained_on = f"{dataset.name} ({len(outer)} videos)"
+    return QualityModel(head, row, families, dataset.label, dataset.scale, trained_on, samples.specs), report
+
+
+def _fitted_svr(features: Array, mos: Array, split: Split, settings: SVRSettings) -> tuple[SVRHead, GridReport]:
+    within = {video_id: index for index, video_id in enumerate(split.outer_train)}
     with progress_bar(1, "candidate", "grid search") as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        head, grid = fit_svr(
-            samples.features[outer],
+        return fit_svr(
+            features,
             mos,
             [within[video_id] for video_id in split.train],
             [within[video_id] for video_id in split.val],
             settings,
             progress,
         )
-    trained_on = f"{dataset.name} ({len(outer)} videos)"
-    return QualityModel(head, row, families, dataset.label, dataset.scale, trained_on, samples.specs), grid
