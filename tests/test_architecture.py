@@ -20,7 +20,8 @@ ORDER = [
     *("families", "extraction"),
     *("losses", "gru", "batches", "sequences", "end_to_end", "clips", "network_heads", "heads"),
     *("model", "uvq_score", "known_answers", "scorers", "report", "data", "extractors", "training", "runs"),
-    *("regressor", "training_data", "preemption", "throughput", "learning", "network_training", "tracking", "exporting"),
+    *("regressor", "training_data", "preemption", "throughput", "learning"),
+    *("network_training", "tracking", "exporting"),
     *("results", "feature_tables", "protocol", "parts", "parallel"),
     *("benchmark_data", "benchmark_run", "benchmark_report", "dashboard", "costs", "cost_report"),
     *("similarity", "activations", "map_quality", "study_data", "study_measures", "study_analysis", "study_ablation"),
@@ -30,7 +31,9 @@ ORDER = [
 
 DOORS = {
     "av": {"decode", "encode"},
-    "lightning": {"data", "extractors", "regressor", "training_data", "preemption", "throughput", "learning", "tracking"},
+    "lightning": {
+        *("data", "extractors", "regressor", "training_data", "preemption", "throughput", "learning", "tracking"),
+    },
     "wandb": {"tracking", "dashboard", "study_run"},
     "sklearn": {"svr_grid"},
     "torchmetrics": {"training_metrics"},

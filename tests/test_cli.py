@@ -8,7 +8,7 @@ import yaml
 
 from ugcvqa import __main__, fit, score
 
-VERBS = ["fit", "extract", "score", "benchmark", "study", "timings", "check"]
+VERBS = ["fit", "extract", "score", "benchmark", "study", "timings", "doctor", "check"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
