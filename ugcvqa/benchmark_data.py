@@ -11,9 +11,9 @@ import numpy.typing as npt
 from ugcvqa.datasets import RESOLUTIONS, Dataset, inlsa_aligned, label_file
 from ugcvqa.errors import ConfigError, LabelError
 from ugcvqa.feature_tables import Block, FeatureSources, RowFeatures
-from ugcvqa.inputs import open_dataset
+from ugcvqa.inputs import data_root, open_dataset
 from ugcvqa.protocol import Entry, Problem
-from ugcvqa.rows import PAPER_ROWS, ROWS
+from ugcvqa.rows import PAPER_ROWS, ROWS, families_of
 from ugcvqa.settings import BenchmarkSettings, DataSettings
 
 log = logging.getLogger(__name__)
@@ -108,6 +108,8 @@ def open_labels(name: str, labels: str | Mapping[str, str] | None) -> Dataset:
     given = _given(labels, name, base)
     if given is not None and (own := Path(given) / f"{base}.csv").is_file():
         given = str(own)
+    if given is None and data_root(DataSettings(name=base)) is None:
+        raise ConfigError(f"data set {name}: give --labels FILE, or set UGCVQA_DATA to the folder of data sets")
     return open_dataset(DataSettings(name=base, labels=given, subset=subset))
 
 
@@ -195,6 +197,8 @@ def gather(dataset: Dataset, rows: Sequence[str], sources: FeatureSources, on_mi
     absent = []
     for entry, is_named in entries.items():
         features = found.get(entry.row) or sources.row(entry.row, ids)
+        if features is not None and entry.head == "none":
+            features = features.finite()
         if features is None and is_named:
             raise ConfigError(_not_found(dataset.name, entry.row, sources))
         if features is None:
@@ -221,6 +225,8 @@ def gather(dataset: Dataset, rows: Sequence[str], sources: FeatureSources, on_mi
 
 def _not_found(data: str, row: str, sources: FeatureSources) -> str:
     known = "" if row in ROWS else f" (it is no row of the benchmark: {', '.join(ROWS)})"
+    if row in ROWS and data not in (_YOUTUBE, "konvid_1k"):
+        known = f" for every data set in it (families {', '.join(families_of(row))})"
     return f"{data}: no features of row {row}{known}; {_where(sources)}"
 
 
@@ -278,10 +284,10 @@ def _problem(
 
 def _finished(row: str, features: RowFeatures) -> npt.NDArray[np.float64]:
     values = features.columns()
-    if values.shape[1] != 1 or not np.isfinite(values).all():
+    if values.shape[1] != 1:
         raise LabelError(
-            f"{' + '.join(features.blocks)}: predictions of {row} are one finite number per video, not a table of "
-            f"{values.shape[1]} columns with {int(np.size(values) - np.isfinite(values).sum())} non-finite values"
+            f"{' + '.join(features.blocks)}: predictions of {row} are one number per video, not {values.shape[1]} "
+            "columns; give a file with the columns video and pred"
         )
     return values[:, 0]
 

@@ -20,6 +20,9 @@ from ugcvqa.text_tables import Table
 
 _N_YOUTUBE_UGC = 1380
 _OVERLAID = 3  # rows in one picture, as in the paper's Figure 3
+_SUFFIXES = (".md", ".tex", ".csv")
+_TABLES = ("intervals_*", "significance_*", "ablation_*")
+_N_PUBLISHED = 100
 
 
 def write_results(folder: Path, results: Results, splits: Splits, record: Mapping[str, Any]) -> None:
@@ -44,11 +47,10 @@ def write_tables(folder: Path, data: Sequence[Gathered], results: Results, mode:
     tables = {"table": [_table(data, results, mode)]}
     for one in data:
         name = one.problem.data
-        rows = {title: lines for title, lines in lines_of(results, name, mode).items() if len(lines) > 1}
+        rows = _comparable(lines_of(results, name, mode), mode)
         if not rows:
             continue
-        n_train = max(line.n_train for lines in rows.values() for line in lines) or len(one.problem.ids)
-        size = n_train, next(iter(rows.values()))[0].n_test
+        size = _split_size(one, rows)
         values = {metric: {row: _values(lines, metric) for row, lines in rows.items()} for metric in METRICS}
         tables[f"intervals_{name}"] = [interval_table(values[metric], metric, *size) for metric in METRICS]
         if len(rows) > 1:
@@ -58,6 +60,8 @@ def write_tables(folder: Path, data: Sequence[Gathered], results: Results, mode:
         if full := _full_row(one):
             ours = {metric: {row: v for row, v in values[metric].items() if "+" in row} for metric in METRICS}
             tables[f"ablation_{name}"] = [ablation_table(ours[m], full, m, *size, name) for m in METRICS]
+    kept = {f"{name}{suffix}" for name in tables for suffix in _SUFFIXES}
+    _remove_others(folder, _TABLES, kept)
     for name, several in tables.items():
         write_atomic(folder / f"{name}.md", "\n".join(table.markdown() for table in several).encode())
         write_atomic(folder / f"{name}.tex", "\n".join(table.latex() for table in several).encode())
@@ -74,10 +78,38 @@ def write_figures(folder: Path, data: Sequence[Gathered], results: Results, mode
     """
     paths = {}
     for one in data:
-        for name, picture in _pictures(one, lines_of(results, one.problem.data, mode)):
+        for name, picture in _pictures(one, lines_of(results, one.problem.data, mode), mode):
             paths[name] = folder / "figures" / f"{name}.png"
             write_atomic(paths[name], picture)
+    _remove_others(folder / "figures", ("*.png",), {path.name for path in paths.values()})
     return paths
+
+
+def _remove_others(folder: Path, patterns: Sequence[str], kept: set[str]) -> None:
+    """Removes tables and figures of an earlier run with other rows, which nothing here belongs to."""
+    for pattern in patterns:
+        for path in folder.glob(pattern):
+            if path.name not in kept and path.suffix in (*_SUFFIXES, ".png"):
+                path.unlink(missing_ok=True)
+
+
+def _comparable(lines: Mapping[str, list[SplitResult]], mode: str) -> dict[str, list[SplitResult]]:
+    """One line of several splits per model: the others are the same predictions under another logistic."""
+    plain = "test" if mode == "protocol" else "train"
+    return {
+        title: several
+        for title, several in lines.items()
+        if len(several) > 1 and several[0].mapping == ("test" if several[0].head == "none" else plain)
+    }
+
+
+def _split_size(one: Gathered, rows: Mapping[str, list[SplitResult]]) -> tuple[int, int]:
+    """Videos that train, and videos of the same set that are left out: their ratio says how much splits share."""
+    n_train = max(line.n_train for lines in rows.values() for line in lines)
+    if one.n_train is not None:
+        return n_train, one.n_train - n_train
+    n_test = next(iter(rows.values()))[0].n_test
+    return n_train or len(one.problem.ids) - n_test, n_test
 
 
 def lines_of(results: Results, data: str, mode: str) -> dict[str, list[SplitResult]]:
@@ -153,14 +185,19 @@ def _fit_notes(lines: Sequence[SplitResult], mode: str) -> Iterator[str]:
 def _mode_notes(results: Results, mode: str) -> Iterator[str]:
     if mode == "single_split":
         yield (
-            "one split each, that of median test RMSE; all figures are plain statistics after the logistic of the "
-            "training part, KoNViD-1k on the scale of YouTube-UGC"
+            "one split each, that of median test RMSE among those run; all figures are plain statistics after "
+            "the logistic of the training part, KoNViD-1k on the scale of YouTube-UGC"
         )
     if mode == "cross":
         yield (
             "trained on the training part of each split of the first data set, tested on all videos of the second; "
-            "PLCC and RMSE after the logistic of the training part unless the row says otherwise, labels as they are"
+            "PLCC and RMSE after the logistic of the training part unless the row says otherwise, labels as they are; "
+            "intervals and tests speak of other training videos, not of other test videos"
         )
+    n_splits = len({result.split for result in results if result.split})
+    if mode != "single_split" and n_splits:
+        published = "" if n_splits == _N_PUBLISHED else f"; published figures are of {_N_PUBLISHED}"
+        yield f"medians over {n_splits} splits{published}"
     if any(result.head == "none" for result in results):
         yield (
             "predictions that were not trained here: `no fit` are the predictions as they are, otherwise PLCC and RMSE "
@@ -176,7 +213,7 @@ def _full_row(one: Gathered) -> str | None:
     return str(max(ours, key=lambda entry: len({part.family for part in one.problem.layouts[entry.row]})))
 
 
-def _pictures(one: Gathered, lines: Mapping[str, list[SplitResult]]) -> Iterator[tuple[str, bytes]]:
+def _pictures(one: Gathered, lines: Mapping[str, list[SplitResult]], mode: str) -> Iterator[tuple[str, bytes]]:
     data = one.problem.data
     if not lines:
         return
@@ -191,13 +228,13 @@ def _pictures(one: Gathered, lines: Mapping[str, list[SplitResult]]) -> Iterator
     best = sorted(chosen, key=lambda row: _median_srcc(lines[row]), reverse=True)[:_OVERLAID]
     if len(best) > 1:
         points = {row: (_score(chosen[row]), chosen[row].mos) for row in best}
-        yield f"overlay_{data}", figures.overlay(points, data, one.label, one.scale)
-    several = {row: _values(results, "srcc") for row, results in lines.items() if len(results) > 1}
+        yield f"overlay_{data}", figures.overlay(points, f"{data}, each on its own median split", one.label, one.scale)
+    rows = _comparable(lines, mode)
+    several = {row: _values(results, "srcc") for row, results in rows.items()}
     if several:
         yield f"splits_{data}", figures.split_boxes(several, "srcc", data)
     if len(several) > 1:
-        first = lines[next(iter(several))][0]
-        matrix = compare_all(several, first.n_train or len(one.problem.ids), first.n_test)
+        matrix = compare_all(several, *_split_size(one, rows))
         yield f"significance_{data}", figures.significance_map(matrix, "srcc", data)
 
 

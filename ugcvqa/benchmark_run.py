@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 KEPT = "kept (median test RMSE)"
 """Count that marks the split which the single-split program keeps."""
 
+MIN_VIDEOS = 13
+"""Fewer leave less than ten to train on when a fifth is held out."""
+
 Splits = Mapping[str, list[tuple[int, Split]]]
 """Data set -> its splits with their numbers."""
 
@@ -62,6 +65,9 @@ def make_splits(gathered: Gathered, settings: BenchmarkSettings) -> list[tuple[i
         LabelError: if there are too few videos.
     """
     ids, n_train = gathered.problem.ids, gathered.n_train
+    n_split = len(ids) if n_train is None else n_train
+    if n_split < MIN_VIDEOS:
+        raise LabelError(f"{gathered.problem.data}: {n_split} videos to split; at least {MIN_VIDEOS} are needed")
     try:
         if n_train is None:
             return [(index, protocol_split(ids, index)) for index in settings.indexes()]
@@ -87,6 +93,7 @@ def run(data: Sequence[Gathered], splits: Splits, rules: Rules, folder: Path, wo
         UgcvqaError: if a row cannot be trained or a part cannot be written.
     """
     parts = Parts(folder)
+    parts.check_writable()
     units = [
         _Unit.read(parts, one.problem, index, split, one.entries, rules)
         for one in data

@@ -51,6 +51,10 @@ class Block:
         """The same columns of some videos."""
         return replace(self, values=self.values[rows], has=self.has[rows])
 
+    def finite(self) -> "Block":
+        """The same, where a video with a NaN or infinite value counts as one without features."""
+        return replace(self, has=self.has & np.isfinite(self.values).all(axis=1))
+
 
 @dataclass(frozen=True, eq=False)
 class RowFeatures:
@@ -73,6 +77,10 @@ class RowFeatures:
     def taken(self, rows: npt.NDArray[np.int64]) -> "RowFeatures":
         """The same features of some videos."""
         return replace(self, blocks={name: block.taken(rows) for name, block in self.blocks.items()})
+
+    def finite(self) -> "RowFeatures":
+        """The same, where a video with a NaN or infinite value counts as one without features."""
+        return replace(self, blocks={name: block.finite() for name, block in self.blocks.items()})
 
     def columns(self) -> npt.NDArray[np.float64]:
         """(N, D) columns of the row in order."""
@@ -211,7 +219,9 @@ class FeatureSources:
 
     def _listed(self, name: str, listed: Any) -> Places:  # noqa: ANN401 (any YAML value; checked here)
         columns = [listed] if isinstance(listed, str) else listed
-        groups = [[group] if isinstance(group, str) else group for group in columns]
+        groups = (
+            [[group] if isinstance(group, str) else group for group in columns] if isinstance(columns, list) else []
+        )
         if not groups or not all(isinstance(group, list) and group for group in groups):
             raise ConfigError(f"tables: {name} is {listed!r}; give a file, or a list of files or of lists of files")
         return [[(self.folder or Path()) / str(path) for path in group] for group in groups]

@@ -95,6 +95,8 @@ def overlay(
 ) -> bytes:
     """Draws two or three models over each other without curves, as the paper's Figure 3.
 
+    Source: there each model is shown on its own median split, so the videos differ between models.
+
     Args:
         points: model -> (predicted scores (N,), labels (N,)); the videos need not be the same.
         title: data set.

@@ -6,6 +6,7 @@ a hash of the labels, features, split, settings and code, so a part that any of 
 
 import hashlib
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,18 @@ class Parts:
         arrays = {name: getattr(result, name) for name in _ARRAYS}
         write_atomic(path, arrays_to_bytes(arrays, {"facts": facts, "result": values}))
 
+    def check_writable(self) -> None:
+        """Tries the folder before hours of work.
+
+        Raises:
+            StoreError: if it cannot be written.
+        """
+        trial = self.root / ".trial"
+        write_atomic(trial, b"")
+        trial.unlink(missing_ok=True)
+
     def path(self, data: str, entry: str, split: int, mapping: str, facts: dict[str, Any]) -> Path:
         """File of a part; `data` and `entry` are for the reader, the facts decide."""
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
-        return self.root / data / entry / f"{split:03d}-{mapping}-{digest}.safetensors"
+        folder = re.sub(r"[^\w+.-]", "_", entry).lstrip(".") or "_"
+        return self.root / data / folder / f"{split:03d}-{mapping}-{digest}.safetensors"

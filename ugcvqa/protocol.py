@@ -189,14 +189,22 @@ def _fits(problem: Problem, indexes: _Indexes, entries: Sequence[Entry], rules: 
         yield Entry(row), _svr_result(problem, row, rows[row], fit, indexes, rules)
     for entry in entries:
         if entry.head == "gp":
-            yield entry, _gp_result(problem, entry.row, indexes, rules.gp)
+            yield entry, _gp_result(problem, entry.row, indexes, rules)
 
 
-def _gp_result(problem: Problem, row: str, at: _Indexes, settings: GPSettings) -> _Fit:
+def _gp_result(problem: Problem, row: str, at: _Indexes, rules: Rules) -> _Fit:
     features = row_columns(problem.blocks, problem.layouts[row])
     parts = gp_parts(row, features.shape[1])
-    head, report = fit_gp(features[at.outer_train], problem.mos[at.outer_train], parts, settings)
-    return _Fit(head.predict(features[at.test]), head.logistic, counts={"unconverged": int(not report.is_converged)})
+    head, report = fit_gp(features[at.outer_train], problem.mos[at.outer_train], parts, rules.gp)
+    pred = head.predict(features[at.test])
+    choice_rmse = _choice_rmse(pred, problem.mos[at.test]) if rules.nonfinite == "mean" else math.nan
+    counts = {"unconverged": int(not report.is_converged)}
+    return _Fit(pred, head.logistic, counts=counts, choice_rmse=choice_rmse)
+
+
+def _choice_rmse(pred: Array, mos: Array) -> float:
+    """The figure by which the single-split program finds its median split: RMSE after a logistic of the test part."""
+    return rmse(mos, fit_logistic(pred, mos)(pred))
 
 
 def _svr_fits(
@@ -219,8 +227,7 @@ def _svr_result(problem: Problem, row: str, names: tuple[str, ...], fit: RowFit,
     logistic = fit_logistic(fit.pred_train, problem.mos[at.outer_train]) if is_mapped else IDENTITY
     pred, choice_rmse = fit.pred_test, math.nan
     if rules.nonfinite == "mean":
-        mos = problem.mos[at.test]
-        choice_rmse = rmse(mos, fit_logistic(pred, mos)(pred))
+        choice_rmse = _choice_rmse(pred, problem.mos[at.test])
         pred = _pred_of_zeroed_test(problem, row, names, fit, at, rules.svr)
     counts = {"unconverged": fit.grid.n_unconverged, "unmapped candidates": fit.grid.n_unmapped}
     return _Fit(pred, logistic, 2.0**fit.c_exponent, 2.0**fit.gamma_exponent, counts, choice_rmse)

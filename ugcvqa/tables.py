@@ -278,10 +278,8 @@ def _read_mat(path: Path) -> dict[str, Any]:
 def _read_csv(path: Path, *, has_ids: bool) -> tuple[list[str] | None, np.ndarray]:
     rows = read_cells(path)
     first = rows[0][1]
-    if has_ids and first[1:3] == ["mos", "pred"]:  # of our own scoring
-        return _ids_of_files([cells[0] for _, cells in rows[1:]]), np.array(
-            [[float(cells[2] or "nan")] for _, cells in rows[1:]]
-        ).reshape(-1, 1)
+    if has_ids and "pred" in first[1:]:  # predictions of ours or of another program: one column counts
+        return _predictions(path, first, rows[1:])
     features = first[1:] if has_ids else first
     named = has_ids and first[0].lower() in ("", *_ID_NAMES)
     if named or all(_number(cell) is None for cell in features):
@@ -295,6 +293,20 @@ def _read_csv(path: Path, *, has_ids: bool) -> tuple[list[str] | None, np.ndarra
         values.append(numbers)
     ids = [cells[0] for _, cells in rows] if has_ids else None
     return ids, np.array(values, dtype=np.float64).reshape(len(rows), len(features))
+
+
+def _predictions(path: Path, header: list[str], rows: Sequence[tuple[int, list[str]]]) -> tuple[list[str], np.ndarray]:
+    """Ids and column `pred`, (N, 1); NaN where it is empty, as for a video that failed."""
+    column = header.index("pred")
+    values = []
+    for line, cells in rows:
+        value = _number(cells[column] or "nan")
+        if value is None:
+            raise LabelError(f"{path}, line {line}: pred {cells[column]!r} is not a number")
+        values.append([value])
+    names = [cells[0] for _, cells in rows]
+    ids = names if header[0].lower() == "video_id" else _ids_of_files(names)
+    return ids, np.array(values, dtype=np.float64).reshape(-1, 1)
 
 
 def _ids_of_files(paths: Sequence[str]) -> list[str]:
