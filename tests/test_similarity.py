@@ -220,3 +220,11 @@ def test_sign_flips_have_exact_extremes():
     assert sign_flip_p(np.ones(12), 399, 0) <= 2 / 400
     assert sign_flip_p([1.0, -1.0] * 6, 199, 0) == 1
     assert math.isnan(sign_flip_p(np.ones(5), 199, 0))
+
+
+@pytest.mark.parametrize("test", TESTS)
+def test_sides_that_do_not_vary_are_not_tested(test):
+    found = test(np.ones((8, 5)), np.ones((8, 3)), np.arange(8), 9, 0)
+    assert np.isnan(found.value)
+    assert len(found.null) == 0
+    assert "does not vary" in found.note

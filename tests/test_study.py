@@ -162,6 +162,13 @@ def test_tables_agree_with_each_other(whole):
     assert len(rows(folder / "tables" / "nulls.csv")) == 19 * len(tests)
 
 
+def test_frames_have_the_same_number_in_tables_and_pictures(whole):
+    folder, _ = whole
+    numbers = {int(row["frame"]) for row in rows(folder / "tables" / "frames.csv") if row["video_id"] == "videos/grey"}
+    drawn = (folder / "figure1" / "videos_grey").glob("frame_*_map.png")
+    assert numbers == {int(path.name.split("_")[1]) for path in drawn}
+
+
 def test_animations_have_a_picture_per_layer_and_frame_and_the_overlay_one_per_frame(whole):
     folder, _ = whole
     layers = sum(isinstance(module, torch.nn.Conv2d) for module in small_network().modules())
@@ -267,6 +274,9 @@ def test_published_file_with_other_arrays_is_refused(tmp_path):
     np.savez(tmp_path / "b.npz", deep=np.ones((2, 9)), saliency=np.ones((3, 8, 8)), cosine=np.ones(2))
     with pytest.raises(LabelError, match=r"\(3, 8, 8\)"):
         published_frames(tmp_path / "b.npz", 0)
+    np.savez(tmp_path / "c.npz", deep=np.ones((0, 9)), saliency=np.ones((0, 8, 8)), cosine=np.ones(0))
+    with pytest.raises(LabelError, match="at least one frame"):
+        published_frames(tmp_path / "c.npz", 0)
 
 
 def test_frames_are_the_last_of_each_second_thinned_evenly():

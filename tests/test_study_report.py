@@ -196,3 +196,36 @@ def test_ablation_table_shows_every_pair_and_figure(tmp_path):
     found = read_ablations(benchmark(tmp_path / "b", {"CNN": 0.6, "CNN_SALIENCY": 0.6}))
     assert [one.pair for one in found] == [PAIRS[2]] * 4
     assert len(ablation_table(found).records) == 4
+
+
+def test_means_that_are_not_positive_give_no_share():
+    for mean, permuted in ((0.0, 0.1), (-0.1, -0.1), (0.5, -0.1)):
+        (text,) = cosine_sentences(summary(mean, permuted))
+        assert "no share that survives the shuffle is given" in text
+
+
+def test_published_values_that_are_missed_or_missing_are_not_said_to_be_met():
+    frames = [PublishedFrame(k, 0.3, 0.3 + 1e-3 * k, 1e-3 * k, 0.3) for k in range(3)]
+    assert "ARE NOT MET: they differ by up to 2.0e-03" in published_sentence(frames)
+    gap = PublishedFrame(4, 0.3, math.nan, math.nan, math.nan)
+    assert published_sentence([*frames, gap]).endswith(" 1 frame without a cosine left out.")
+    assert published_sentence([gap]) == "Published frames: no frame has a cosine."
+
+
+def test_measures_that_are_not_defined_are_named():
+    cosine = Association(COSINE, 0.46, np.full(199, 0.46), 40, 10, 0)
+    flat = Association("CKA", math.nan, np.empty(0), 40, 10, 0, "not defined: one side does not vary")
+    assert "own: CKA: not defined: one side does not vary." in association_sentences("own", [cosine, flat])
+
+
+def test_folder_of_several_benchmarks_is_refused_with_their_names(tmp_path):
+    inside = benchmark(tmp_path / "own", {"CNN": 0.6, "CNN_SALIENCY": 0.6})
+    with pytest.raises(LabelError, match=f"give the folder of a benchmark, as {inside}"):
+        read_ablations(tmp_path)
+
+
+def test_prediction_worse_than_the_mean_is_not_shared_content():
+    bad = Association("Ridge", -0.3, np.linspace(-3, -2, 199), 40, 10, 0)
+    text = " ".join(association_sentences("own", [bad]))
+    assert "but are not above 0" in text
+    assert "same frame share content" not in text

@@ -170,10 +170,10 @@ class Association:
 
     @property
     def p_value(self) -> float:
-        """Share of pairings, the true one included, that give at least the value; NaN without a value."""
+        """Share of pairings, the true one included, that do not give less than the value; NaN without a value."""
         if not len(self.null) or math.isnan(self.value):
             return math.nan
-        return float((1 + np.count_nonzero(self.null >= self.value)) / (1 + len(self.null)))
+        return float((1 + np.count_nonzero(~(self.null < self.value))) / (1 + len(self.null)))
 
 
 def repaired_rows(groups: Indices, random: np.random.Generator) -> Indices:
@@ -207,7 +207,9 @@ def cosine_association(deep: Array, maps: Array, groups: Indices, permutations: 
     windows = _mean_windows(deep, images.shape[1])
 
     def measure(order: Indices) -> float:
-        return float(np.nanmean(np.einsum("tl,tl->t", windows, images[order])))
+        cosines = np.einsum("tl,tl->t", windows, images[order])
+        defined = cosines[~np.isnan(cosines)]
+        return float(defined.mean()) if len(defined) else math.nan
 
     return _tested("cosine", measure, groups, permutations, seed)
 
@@ -263,6 +265,8 @@ def cca_association(x: Array, y: Array, groups: Indices, permutations: int, seed
         found = []
         for train, test, n_components, x_train, x_test in parts:
             y_train, y_test = _whitened(values[train], values[test], n_components)
+            if not (x_train.size and y_train.size):  # a side does not vary over these training rows
+                return math.nan
             left, _, right = np.linalg.svd(x_train.T @ y_train)
             found.append(_pearson(x_test @ left[:, 0], y_test @ right[0]))
         return float(np.mean(found))
@@ -379,9 +383,11 @@ def _tested(
 ) -> Association:
     random = np.random.default_rng(seed)
     value = measure(np.arange(len(groups)))
+    if math.isnan(value):
+        note = "not defined: one side does not vary"
+        return Association(name, value, np.empty(0), len(groups), int(groups.max()) + 1, seed, note)
     null = np.array([measure(repaired_rows(groups, random)) for _ in range(permutations)])
-    note = "not defined: one side does not vary" if math.isnan(value) else ""
-    return Association(name, value, null, len(groups), int(groups.max()) + 1, seed, note)
+    return Association(name, value, null, len(groups), int(groups.max()) + 1, seed)
 
 
 def _triangle_weights(n_in: int, n_out: int) -> Array:

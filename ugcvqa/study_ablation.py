@@ -115,8 +115,10 @@ def _read(path: Path) -> dict[tuple[str, str, str], Figures]:
                 raise LabelError(f"{path}: has no column {missing[0]}; give the folder of a finished benchmark")
             lines = list(enumerate(reader, start=2))
     except OSError as error:
+        inside = [str(one.parent) for one in sorted(path.parent.glob("*/splits.csv"))]
+        advice = f", as {' or '.join(inside)}" if inside else ""
         raise LabelError(
-            f"{path}: cannot be read ({error.strerror or error}); give the folder of a benchmark"
+            f"{path}: cannot be read ({error.strerror or error}); give the folder of a benchmark{advice}"
         ) from error
     found: dict[tuple[str, str, str], Figures] = {}
     for number, line in lines:

@@ -52,7 +52,7 @@ _FRAME_ARRAYS = ("cosine", "permuted", "is_empty", "is_grey", "centre", "half_ar
 
 
 class FrameRow(NamedTuple):
-    """One frame, as a line of frames.csv; see `VideoMeasures.arrays`."""
+    """One frame, as a line of frames.csv, numbered from 1 as in the pictures; see `VideoMeasures.arrays`."""
 
     data: str
     video_id: str
@@ -84,7 +84,7 @@ class VideoRow(NamedTuple):
 
 
 class CurveRow(NamedTuple):
-    """Deletion and insertion of one frame in one order, as a line of curves.csv."""
+    """Deletion and insertion of one frame, numbered from 1, in one order, as a line of curves.csv."""
 
     data: str
     video_id: str
@@ -194,7 +194,7 @@ class Collection:
         arrays, name = measures.arrays, measures.data
         columns = [arrays[key].tolist() for key in _FRAME_ARRAYS]
         for frame, *values in zip(arrays["frame_index"].tolist(), *columns, strict=True):
-            self.frames.append(FrameRow(name, measures.video_id, frame, *values))
+            self.frames.append(FrameRow(name, measures.video_id, frame + 1, *values))
         self.videos.append(_video_row(measures))
         self.curves += _curve_rows(measures)
         if measures.video_id in self._chosen and len(arrays["sampled"]):
@@ -307,6 +307,9 @@ def published_frames(path: Path, seed: int) -> list[PublishedFrame]:
     if deep.ndim != 2 or maps.ndim != 3 or published.shape != deep.shape[:1] or len(maps) != len(deep):
         shapes = f"{deep.shape}, {maps.shape}, {published.shape}"
         raise LabelError(f"{path}: arrays are {shapes}; deep (T, D), saliency (T, H, W) and cosine (T,) are needed")
+    if not (deep.size and maps.size and all(array.dtype.kind in "fiu" for array in (deep, maps, published))):
+        kinds = ", ".join(f"{array.shape} {array.dtype}" for array in (deep, maps, published))
+        raise LabelError(f"{path}: arrays are {kinds}; real numbers of at least one frame are needed")
     cosine, permuted = window_cosine(deep, maps), permuted_cosine(deep, maps, seed)
     columns = (published.astype(np.float64), cosine, cosine - published, permuted)
     values = zip(*(column.tolist() for column in columns), strict=True)
@@ -345,7 +348,7 @@ def _video_row(measures: VideoMeasures) -> VideoRow:
 
 def _curve_rows(measures: VideoMeasures) -> Iterable[CurveRow]:
     arrays = measures.arrays
-    frames = arrays["frame_index"][arrays["curve_place"]].tolist()
+    frames = (arrays["frame_index"][arrays["curve_place"]] + 1).tolist()
     for frame, index, orders in zip(frames, arrays["curve_class"].tolist(), arrays["curves"], strict=True):
         for order, (deletion, insertion) in zip(ORDERS, orders, strict=True):
             area, other_area = (float(np.trapezoid(curve, dx=1 / (len(curve) - 1))) for curve in (deletion, insertion))

@@ -223,7 +223,11 @@ def build_study(settings: FamilySettings, network: DeepNetwork, limit: int) -> S
         (
             NetworkFacts("deep features", deep.backbone, deep.weights, family.spec.weights, remark),
             NetworkFacts(
-                "saliency", source.backbone, source.weights, saliency.spec.weights, f"layer {source.layer}{method}"
+                "saliency",
+                source.backbone,
+                source.weights,
+                saliency.spec.weights,
+                f"layer {saliency.spec.settings['layer']}{method}",
             ),
         ),
     )

@@ -19,6 +19,7 @@ LEVEL = 0.05
 """Below this a p-value, adjusted for the number of tests, counts as evidence."""
 
 _MOSTLY_KEPT = 0.9  # part of the cosine that survives a shuffle
+_PUBLISHED_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,8 @@ def cosine_sentences(summary: CosineSummary) -> list[str]:
     )
     if not math.isnan(summary.correlation):
         facts += f", and the two correlate {summary.correlation:.3f} over frames"
+    if not (summary.mean > 0 and summary.permuted_mean >= 0):
+        return [f"{facts}. With means that are not positive, no share that survives the shuffle is given."]
     kept = summary.permuted_mean / summary.mean
     if kept >= _MOSTLY_KEPT:
         return [
@@ -128,11 +131,16 @@ def association_sentences(name: str, tests: Sequence[Association]) -> list[str]:
     if not valued:
         reason = next((one.note for one in tests if one.note), "not tested, as no re-pairings were asked for")
         return [f"{name}: whether deep features and saliency maps share content is {reason}."]
-    found = [f"{name}: {_cosine_pairing(one)}" for one in valued if one.measure == COSINE]
-    content = [one for one in valued if one.measure != COSINE and not math.isnan(one.p_value)]
+    found = [f"{name}: {_cosine_pairing(one)}" for one in tests if one.measure == COSINE]
+    undefined = [one for one in tests if one.measure != COSINE and math.isnan(one.p_value)]
+    if undefined:
+        found.append(f"{name}: {', '.join(one.measure for one in undefined)}: {undefined[0].note}.")
+    content = [one for one in tests if one.measure != COSINE and not math.isnan(one.p_value)]
     adjusted = holm([one.p_value for one in content]).tolist()
-    shared = [one for one, p in zip(content, adjusted, strict=True) if p < LEVEL]
-    rest = [one for one in content if one not in shared]
+    beyond = [one for one, p in zip(content, adjusted, strict=True) if p < LEVEL]
+    shared = [one for one in beyond if one.value > 0]
+    useless = [one for one in beyond if one.value <= 0]
+    rest = [one for one in content if one not in beyond]
     scope = (
         f"on {count(content[0].n_rows, 'frame')} of {count(content[0].n_videos, content[0].unit)}" if content else ""
     )
@@ -140,6 +148,11 @@ def association_sentences(name: str, tests: Sequence[Association]) -> list[str]:
         found.append(
             f"{name}, {scope}: deep features and saliency maps of the same frame share content: "
             f"{_listed(shared)} exceed what re-paired videos give (p < {LEVEL:g} after Holm's correction)."
+        )
+    if useless:
+        found.append(
+            f"{name}, {scope}: {_listed(useless)} exceed what re-paired videos give (p < {LEVEL:g} after Holm's "
+            "correction), but are not above 0, so no usable shared content is shown."
         )
     if rest:
         found.append(
@@ -175,15 +188,21 @@ def quality_sentences(summary: QualitySummary) -> list[str]:
 
 def published_sentence(frames: Sequence[PublishedFrame]) -> str:
     """How the published values are met, and what a shuffle of channels leaves of them."""
-    published, permuted = (np.array([getattr(row, key) for row in frames]) for key in ("published", "permuted"))
-    largest = max(abs(row.difference) for row in frames)
+    kept = [row for row in frames if math.isfinite(row.difference)]
+    if not kept:
+        return "Published frames: no frame has a cosine."
+    missing = len(frames) - len(kept)
+    lacking = f" {count(missing, 'frame')} without a cosine left out." if missing else ""
+    published, permuted = (np.array([getattr(row, key) for row in kept]) for key in ("published", "permuted"))
+    largest = max(abs(row.difference) for row in kept)
+    found = "are met to" if largest <= _PUBLISHED_TOLERANCE else "ARE NOT MET: they differ by up to"
     text = (
-        f"Published frames: the {len(frames)} published cosines are met to {largest:.1e}; their mean is "
+        f"Published frames: the {len(kept)} published cosines {found} {largest:.1e}; their mean is "
         f"{published.mean():.3f}, and {permuted.mean():.3f} with the channels of the deep vectors shuffled"
     )
-    if len(frames) > 2:
+    if len(kept) > 2 and published.std() > 0 and permuted.std() > 0:
         text += f"; the two correlate {np.corrcoef(published, permuted)[0, 1]:.3f} over frames"
-    return text + "."
+    return f"{text}.{lacking}"
 
 
 def ablation_sentences(ablations: Sequence[Ablation]) -> list[str]:

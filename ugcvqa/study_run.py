@@ -25,7 +25,7 @@ from ugcvqa.settings import DataSettings, FamilySettings, LoaderSettings, Measur
 from ugcvqa.similarity import Association
 from ugcvqa.store import FeatureStore
 from ugcvqa.study_ablation import read_ablations
-from ugcvqa.study_analysis import Collection, published_frames
+from ugcvqa.study_analysis import Collection, count, published_frames
 from ugcvqa.study_data import NetworkFacts, StudyNetworks, adopt_maps, build_study, given_videos
 from ugcvqa.study_figures import (
     ablation_intervals,
@@ -34,7 +34,7 @@ from ugcvqa.study_figures import (
     published_cosines,
     quality_curves,
 )
-from ugcvqa.study_measures import VideoMeasures, measure_dataset, measure_folder
+from ugcvqa.study_measures import ORDERS, VideoMeasures, measure_dataset, measure_folder
 from ugcvqa.study_page import Exhibit, Page, Section
 from ugcvqa.study_pictures import ActivationRow, draw_activations, draw_saliency, sampled_pictures
 from ugcvqa.study_report import (
@@ -155,6 +155,8 @@ class Study:
         networks = build_study(families, asked["network"], asked["frames"])
         store = FeatureStore(store_folder)
         if is_main_process():
+            # first of all, as a folder that refuses it would refuse every result
+            self._write("settings.json", _json(plain_settings(self.settings)))
             paths = [video.path for video in dataset.videos if video.path is not None]
             adopt_maps(networks, store, paths, asked["frames"])
         failures = extract_dataset(dataset, networks.families, store, loader, asked["limits"], trainer)
@@ -283,15 +285,13 @@ class Study:
             for value in one.null.tolist()
         ]
         self._table("nulls", table("Nulls", nulls, ()))
-        pictures, tables = [], tuple[Table, ...]()
-        if any(len(one.null) for found in tests.values() for one in found):
-            tables = (shown,)
+        if nulls:
             text = (
                 "Each measure on the true pairing of deep features and maps (line), and on re-pairings of whole videos "
                 f"(bars), which keep both shapes and destroy shared content; seed {measures.seed}. {caption}"
             )
-            pictures.append(self._picture("content.png", null_distributions(tests), text))
-        self._sections.append(Section("Shared content across videos", tables, tuple(pictures)))
+            picture = self._picture("content.png", null_distributions(tests), text)
+            self._sections.append(Section("Shared content across videos", (shown,), (picture,)))
         self._answer(_CONTENT, sentences)
         self._numbers["tests"] = {name: [_plain_test(one) for one in found] for name, found in tests.items()}
 
@@ -302,7 +302,8 @@ class Study:
         self._table("curves", table("Curves", records(collection.curves), ()))
         if collection.curves:
             text = (
-                f"Probability of the class that the map explains, mean over {len(collection.curves) // 3} frames, "
+                "Probability of the class that the map explains, mean over "
+                f"{count(len(collection.curves) // len(ORDERS), 'frame')}, "
                 "while pixels are deleted (to the mean colour) or inserted (into a blurred frame), in the order of the "
                 f"map, of the same map moved elsewhere, and from the centre outwards. {caption}"
             )
@@ -321,7 +322,7 @@ class Study:
                 exhibits += draw_saliency(self.folder, one, pictures, _sentence(network_text(networks.facts[1])))
                 for name, network, facts in self._shown_networks(networks) if number == 0 else ():
                     log.info("drawing activations of %s", name)
-                    caption = _sentence(weights_text(facts))
+                    caption = _sentence(f"{weights_text(facts)}{facts.remark}")
                     more, found = draw_activations(self.folder, one, pictures, network, name, settings, caption)
                     exhibits += more
                     rows += found
@@ -335,11 +336,12 @@ class Study:
     def _shown_networks(self, networks: StudyNetworks) -> Iterator[tuple[str, nn.Module, NetworkFacts]]:
         """Yields name, network and facts of those whose activations are drawn: that of the maps, and the deep one."""
         deep, saliency = networks.facts
-        yield saliency.name, cast(SaliencyFamily, networks.saliency).cam.network.cpu(), saliency
+        yield saliency.name, cast(SaliencyFamily, networks.saliency).cam.network.cpu(), replace(saliency, remark="")
         if (deep.name, deep.weights) != (saliency.name, saliency.weights):
             # built again, as the one that computes features has its normalisations folded into its convolutions
             name = deep.name if deep.name != saliency.name else f"{deep.name}_deep"
-            yield name, load_backbone(deep.name, deep.weights), replace(deep, remark="")
+            remark = f"; the complete network, while the features are from it {deep.remark}" if deep.remark else ""
+            yield name, load_backbone(deep.name, deep.weights), replace(deep, remark=remark)
 
     def _answer(self, question: str, sentences: Sequence[str]) -> None:
         self._answers.setdefault(question, []).extend(sentences)
