@@ -124,7 +124,8 @@ def test_labels_of_the_papers_figure_4_cover_nothing():
     frame = Box(20, 20, 650, 400)
     boxes = label_boxes(points, sizes, frame)
     for i, box in enumerate(boxes):
-        assert box.is_inside(frame)
+        assert frame.left <= box.left < box.right <= frame.right
+        assert frame.bottom <= box.bottom < box.top <= frame.top
         assert not any(box.overlaps(other) for other in boxes[:i])
         assert not any(box.left < x < box.right and box.bottom < y < box.top for x, y in points)
 

@@ -98,8 +98,6 @@ def test_names_of_any_kind(store):
     for index, name in enumerate(names):
         store.put_name(SPEC, name, f"{index:064x}")
     assert dict(store.names(SPEC)) == {name: f"{index:064x}" for index, name in enumerate(names)}
-    assert store.content_by_name(SPEC, "a/b") == f"{0:064x}"
-    assert store.content_by_name(SPEC, "unknown") is None
 
 
 def _write_many(root, offset):

@@ -14,7 +14,8 @@ from ugcvqa.benchmark_run import KEPT, Splits
 from ugcvqa.benchmark_tables import ablation_table, interval_table, main_table, significance_table
 from ugcvqa.files import write_atomic
 from ugcvqa.metrics import Metrics
-from ugcvqa.results import METRICS, Results, SplitResult, predictions_csv_gz, seconds_csv, splits_csv, splits_json
+from ugcvqa.published import METRICS
+from ugcvqa.results import Results, SplitResult, predictions_csv_gz, seconds_csv, splits_csv, splits_json
 from ugcvqa.significance import compare_all
 from ugcvqa.text_tables import Table
 

@@ -28,15 +28,6 @@ class Box(NamedTuple):
         is_apart = self.right <= other.left or other.right <= self.left
         return not (is_apart or self.top <= other.bottom or other.top <= self.bottom)
 
-    def is_inside(self, other: "Box") -> bool:
-        """Whether another box holds this one."""
-        return (
-            self.left >= other.left
-            and self.right <= other.right
-            and self.bottom >= other.bottom
-            and self.top <= other.top
-        )
-
     def nearest(self, x: float, y: float) -> tuple[float, float]:
         """The point of this box that is nearest to a point."""
         return min(max(x, self.left), self.right), min(max(y, self.bottom), self.top)

@@ -51,6 +51,18 @@ class Score:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
+def only(scores: Iterator[Score]) -> Score:
+    """Takes the score of a single video.
+
+    Raises:
+        VideoError: if the video failed.
+    """
+    (score,) = scores
+    if score.reason:
+        raise VideoError(score.reason)
+    return score
+
+
 @dataclass(frozen=True)
 class QualityModel:
     """A head with everything that is needed to score a video.
@@ -103,10 +115,7 @@ class QualityModel:
             VideoError: if the video cannot be read.
             CheckpointError: if the features of this model cannot be computed from a video.
         """
-        (score,) = self.score_many([path], device=device, limits=limits)
-        if score.reason:
-            raise VideoError(score.reason)
-        return score
+        return only(self.score_many([path], device=device, limits=limits))
 
     def score_many(
         self,

@@ -11,12 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.published import METRICS
 from ugcvqa.splits import Split
 
 Array = npt.NDArray[np.float64]
-
-METRICS = ("srcc", "krcc", "plcc", "rmse")
-"""Names of the four figures, in the order of the paper's tables."""
 
 _COLUMNS = (
     *("data", "row", "head", "mapping", "split", "n_train", "n_test"),

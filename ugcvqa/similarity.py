@@ -86,64 +86,6 @@ def permuted_cosine(deep: npt.ArrayLike, maps: npt.ArrayLike, seed: int, draws: 
     return np.asarray(np.mean([window_cosine(vectors[:, order], maps) for order in orders], axis=0))
 
 
-def linear_cka(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
-    """Computes linear centred kernel alignment, 0 (nothing in common) to 1 (equal up to rotation and scale).
-
-    Source: Kornblith et al., ICML 2019, equation (4). It is biased towards 1 when columns outnumber rows.
-
-    Args:
-        x: (N, D) real.
-        y: (N, E) real.
-
-    Returns:
-        The alignment; NaN if either side does not vary.
-    """
-    first, second = (_gram(np.asarray(values, dtype=np.float64)) for values in (x, y))
-    return _ratio(*(float(np.vdot(a, b)) for a, b in ((first, second), (first, first), (second, second))))
-
-
-def unbiased_cka(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
-    """Computes linear CKA from unbiased estimates, which is 0 on average for unrelated data of any size.
-
-    Source: the estimator of Song et al., JMLR 2012, in CKA as in Nguyen et al., ICLR 2021.
-
-    Args:
-        x: (N, D) real, N >= 4.
-        y: (N, E) real.
-
-    Returns:
-        The alignment, at most 1, negative values possible; NaN if either side does not vary.
-
-    Raises:
-        ValueError: with fewer than four rows.
-    """
-    if len(np.asarray(x)) < 4:
-        raise ValueError(f"unbiased CKA needs at least 4 rows, got {len(np.asarray(x))}")
-    first, second = (_without_diagonal(_gram(np.asarray(values, dtype=np.float64))) for values in (x, y))
-    return _ratio(_hsic(first, second), _hsic(first, first), _hsic(second, second))
-
-
-def canonical_correlations(x: npt.ArrayLike, y: npt.ArrayLike) -> Array:
-    """Computes all canonical correlations of two sets of columns, largest first, each 0..1.
-
-    Source: Hotelling, 1936; here as singular values between orthonormal bases of the centred columns.
-
-    Args:
-        x: (N, D) real.
-        y: (N, E) real.
-
-    Returns:
-        (min(rank x, rank y),) float64.
-    """
-    bases = []
-    for values in (x, y):
-        centred = np.asarray(values, dtype=np.float64)
-        centred = centred - centred.mean(0)
-        left, size, _ = np.linalg.svd(centred, full_matrices=False)
-        bases.append(left[:, size > 1e-10 * max(float(size.max(initial=0.0)), 1e-300)])
-    return np.asarray(np.clip(np.linalg.svd(bases[0].T @ bases[1], compute_uv=False), 0, 1))
-
-
 @dataclass(frozen=True)
 class Association:
     """A measure, and what it gives when videos are re-paired.
@@ -215,17 +157,20 @@ def cosine_association(deep: Array, maps: Array, groups: Indices, permutations: 
 
 
 def cka_association(x: Array, y: Array, groups: Indices, permutations: int, seed: int) -> Association:
-    """Tests unbiased linear CKA between the columns of two sides, row by row.
+    """Tests linear CKA from unbiased estimates between the columns of two sides, row by row.
+
+    Source: Kornblith et al., ICML 2019, with the estimator of Song et al., JMLR 2012, as in Nguyen et al., ICLR 2021:
+    0 on average for unrelated data, where the plain one goes to 1 when columns outnumber rows.
 
     Args:
-        x: (N, D) float64.
+        x: (N, D) float64, N >= 4.
         y: (N, E) float64.
         groups: (N,) number of each row's video, 0..V-1, rising.
         permutations: re-pairings of videos.
         seed: of the re-pairings.
 
     Returns:
-        The test; a negative value is no alignment.
+        The test; 1 is equal up to rotation and scale, a negative value is no alignment.
     """
     first, source = _without_diagonal(_gram(x)), _gram(y)
     norm = _hsic(first, first)

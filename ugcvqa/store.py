@@ -172,11 +172,6 @@ class FeatureStore:
     def _write(self, path: Path, data: bytes) -> None:
         write_atomic(path, data, self.root / "scratch")
 
-    def content_by_name(self, spec: FeatureSpec, video_id: str) -> str | None:
-        """Content key recorded for an id, None if the id is unknown."""
-        record = _read_json(self._name(spec, video_id))
-        return None if record is None else str(record["content"])
-
     def names(self, spec: FeatureSpec) -> Iterator[tuple[str, str]]:
         """Yields (video id, content key) of everything recorded by name, in the order of the ids."""
         records = [_read_json(path) for path in (self.root / spec.key / "names").glob("*/*.json")]

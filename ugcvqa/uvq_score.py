@@ -7,10 +7,9 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from ugcvqa.errors import VideoError
 from ugcvqa.extraction import ClipStream, Task, VideoResult, extract_features, usable_device
 from ugcvqa.families import UVQFamily, build_families
-from ugcvqa.model import Score
+from ugcvqa.model import Score, only
 from ugcvqa.settings import DecodeLimits, FamilySettings, UVQSettings
 from ugcvqa.uvq_state import SCORE_NAMES
 
@@ -63,10 +62,7 @@ class UVQModel:
         Raises:
             VideoError: if the video cannot be read.
         """
-        (score,) = self.score_many([path], device=device, limits=limits)
-        if score.reason:
-            raise VideoError(score.reason)
-        return score
+        return only(self.score_many([path], device=device, limits=limits))
 
     def score_many(
         self,
