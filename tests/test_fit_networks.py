@@ -329,3 +329,12 @@ def test_checkpoints_of_a_run_are_safe_to_load(here):
         assert json.loads(kept["hyper_parameters"]["settings"])["tau"] == 3
     assert yaml.safe_load((here / "runs/own_vsfacnn_gru/config.yaml").read_text())["gru"]["tau"] == 3
     assert learning.best_score(here / "runs/own_vsfacnn_gru/checkpoints") <= 1
+
+
+def test_training_that_cannot_start_leaves_no_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "labels.csv").write_text("file,mos\n" + "".join(f"v{k}.mp4,{1 + k % 5}\n" for k in range(20)))
+    given = ["--head", "gru", "--data.name", "mine", "--data.labels", "labels.csv", "--data.root", str(tmp_path)]
+    assert fit.main([*given, "--families.deep.weights", "/none"]) == 2
+    assert "no such file or folder of weights" in capsys.readouterr().err
+    assert not list((tmp_path / "runs").iterdir())

@@ -3,6 +3,7 @@
 import inspect
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -38,7 +39,7 @@ def run_verb(
         try:
             arguments = _call_arguments(parser, argv)
         except (ArgumentError, UnicodeDecodeError) as error:
-            raise UgcvqaError(f"{_one_line(error)} (see `{prog} --help`)") from error
+            raise UgcvqaError(f"{_readable(error)} (see `{prog} --help`)") from error
         _configure_logging()
         return function(**arguments)
     except UgcvqaError as error:
@@ -80,6 +81,13 @@ def _call_arguments(parser: ArgumentParser, argv: Sequence[str] | None) -> dict[
     arguments = dict(vars(settings))
     arguments.pop("config", None)
     return arguments
+
+
+def _readable(error: BaseException) -> str:
+    """A parser's message on one line; where one of a few words was wanted, without its talk of types."""
+    text = _one_line(error)
+    found = re.match(r'Parser key "([^"]+)".*?typing\.Literal\[([^\]]*)\]', text)
+    return f"--{found[1]}: use one of {found[2]}" if found else text
 
 
 def _one_line(error: BaseException | str) -> str:

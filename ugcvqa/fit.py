@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ugcvqa.cli import is_main_process, run_verb
-from ugcvqa.errors import ConfigError
+from ugcvqa.errors import ConfigError, UgcvqaError
 from ugcvqa.settings import (
     DataSettings,
     DecodeLimits,
@@ -140,18 +140,23 @@ def _fit_network(settings: dict[str, Any]) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch if trainer.get("fast_dev_run") else settings["out"])
         folder = runs.open_folder(out, name, deciding)
-        loggers = tracking.make_loggers(settings["logger"], settings["wandb"], folder, plain_settings(settings))
-        store = FeatureStore(Path(settings["store"]))
-        place = network_training.Place(folder, store, settings["loader"], settings["limits"], trainer, loggers)
-        if head == "gru":
-            files = (data.features,) if isinstance(data.features, str) else data.features
-            trained = network_training.train_gru(
-                dataset, files, row, settings["gru"], settings["families"], settings["split"], place
-            )
-        else:
-            trained = network_training.train_end_to_end(
-                dataset, settings["end_to_end"], settings["families"], settings["split"], place
-            )
+        try:
+            loggers = tracking.make_loggers(settings["logger"], settings["wandb"], folder, plain_settings(settings))
+            store = FeatureStore(Path(settings["store"]))
+            place = network_training.Place(folder, store, settings["loader"], settings["limits"], trainer, loggers)
+            if head == "gru":
+                files = (data.features,) if isinstance(data.features, str) else data.features
+                trained = network_training.train_gru(
+                    dataset, files, row, settings["gru"], settings["families"], settings["split"], place
+                )
+            else:
+                trained = network_training.train_end_to_end(
+                    dataset, settings["end_to_end"], settings["families"], settings["split"], place
+                )
+        except UgcvqaError:
+            if is_main_process():
+                runs.discard_unstarted(folder)
+            raise
         if trained is None:
             return 0
         samples, parts, model = trained.samples, trained.split, trained.model

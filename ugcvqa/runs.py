@@ -136,6 +136,12 @@ def open_folder(out: Path, name: str, settings: Mapping[str, Any]) -> Path:
     return folder
 
 
+def discard_unstarted(folder: Path) -> None:
+    """Removes the folder of a training that ended before its first state; the mended command may use its name."""
+    if [path.name for path in folder.iterdir()] == [_OPEN]:
+        shutil.rmtree(folder)
+
+
 def check_writable(folder: Path) -> None:
     """Tries to make a run folder, so that a long training does not fail at its end.
 
