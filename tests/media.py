@@ -5,7 +5,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from ugcvqa.video import read_frames
+from ugcvqa.media.video import read_frames
 
 COUNT = 14
 # file name, encoder, pixel format, options

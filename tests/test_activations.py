@@ -5,8 +5,8 @@ import torch
 from networks_vgg import SmallVGG, normalise, reference_data, seeded_vgg16
 from torch import nn
 
-from ugcvqa.activations import FIRST_CHANNELS, layer_activations
-from ugcvqa.backbones import load_backbone
+from ugcvqa.deep.backbones import load_backbone
+from ugcvqa.studies.activations import FIRST_CHANNELS, layer_activations
 
 
 class Crossed(nn.Module):

@@ -7,72 +7,98 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "ugcvqa"
 
+ROOMS = {
+    "": ("errors", "settings", "training_settings", "cli", "files", "records"),
+    "media": ("imresize", "sampling", "decode", "video", "encode"),
+    "datasets": ("tables", "catalogue", "inventory"),
+    "demo": ("paint", "scenes", "distort", "quality", "videos"),
+    "evaluation": ("metrics", "splits", "significance", "published"),
+    "display": ("lines", "text_tables", "benchmark_tables", "figure_labels", "figures"),
+    "nss": ("filters", "maps", "stats", "features"),
+    "deep": ("precision", "backbones", "winograd", "fused", "pooling", "scorecam", "saliency"),
+    "uvq": ("state", "layers", "trunk", "compression", "frames", "weights", "networks", "pool"),
+    "features": ("inputs", "store", "rows", "container", "families", "extraction", "datamodule", "extractors"),
+    "samples": ("batches", "sequences", "clips"),
+    "heads": (
+        *("solver", "svr_grid", "svr", "scaling", "kernels", "gp", "gru", "end_to_end"),
+        *("network_heads", "kinds", "exporting"),
+    ),
+    "scoring": ("model", "uvq_score", "known_answers", "scorers"),
+    "training": (
+        *("vectors", "runs", "losses", "metrics", "regressor", "datamodule", "preemption", "throughput"),
+        *("learning", "networks", "tracking"),
+    ),
+    "benchmarks": (
+        *("results", "feature_tables", "protocol", "parts", "parallel", "data", "run", "report", "dashboard"),
+        *("costs", "cost_report"),
+    ),
+    "studies": (
+        *("similarity", "activations", "map_quality", "data", "measures", "analysis", "ablation"),
+        *("figures", "page", "pictures", "report", "run"),
+    ),
+}
+"""Room -> its modules, both in the order of imports; a room imports from rooms above it."""
+
+VERBS = ("check", "extract", "fit", "score", "doctor", "benchmark", "timings", "study", "__main__")
+
 ORDER = [
-    *("__init__", "errors", "settings", "training_settings", "cli", "files", "records"),
-    *("sampling", "metrics", "splits", "solver", "svr_grid", "svr", "training_metrics"),
-    *("significance", "published", "text_tables", "benchmark_tables", "figure_labels", "figures"),
-    *("decode", "video", "encode", "tables", "container", "datasets", "inventory"),
-    *("demo_paint", "demo_scenes", "demo_distort", "demo_quality", "demo", "inputs"),
-    *("store", "rows", "scaling", "kernels", "gp"),
-    *("imresize", "nss_filters", "nss_maps", "nss_stats", "nss"),
-    *("precision", "backbones", "winograd", "fused", "deep", "scorecam", "saliency"),
-    *("uvq_state", "uvq_layers", "uvq_trunk", "uvq_compression", "uvq_frames", "uvq_weights", "uvq", "uvq_pool"),
-    *("families", "extraction"),
-    *("losses", "gru", "batches", "sequences", "end_to_end", "clips", "network_heads", "heads"),
-    *("model", "uvq_score", "known_answers", "scorers", "report", "data", "extractors", "training", "runs"),
-    *("regressor", "training_data", "preemption", "throughput", "learning"),
-    *("network_training", "tracking", "exporting"),
-    *("results", "feature_tables", "protocol", "parts", "parallel"),
-    *("benchmark_data", "benchmark_run", "benchmark_report", "dashboard", "costs", "cost_report"),
-    *("similarity", "activations", "map_quality", "study_data", "study_measures", "study_analysis", "study_ablation"),
-    *("study_figures", "study_page", "study_pictures", "study_report", "study_run", "study"),
-    *("check", "extract", "fit", "score", "doctor", "benchmark", "timings", "__main__"),
+    *(f"{room}.{module}".removeprefix(".") for room, modules in ROOMS.items() for module in modules),
+    *VERBS,
 ]
 
 DOORS = {
-    "av": {"decode", "encode"},
+    "av": {"media.decode", "media.encode"},
     "lightning": {
-        *("data", "extractors", "regressor", "training_data", "preemption", "throughput", "learning", "tracking"),
+        *("features.datamodule", "features.extractors"),
+        *("training.regressor", "training.datamodule", "training.preemption", "training.throughput"),
+        *("training.learning", "training.tracking"),
     },
-    "wandb": {"tracking", "dashboard", "study_run"},
-    "sklearn": {"svr_grid"},
-    "torchmetrics": {"training_metrics"},
-    "matplotlib": {"figures", "figure_labels", "study_figures"},
+    "wandb": {"training.tracking", "benchmarks.dashboard", "studies.run"},
+    "sklearn": {"heads.svr_grid"},
+    "torchmetrics": {"training.metrics"},
+    "matplotlib": {"display.figures", "display.figure_labels", "studies.figures"},
     "jsonargparse": {"cli"},
-    "joblib": {"parallel"},
-    "distributed": {"parallel"},
+    "joblib": {"benchmarks.parallel"},
+    "distributed": {"benchmarks.parallel"},
 }
 
 
 def imports(path):
-    """(imported name, whether at module level outside TYPE_CHECKING) of a file."""
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
+    """Names of all modules that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            if node.module == "ugcvqa":
-                yield from (f"ugcvqa.{alias.name}" for alias in node.names)
-            else:
-                yield node.module
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def name_of(path):
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def modules():
+    return {name_of(path): path for path in PACKAGE.rglob("*.py") if path.stem != "__init__"}
 
 
 def test_every_module_has_its_place():
-    assert {path.stem for path in PACKAGE.glob("*.py")} == set(ORDER)
+    assert set(modules()) == set(ORDER)
+    assert len(ORDER) == len(set(ORDER))
+
+
+def test_rooms_import_nothing_when_entered():
+    for room in filter(None, ROOMS):
+        assert not list(imports(PACKAGE / room / "__init__.py")), room
 
 
 @pytest.mark.parametrize("name", ORDER)
 def test_imports_only_from_above(name):
-    allowed = set(ORDER[: ORDER.index(name)]) | {"__version__"}
-    if name == "__init__":  # public names are imported when first used
-        return
-    ours = {module.split(".")[1] for module in imports(PACKAGE / f"{name}.py") if module.startswith("ugcvqa.")}
-    assert ours <= allowed, f"{name} imports {ours - allowed}, which stand below it"
+    ours = {module.removeprefix("ugcvqa.") for module in imports(modules()[name]) if module.startswith("ugcvqa.")}
+    below = ours & set(ORDER[ORDER.index(name) :])
+    assert not below, f"{name} imports {below}, which stand below it"
 
 
 @pytest.mark.parametrize("library", DOORS)
 def test_library_is_used_behind_its_door_only(library):
-    users = {
-        path.stem for path in PACKAGE.glob("*.py") if any(module.split(".")[0] == library for module in imports(path))
-    }
+    users = {name for name, path in modules().items() if any(m.split(".")[0] == library for m in imports(path))}
     assert users <= DOORS[library]

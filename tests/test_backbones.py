@@ -9,10 +9,11 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
-from ugcvqa import backbones, extract
-from ugcvqa.backbones import features_of, fold_batchnorm, load_backbone, weights_checksum
+from ugcvqa import extract
+from ugcvqa.deep import backbones
+from ugcvqa.deep.backbones import features_of, fold_batchnorm, load_backbone, weights_checksum
+from ugcvqa.deep.fused import FusedConv, fuse_activations
 from ugcvqa.errors import ConfigError, WeightsError
-from ugcvqa.fused import FusedConv, fuse_activations
 
 FILE = "resnet18-f37072fd.pth"  # torchvision's IMAGENET1K_V1 of resnet18
 

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from ugcvqa.benchmark import main
+from ugcvqa.benchmarks.protocol import run_unit
+from ugcvqa.datasets.tables import FeatureTable, write_table
+from ugcvqa.evaluation.metrics import fit_logistic, rmse
 from ugcvqa.files import arrays_from_file
-from ugcvqa.metrics import fit_logistic, rmse
-from ugcvqa.protocol import run_unit
-from ugcvqa.tables import FeatureTable, write_table
 
 SMALL = ["--svr.c_exponents", "[1,3]", "--svr.gamma_exponents", "[-4,-2]", "--jobs", "1"]
 RESULT_FILES = (
@@ -52,7 +52,7 @@ def mine(tmp_path):
 @pytest.fixture
 def without_figures(monkeypatch):
     """Leaves out the pictures, which take longer than everything else here."""
-    monkeypatch.setattr("ugcvqa.benchmark_report.write_figures", lambda *_: {})
+    monkeypatch.setattr("ugcvqa.benchmarks.report.write_figures", lambda *_: {})
 
 
 def arguments(folder, *more, rows="[A,B]", splits=3):
@@ -107,7 +107,7 @@ def test_more_rows_reuse_the_finished_ones(mine, monkeypatch):
         seen.append((index, [entry.row for entry in entries]))
         return run_unit(problem, index, split, entries, *more)
 
-    monkeypatch.setattr("ugcvqa.benchmark_run.run_unit", counted)
+    monkeypatch.setattr("ugcvqa.benchmarks.run.run_unit", counted)
     assert main(arguments(mine)) == 0
     assert seen == [(1, ["B"]), (2, ["B"]), (3, ["B"])]
     assert read(mine / "out/mine/splits.csv")[:3] == first
@@ -172,7 +172,7 @@ def test_two_dask_workers_give_the_same(mine, is_running):
 @pytest.mark.usefixtures("without_figures")
 def test_a_dask_scheduler_that_does_not_answer_is_one_line(mine, capsys, monkeypatch):
     pytest.importorskip("distributed", reason="the extra ugcvqa[dask] is not installed")
-    monkeypatch.setattr("ugcvqa.parallel.PATIENCE_S", 0.5)
+    monkeypatch.setattr("ugcvqa.benchmarks.parallel.PATIENCE_S", 0.5)
     assert main(arguments(mine, "--backend", "dask", "--scheduler", "tcp://127.0.0.1:9")) == 2
     assert "no Dask scheduler answers there" in capsys.readouterr().err.splitlines()[-1]
 

@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from ugcvqa.benchmark import main
-from ugcvqa.benchmark_data import collect
-from ugcvqa.benchmark_run import make_splits, rules_of
-from ugcvqa.feature_tables import FeatureSources
-from ugcvqa.protocol import run_split
-from ugcvqa.published import published_figure
+from ugcvqa.benchmarks.data import collect
+from ugcvqa.benchmarks.feature_tables import FeatureSources
+from ugcvqa.benchmarks.protocol import run_split
+from ugcvqa.benchmarks.run import make_splits, rules_of
+from ugcvqa.evaluation.published import published_figure
 from ugcvqa.settings import BenchmarkSettings, GPSettings, SVRSettings
 
 CONFIGS = sorted((Path(__file__).resolve().parent.parent / "configs").glob("benchmark_*.yaml"))

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from ugcvqa.benchmark_tables import (
+from ugcvqa.display.benchmark_tables import (
     RowCost,
     ablation_table,
     cost_table,
@@ -15,8 +15,8 @@ from ugcvqa.benchmark_tables import (
     main_table,
     significance_table,
 )
-from ugcvqa.significance import compare_all, corrected_t_test, median_interval
-from ugcvqa.text_tables import Cell, Section, Table
+from ugcvqa.display.text_tables import Cell, Section, Table
+from ugcvqa.evaluation.significance import compare_all, corrected_t_test, median_interval
 
 
 def figures(srcc, **others):

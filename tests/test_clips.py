@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from ugcvqa.batches import FIXED, Draw
-from ugcvqa.clips import ClipFamily, ClipSource, central_clip, clip_plan, cut_fragments, resize_short_side
-from ugcvqa.encode import write_video
 from ugcvqa.errors import StoreError
-from ugcvqa.extraction import ClipStream, Task, extract_features
+from ugcvqa.features.extraction import ClipStream, Task, extract_features
 from ugcvqa.files import arrays_to_bytes
+from ugcvqa.media.encode import write_video
+from ugcvqa.samples.batches import FIXED, Draw
+from ugcvqa.samples.clips import ClipFamily, ClipSource, central_clip, clip_plan, cut_fragments, resize_short_side
 from ugcvqa.training_settings import ClipSettings
 
 

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from ugcvqa import fit, score
-from ugcvqa.container import container_table, container_vector
-from ugcvqa.encode import write_video
+from ugcvqa.datasets.tables import FeatureTable, write_table
 from ugcvqa.errors import LabelError
-from ugcvqa.extraction import ClipStream, Task, extract_features
-from ugcvqa.families import build_families
-from ugcvqa.gp import fit_gp, gp_parts
-from ugcvqa.model import FILE_NAME, QualityModel, load
-from ugcvqa.rows import dimension
+from ugcvqa.features.container import container_table, container_vector
+from ugcvqa.features.extraction import ClipStream, Task, extract_features
+from ugcvqa.features.families import build_families
+from ugcvqa.features.rows import dimension
+from ugcvqa.features.store import FeatureStore
+from ugcvqa.heads.gp import fit_gp, gp_parts
+from ugcvqa.media.encode import write_video
+from ugcvqa.media.video import probe
+from ugcvqa.scoring.model import FILE_NAME, QualityModel, load
 from ugcvqa.settings import FamilySettings
-from ugcvqa.store import FeatureStore
-from ugcvqa.tables import FeatureTable, write_table
-from ugcvqa.video import probe
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_facts_alone_decode_nothing(clips, monkeypatch):
     def decode(*_):
         raise AssertionError("frames were decoded")
 
-    monkeypatch.setattr("ugcvqa.video.decoded_frames", decode)
+    monkeypatch.setattr("ugcvqa.media.video.decoded_frames", decode)
     wide, bad, tall = results(clips, ("wide", "bad", "tall"), build_families(("container",), FamilySettings()))
     np.testing.assert_array_equal(wide.features["container"]["video"], [48, 64, 10])
     np.testing.assert_array_equal(tall.features["container"]["video"], [96, 64, 12])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from ugcvqa.datasets import load_dataset
-from ugcvqa.tables import align, read_table
+from ugcvqa.datasets.catalogue import load_dataset
+from ugcvqa.datasets.tables import align, read_table
 
 TOOL = Path(__file__).resolve().parent.parent / "tools" / "convert_features.py"
 

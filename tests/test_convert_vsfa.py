@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ugcvqa.model import load
+from ugcvqa.scoring.model import load
 
 TOOL = Path(__file__).resolve().parent.parent / "tools" / "convert_vsfa.py"
 

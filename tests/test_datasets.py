@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from ugcvqa.datasets import inlsa_aligned, load_dataset, video_copies, video_files
+from ugcvqa.datasets.catalogue import inlsa_aligned, load_dataset, video_copies, video_files
 from ugcvqa.errors import ConfigError, LabelError
 
 # First and last video of each block, as published with the benchmark's matrices.

@@ -24,9 +24,9 @@ from media import (
 )
 
 from ugcvqa.errors import VideoError
-from ugcvqa.sampling import Piece
+from ugcvqa.media.sampling import Piece
+from ugcvqa.media.video import probe, read_clips
 from ugcvqa.settings import DecodeLimits
-from ugcvqa.video import probe, read_clips
 
 LOSSLESS = {"qp": "0"}
 
@@ -232,7 +232,7 @@ def test_damage_is_silent_on_stderr(tmp_path, plain):
     data = bytearray(plain.read_bytes())
     data[len(data) // 2 :] = bytes(len(data) - len(data) // 2)
     (tmp_path / "a.mp4").write_bytes(data)
-    code = "import sys; from ugcvqa.video import read_frames\ntry: list(read_frames(sys.argv[1]))\n"
+    code = "import sys; from ugcvqa.media.video import read_frames\ntry: list(read_frames(sys.argv[1]))\n"
     code += "except Exception as error: print(error)"
     root = Path(__file__).parent.parent
     done = subprocess.run(

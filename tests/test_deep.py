@@ -4,12 +4,12 @@ import torch
 from networks import golden_resnet50
 from torch import fx, nn
 
-from ugcvqa import deep
-from ugcvqa.backbones import load_backbone
-from ugcvqa.deep import CNN, VSFA, FrameMean, mean_pool, mean_std_pool, normalise
+from ugcvqa.deep import pooling as deep
+from ugcvqa.deep.backbones import load_backbone
+from ugcvqa.deep.fused import BandedConv, fuse_activations
+from ugcvqa.deep.pooling import CNN, VSFA, FrameMean, mean_pool, mean_std_pool, normalise
 from ugcvqa.errors import ConfigError, VideoError, WeightsError
-from ugcvqa.fused import BandedConv, fuse_activations
-from ugcvqa.imresize import imresize_to
+from ugcvqa.media.imresize import imresize_to
 
 # largest absolute errors; values are 0.6 to 2.5
 TOLERANCE = 2e-4
@@ -238,7 +238,7 @@ def test_first_maps_in_bands_are_the_whole_ones(monkeypatch, kernel, stride, pad
     frames = torch.randn(2, 3, height, 40, generator=torch.Generator().manual_seed(0))
     expected = layers(frames)
     banded = fuse_activations(layers)
-    monkeypatch.setattr("ugcvqa.fused._BAND_PIXELS", 2 * 40 * 8)
+    monkeypatch.setattr("ugcvqa.deep.fused._BAND_PIXELS", 2 * 40 * 8)
     found = banded(frames.contiguous(memory_format=torch.channels_last))
     assert any(isinstance(module, BandedConv) for module in banded.modules())
     assert found.shape == expected.shape
@@ -295,5 +295,5 @@ def test_gpu_matches_the_reference(archive, resnet50, precision, relative):
 def test_without_one_pass_operators_the_plain_layers_give_the_same(monkeypatch):
     network, frames = VSFA("resnet18", "random:0"), torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8)
     fast = network(frames)
-    monkeypatch.setattr("ugcvqa.fused._has_one_pass", lambda: False)
+    monkeypatch.setattr("ugcvqa.deep.fused._has_one_pass", lambda: False)
     torch.testing.assert_close(network(frames), fast, rtol=1e-4, atol=1e-4)

@@ -10,13 +10,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ugcvqa import demo
-from ugcvqa.demo import CODEC_LADDERS, DemoClip, build_demo, default_demo_folder, demo_plan, make_clip
-from ugcvqa.demo_distort import LADDERS, Distortion, distort
-from ugcvqa.demo_quality import luma, motion_energy, synthetic_quality
-from ugcvqa.demo_scenes import KINDS, Scene, render_scene
+from ugcvqa.demo import videos as demo
+from ugcvqa.demo.distort import LADDERS, Distortion, distort
+from ugcvqa.demo.quality import luma, motion_energy, synthetic_quality
+from ugcvqa.demo.scenes import KINDS, Scene, render_scene
+from ugcvqa.demo.videos import CODEC_LADDERS, DemoClip, build_demo, default_demo_folder, demo_plan, make_clip
 from ugcvqa.errors import ConfigError, StoreError
-from ugcvqa.video import probe, read_frames
+from ugcvqa.media.video import probe, read_frames
 
 SMALL = Scene("city", 7, 160, 120, Fraction(12), 24)
 

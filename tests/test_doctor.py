@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from ugcvqa import doctor, known_answers
+from ugcvqa import doctor
 from ugcvqa.errors import UgcvqaError
-from ugcvqa.model import Score
+from ugcvqa.scoring import known_answers
+from ugcvqa.scoring.model import Score
 from ugcvqa.settings import UVQSettings
-from ugcvqa.uvq_state import SCORE_NAMES
+from ugcvqa.uvq.state import SCORE_NAMES
 
 
 @pytest.fixture

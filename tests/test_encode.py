@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from media import pattern, whole
 
-from ugcvqa.encode import write_video
 from ugcvqa.errors import VideoError
-from ugcvqa.video import probe
+from ugcvqa.media.encode import write_video
+from ugcvqa.media.video import probe
 
 
 def test_written_file_is_complete_and_repeatable(tmp_path):

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from ugcvqa.backbones import load_backbone
-from ugcvqa.deep import VSFA, mean_std_pool
-from ugcvqa.end_to_end import Backbone, EndToEnd, calibrate_batchnorm, mean_std_with_gradient
+from ugcvqa.deep.backbones import load_backbone
+from ugcvqa.deep.pooling import VSFA, mean_std_pool
 from ugcvqa.errors import ConfigError
-from ugcvqa.gru import VSFAHead
+from ugcvqa.heads.end_to_end import Backbone, EndToEnd, calibrate_batchnorm, mean_std_with_gradient
+from ugcvqa.heads.gru import VSFAHead
 
 
 def pictures(count=4, side=64, seed=0):

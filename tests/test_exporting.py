@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from ugcvqa.backbones import load_backbone
+from ugcvqa.deep.backbones import load_backbone
 from ugcvqa.errors import ConfigError
-from ugcvqa.exporting import export_model
-from ugcvqa.metrics import IDENTITY
-from ugcvqa.network_heads import EndToEndHead, MOSLine, build_end_to_end
+from ugcvqa.evaluation.metrics import IDENTITY
+from ugcvqa.heads.exporting import export_model
+from ugcvqa.heads.network_heads import EndToEndHead, MOSLine, build_end_to_end
 from ugcvqa.training_settings import ClipSettings, EndToEndSettings
 
 

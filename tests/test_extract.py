@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ugcvqa.datasets import Dataset, Video
-from ugcvqa.encode import write_video
+from ugcvqa.datasets.catalogue import Dataset, Video
 from ugcvqa.errors import ConfigError, StoreError
-from ugcvqa.extraction import ClipStream, Task, extract_features
-from ugcvqa.extractors import extract_dataset
-from ugcvqa.families import build_families
+from ugcvqa.features.extraction import ClipStream, Task, extract_features
+from ugcvqa.features.extractors import extract_dataset
+from ugcvqa.features.families import build_families
+from ugcvqa.features.store import FeatureStore
+from ugcvqa.media.encode import write_video
 from ugcvqa.settings import DecodeLimits, FamilySettings, LoaderSettings, NSSSettings
-from ugcvqa.store import FeatureStore
 
 ONE_PROCESS = {"devices": 1, "accelerator": "cpu"}
 
@@ -105,7 +105,7 @@ def test_forked_processes_do_not_change_a_byte(videos, reference, tmp_path):
 def test_second_run_computes_nothing(videos, tmp_path, monkeypatch):
     run(dataset(videos), tmp_path / "store")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*.safetensors")}
-    monkeypatch.setattr("ugcvqa.extraction.read_clips", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr("ugcvqa.features.extraction.read_clips", lambda *_: pytest.fail("decoded again"))
     assert run(dataset(videos), tmp_path / "store") == {}
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
@@ -175,15 +175,15 @@ def test_results_come_in_the_order_of_the_tasks(videos):
 
 
 def test_error_in_a_network_costs_one_video_and_no_other(videos, tmp_path, monkeypatch):
-    import ugcvqa.families
+    import ugcvqa.features.families
 
     def forward(self, frames):
         if frames["y"].shape[-1] == 66:  # good2
             raise IndexError("a bug")
         return original(self, frames)
 
-    original = ugcvqa.families.NSSFamily.forward
-    monkeypatch.setattr(ugcvqa.families.NSSFamily, "forward", forward)
+    original = ugcvqa.features.families.NSSFamily.forward
+    monkeypatch.setattr(ugcvqa.features.families.NSSFamily, "forward", forward)
     failures = run(dataset(videos), tmp_path / "store")
     assert failures == {"own/good2": "nss features cannot be computed: IndexError: a bug"}
     assert len(list((tmp_path / "store").rglob("*.safetensors"))) == 4
@@ -226,7 +226,7 @@ def test_damaged_feature_file_is_made_again(videos, reference, tmp_path):
 
 def test_unwritable_store_is_told_before_any_work(videos, tmp_path, monkeypatch):
     (tmp_path / "store").write_text("a file")
-    monkeypatch.setattr("ugcvqa.extraction.read_clips", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr("ugcvqa.features.extraction.read_clips", lambda *_: pytest.fail("decoded"))
     with pytest.raises(StoreError, match="cannot be written"):
         run(dataset(videos), tmp_path / "store")
 

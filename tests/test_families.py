@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from ugcvqa.encode import write_video
 from ugcvqa.errors import ConfigError
-from ugcvqa.extraction import ClipStream, Task, extract_features
-from ugcvqa.families import build_families
-from ugcvqa.rows import families_of_rows
+from ugcvqa.features.extraction import ClipStream, Task, extract_features
+from ugcvqa.features.families import build_families
+from ugcvqa.features.rows import families_of_rows
+from ugcvqa.media.encode import write_video
+from ugcvqa.media.video import read_frames
 from ugcvqa.settings import DeepSettings, FamilySettings, SaliencySettings
-from ugcvqa.video import read_frames
 
 # A small network in place of both, and two channels scored per map: the mechanics at a hundredth of the cost.
 SMALL = FamilySettings(
@@ -49,11 +49,13 @@ def results(clips, families):
 
 
 def test_every_family_comes_from_one_pass(results, clips, families, monkeypatch):
-    import ugcvqa.video
+    import ugcvqa.media.video
 
     opened = []
-    decoded = ugcvqa.video.decoded_frames
-    monkeypatch.setattr(ugcvqa.video, "decoded_frames", lambda path, *more: opened.append(path) or decoded(path, *more))
+    decoded = ugcvqa.media.video.decoded_frames
+    monkeypatch.setattr(
+        ugcvqa.media.video, "decoded_frames", lambda path, *more: opened.append(path) or decoded(path, *more)
+    )
     again = vectors([clips / "a.mp4"], families)
     assert len(opened) == 1
     widths = {name: arrays["video"].shape for name, arrays in again[0].features.items()}
@@ -190,14 +192,14 @@ def test_equal_frames_are_computed_once_also_across_pieces(tmp_path, monkeypatch
     still = Still(tmp_path, [20, 12, 9, 7])
     names = ("cnn", "vsfacnn", "saliency", "vsfacnn_saliency", "vsfacnn_224")
     families = build_families(names, SMALL)
-    monkeypatch.setattr("ugcvqa.families._PIECE_PIXELS", 5 * 48 * 64)
-    monkeypatch.setattr("ugcvqa.families._SMALL_FRAMES", 2)
+    monkeypatch.setattr("ugcvqa.features.families._PIECE_PIXELS", 5 * 48 * 64)
+    monkeypatch.setattr("ugcvqa.features.families._SMALL_FRAMES", 2)
     seen = forwards(families, monkeypatch)
     (result,) = vectors([still.path], families)
     assert seen["vsfacnn"] == 4  # of 48 frames in ten pieces
     # 0, 8, .. of 48; 4, 12, ..; 7, 15, ..: of frames up to 20, 32 and 41
     assert (seen["cnn"], seen["saliency"], seen["vsfacnn_saliency"], seen["vsfacnn_224"]) == (4, 4, 3, 3)
-    monkeypatch.setattr("ugcvqa.extraction._is_same", lambda *_: False)
+    monkeypatch.setattr("ugcvqa.features.extraction._is_same", lambda *_: False)
     seen = forwards(families, monkeypatch)
     (plain,) = vectors([still.path], families)
     assert seen["vsfacnn"] == 48

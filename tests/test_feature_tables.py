@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from ugcvqa.benchmarks.feature_tables import FeatureSources
+from ugcvqa.datasets.tables import FeatureTable, write_table
 from ugcvqa.errors import ConfigError, LabelError
-from ugcvqa.feature_tables import FeatureSources
-from ugcvqa.rows import Part
-from ugcvqa.store import FeatureSpec, FeatureStore
-from ugcvqa.tables import FeatureTable, write_table
+from ugcvqa.features.rows import Part
+from ugcvqa.features.store import FeatureSpec, FeatureStore
 
 MINE = ["mine/a", "mine/b", "mine/c"]
 
@@ -94,7 +94,7 @@ def test_a_store_gives_what_files_lack(tmp_path, monkeypatch):
         def __init__(self):
             self.spec = spec
 
-    monkeypatch.setattr("ugcvqa.families.build_families", lambda names, settings: {"nss": Family()})
+    monkeypatch.setattr("ugcvqa.features.families.build_families", lambda names, settings: {"nss": Family()})
     assert np.array_equal(FeatureSources(store=tmp_path / "store").row("NSS", MINE).columns(), values)
 
 

@@ -6,12 +6,12 @@ import struct
 import numpy as np
 import pytest
 
-from ugcvqa import figures
+from ugcvqa.display import figures
+from ugcvqa.display.figure_labels import Box, label_boxes
 from ugcvqa.errors import ConfigError
-from ugcvqa.figure_labels import Box, label_boxes
-from ugcvqa.metrics import evaluate, fit_logistic
-from ugcvqa.published import TABLE2, published_figure
-from ugcvqa.significance import compare_all
+from ugcvqa.evaluation.metrics import evaluate, fit_logistic
+from ugcvqa.evaluation.published import TABLE2, published_figure
+from ugcvqa.evaluation.significance import compare_all
 
 STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 

@@ -10,14 +10,15 @@ import pytest
 import yaml
 from scipy import stats
 
-from ugcvqa import fit, runs, score
-from ugcvqa.datasets import load_dataset
-from ugcvqa.encode import write_video
+from ugcvqa import fit, score
+from ugcvqa.datasets.catalogue import load_dataset
+from ugcvqa.datasets.tables import FeatureTable, align, read_table, write_table
 from ugcvqa.errors import StoreError
-from ugcvqa.model import load
-from ugcvqa.rows import dimension
-from ugcvqa.tables import FeatureTable, align, read_table, write_table
-from ugcvqa.training import imported_samples
+from ugcvqa.features.rows import dimension
+from ugcvqa.media.encode import write_video
+from ugcvqa.scoring.model import load
+from ugcvqa.training import runs
+from ugcvqa.training.vectors import imported_samples
 
 NETWORKS = ("_gru", "_gru_reference", "_end_to_end")  # see test_fit_networks.py
 CONFIGS = sorted((Path(__file__).resolve().parent.parent / "configs").glob("[!b]*.yaml"))  # not benchmark_*

@@ -14,9 +14,10 @@ import torch
 import yaml
 from scipy import stats
 
-from ugcvqa import fit, learning, score, tracking
-from ugcvqa.encode import write_video
-from ugcvqa.model import load
+from ugcvqa import fit, score
+from ugcvqa.media.encode import write_video
+from ugcvqa.scoring.model import load
+from ugcvqa.training import learning, tracking
 
 CONFIGS = sorted((Path(__file__).resolve().parent.parent / "configs").glob("*.yaml"))
 QUICK = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.enable_progress_bar", "false"]

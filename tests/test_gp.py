@@ -10,16 +10,16 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, RationalQuadratic, WhiteKernel
 
 from ugcvqa.errors import CheckpointError, ConfigError, LabelError
+from ugcvqa.evaluation.metrics import fit_logistic
+from ugcvqa.features.rows import ROWS, dimension
 from ugcvqa.files import arrays_from_file, arrays_to_bytes
-from ugcvqa.gp import GPHead, GPPart, fit_gp, gp_parts
-from ugcvqa.heads import HEADS, head_from_arrays, kind_of, predict_with_std
-from ugcvqa.kernels import ParameterPosterior, squared_distances
-from ugcvqa.metrics import fit_logistic
-from ugcvqa.model import QualityModel, load
-from ugcvqa.rows import ROWS, dimension
-from ugcvqa.scaling import apply_scaling, fit_scaling
+from ugcvqa.heads.gp import GPHead, GPPart, fit_gp, gp_parts
+from ugcvqa.heads.kernels import ParameterPosterior, squared_distances
+from ugcvqa.heads.kinds import HEADS, head_from_arrays, kind_of, predict_with_std
+from ugcvqa.heads.scaling import apply_scaling, fit_scaling
+from ugcvqa.heads.svr import fit_svr
+from ugcvqa.scoring.model import QualityModel, load
 from ugcvqa.settings import FamilySettings, GPSettings
-from ugcvqa.svr import fit_svr
 
 ONE = (GPPart("all", 0, 4, "standard"),)
 TWO = (
@@ -154,7 +154,7 @@ def test_wild_values_give_a_score_near_the_others():
 def test_memory_blocks_do_not_change_a_prediction(fitted, monkeypatch):
     features, _, head, _ = fitted
     expected = head.predict(features)
-    monkeypatch.setattr("ugcvqa.gp.BLOCK_VALUES", 500)
+    monkeypatch.setattr("ugcvqa.heads.gp.BLOCK_VALUES", 500)
     np.testing.assert_allclose(head.predict(features), expected, rtol=0, atol=1e-12)
     assert head.predict(features[:0]).shape == (0,)
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ugcvqa.errors import CheckpointError
-from ugcvqa.gru import VSFAHead, published_head, temporal_pool
-from ugcvqa.losses import quality_loss
+from ugcvqa.heads.gru import VSFAHead, published_head, temporal_pool
+from ugcvqa.training.losses import quality_loss
 
 PUBLISHED = {
     "ann.fc0.weight": "projection.weight",

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ugcvqa.imresize import imresize, imresize_to
+from ugcvqa.media.imresize import imresize, imresize_to
 
 SCALES = {"0.5": 0.5, "0.7": 0.7, "512over540": 512 / 540, "2.0": 2.0}
 TIES = 5e-5  # share of samples

@@ -10,11 +10,11 @@ from lightning.pytorch import Callback
 from scipy import stats
 from trainings import QUIET, run, same_weights, sequences
 
-from ugcvqa import learning
-from ugcvqa.batches import FIXED, EpochSampler
 from ugcvqa.errors import CheckpointError, ConfigError
-from ugcvqa.preemption import _requeue
-from ugcvqa.regressor import cosine_factor
+from ugcvqa.samples.batches import FIXED, EpochSampler
+from ugcvqa.training import learning
+from ugcvqa.training.preemption import _requeue
+from ugcvqa.training.regressor import cosine_factor
 
 RECIPES = {
     "step": {"schedule": "step", "epochs": 20},
@@ -188,7 +188,7 @@ def test_two_processes_train_and_measure_what_one_does(tmp_path):
     assert ranks[0]["weights"].keys() == ranks[1]["weights"].keys()
     assert all(torch.equal(value, ranks[1]["weights"][name]) for name, value in ranks[0]["weights"].items())
     assert ranks[0]["outcome"]["val_srcc"] == ranks[1]["outcome"]["val_srcc"]
-    from ugcvqa.gru import VSFAHead
+    from ugcvqa.heads.gru import VSFAHead
 
     head = VSFAHead(12, 8, 6, tau=3)
     head.load_state_dict({k.removeprefix("network."): v for k, v in ranks[0]["weights"].items() if "network." in k})

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ugcvqa.map_quality import centre_map, map_energy, pixel_curves, shifted_map
+from ugcvqa.studies.map_quality import centre_map, map_energy, pixel_curves, shifted_map
 
 SIDE = 28
 

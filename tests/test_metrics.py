@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from ugcvqa.metrics import IDENTITY, Logistic, evaluate, fit_logistic, krcc, plcc, rmse, srcc
+from ugcvqa.evaluation.metrics import IDENTITY, Logistic, evaluate, fit_logistic, krcc, plcc, rmse, srcc
 
 CORRELATIONS = (srcc, krcc, plcc)
 TRUE = Logistic(4.5, 1.5, 3.0, 0.6)
@@ -146,7 +146,7 @@ def test_a_fit_that_cannot_be_made_is_the_identity():
 
 
 def test_a_fit_that_hits_its_bound_is_the_identity(monkeypatch):
-    monkeypatch.setattr("ugcvqa.metrics.MAX_EVALUATIONS", 3)
+    monkeypatch.setattr("ugcvqa.evaluation.metrics.MAX_EVALUATIONS", 3)
     mos, pred = scores(20, seed=5)
     assert fit_logistic(pred, mos) is IDENTITY
     result = evaluate(mos, pred)
@@ -214,6 +214,8 @@ def test_published_figures_follow_from_published_scores(shared, name):
 
 
 def test_importing_metrics_is_light():
-    code = "import sys, ugcvqa.metrics; print([m for m in ('scipy', 'torch', 'sklearn') if m in sys.modules])"
+    code = (
+        "import sys, ugcvqa.evaluation.metrics; print([m for m in ('scipy', 'torch', 'sklearn') if m in sys.modules])"
+    )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "[]"

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from ugcvqa import nss_filters, nss_maps, nss_stats
 from ugcvqa.errors import ConfigError
-from ugcvqa.nss import NSS, SMALLEST_SIDE_PX, ChunkMean
-from ugcvqa.nss_filters import direct_sum, fill_border, pad
-from ugcvqa.nss_maps import gaussian_8, laplacian_kernel, linear_light, spatial_maps, yuv_to_rgb
-from ugcvqa.nss_stats import _WINDOW, fit_aggd, fit_ggd, map_statistics
-from ugcvqa.sampling import nss_pieces
+from ugcvqa.media.sampling import nss_pieces
+from ugcvqa.nss import filters, maps, stats
+from ugcvqa.nss.features import NSS, SMALLEST_SIDE_PX, ChunkMean
+from ugcvqa.nss.filters import direct_sum, fill_border, pad
+from ugcvqa.nss.maps import gaussian_8, laplacian_kernel, linear_light, spatial_maps, yuv_to_rgb
+from ugcvqa.nss.stats import _WINDOW, fit_aggd, fit_ggd, map_statistics
 
 PRECISIONS = ("float64", "float32")
 IS_SHAPE = np.isin(np.arange(34), [0, 4, 8, 12, 16, 20, 22, 24, 26, 28, 30, 32])
@@ -436,9 +436,9 @@ def test_one_tile_over_all_maps_equals_tile_by_tile(precision, monkeypatch):
     frame = noise(1, 3, 90, 613)
     model = NSS(precision=precision)
     expected = [model.temporal(luma), model.spatial(frame)[0]]
-    for module in (nss_filters, nss_stats):
+    for module in (filters, stats):
         monkeypatch.setattr(module, "map_groups", lambda maps: [slice(None)])
-    for module in (nss_filters, nss_stats, nss_maps):
+    for module in (filters, stats, maps):
         monkeypatch.setattr(module, "tiles", lambda x, height, width, halo: [(0, height, 0, width)])
     for whole, tiled in zip((model.temporal(luma), model.spatial(frame)[0]), expected, strict=True):
         assert_close(whole, tiled, precision)

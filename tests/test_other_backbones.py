@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from ugcvqa import extract, fit, score
-from ugcvqa.backbones import last_maps_layer, load_backbone
-from ugcvqa.encode import write_video
-from ugcvqa.families import build_families
-from ugcvqa.scorecam import ScoreCAM
+from ugcvqa.deep.backbones import last_maps_layer, load_backbone
+from ugcvqa.deep.scorecam import ScoreCAM
+from ugcvqa.features.families import build_families
+from ugcvqa.media.encode import write_video
 from ugcvqa.settings import DeepSettings, FamilySettings, SaliencySettings
 
 RANDOM = ["--families.deep.weights", "random:0", "--families.saliency.weights", "random:0"]
@@ -36,7 +36,7 @@ def test_networks_without_stages_go_from_extract_to_fit_to_score(videos, tmp_pat
     assert extract.main([*flags, "--rows", "CNN_SALIENCY"]) == 0
     stored = {folder.name.split("-")[0] for folder in (tmp_path / "store").glob("*-*/")}
     assert stored == {"cnn_squeezenet1_1", "saliency_mobilenet_v3_small"}
-    monkeypatch.setattr("ugcvqa.extraction.read_clips", lambda *_: pytest.fail("extracted again"))
+    monkeypatch.setattr("ugcvqa.features.extraction.read_clips", lambda *_: pytest.fail("extracted again"))
     assert fit.main([*flags, *GRID, "--row", "CNN_SALIENCY"]) == 0
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
@@ -76,7 +76,7 @@ def test_two_different_backbones_are_one_clear_line(videos, verb, capsys):
 def test_map_layer_is_the_last_before_the_global_pooling(name, layer):
     import torch
 
-    from ugcvqa.backbones import _build
+    from ugcvqa.deep.backbones import _build
 
     with torch.device("meta"):
         assert last_maps_layer(_build(name).eval(), name) == layer

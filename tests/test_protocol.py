@@ -11,11 +11,11 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.svm import SVR
 
+from ugcvqa.benchmarks.protocol import Entry, Problem, Rules, code_sha256, facts, run_split, run_unit
 from ugcvqa.errors import ConfigError, LabelError
-from ugcvqa.protocol import Entry, Problem, Rules, code_sha256, facts, run_split, run_unit
-from ugcvqa.rows import Part
+from ugcvqa.evaluation.splits import protocol_split
+from ugcvqa.features.rows import Part
 from ugcvqa.settings import GPSettings, SVRSettings
-from ugcvqa.splits import protocol_split
 
 SMALL = SVRSettings(c_exponents=(1, 3), gamma_exponents=(-4, -2, 0))
 

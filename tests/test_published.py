@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from ugcvqa.published import BASELINES, METRICS, TABLE2, published_figure
-from ugcvqa.rows import PAPER_ROWS, dimension
+from ugcvqa.evaluation.published import BASELINES, METRICS, TABLE2, published_figure
+from ugcvqa.features.rows import PAPER_ROWS, dimension
 
 
 def reference(shared, name):

@@ -9,10 +9,10 @@ import math
 import numpy as np
 import pytest
 
+from ugcvqa.benchmarks.parts import Parts
+from ugcvqa.benchmarks.results import Results, SplitResult, predictions_csv_gz, seconds_csv, splits_csv, splits_json
 from ugcvqa.errors import StoreError
-from ugcvqa.parts import Parts
-from ugcvqa.results import Results, SplitResult, predictions_csv_gz, seconds_csv, splits_csv, splits_json
-from ugcvqa.splits import protocol_split
+from ugcvqa.evaluation.splits import protocol_split
 
 FACTS = {"code": "a", "split": [1, 2], "settings": {"epsilon": 0.1}}
 

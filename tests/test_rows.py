@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ugcvqa.errors import ConfigError
-from ugcvqa.rows import DIMENSIONS, PAPER_ROWS, ROWS, assemble_row, dimension, families_of, families_of_rows
+from ugcvqa.features.rows import DIMENSIONS, PAPER_ROWS, ROWS, assemble_row, dimension, families_of, families_of_rows
 
 
 def vectors():

@@ -9,10 +9,10 @@ from networks_vgg import VGG_LAYER, SmallVGG, normalise, reference_data, seeded_
 from torch import nn
 from torch.nn import functional
 
+from ugcvqa.deep.saliency import MapMean, add_map, column_profile
+from ugcvqa.deep.scorecam import ScoreCAM, tap, unit_range, upsample, weighted_maps
+from ugcvqa.deep.winograd import TiledConvs, tiled, transforms
 from ugcvqa.errors import ConfigError, WeightsError
-from ugcvqa.saliency import MapMean, add_map, column_profile
-from ugcvqa.scorecam import ScoreCAM, tap, unit_range, upsample, weighted_maps
-from ugcvqa.winograd import TiledConvs, tiled, transforms
 
 TOLERANCE = {
     # largest absolute error, unless named otherwise; the second column of the reference data's own list

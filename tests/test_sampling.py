@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from ugcvqa.sampling import (
+from ugcvqa.media.sampling import (
     chunk_centres,
     cnn_pieces,
     every_frame_pieces,

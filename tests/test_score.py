@@ -9,14 +9,14 @@ import sys
 import numpy as np
 import pytest
 
-from ugcvqa import model as models
 from ugcvqa import score
-from ugcvqa.encode import write_video
 from ugcvqa.errors import CheckpointError, VideoError
 from ugcvqa.files import arrays_from_file, arrays_to_bytes
-from ugcvqa.model import QualityModel, load
+from ugcvqa.heads.svr import fit_svr
+from ugcvqa.media.encode import write_video
+from ugcvqa.scoring import model as models
+from ugcvqa.scoring.model import QualityModel, load
 from ugcvqa.settings import FamilySettings, NSSSettings
-from ugcvqa.svr import fit_svr
 
 
 @pytest.fixture(scope="module")

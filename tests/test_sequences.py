@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from ugcvqa.errors import LabelError
-from ugcvqa.sequences import SequenceSource, pack, read_sequences
+from ugcvqa.samples.sequences import SequenceSource, pack, read_sequences
 
 
 def arrays(lengths=(3, 1, 5), dim=4, dtype=np.float32):

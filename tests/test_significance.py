@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ugcvqa.significance import compare_all, compare_with, corrected_t_test, holm, mean_interval, median_interval
+from ugcvqa.evaluation.significance import (
+    compare_all,
+    compare_with,
+    corrected_t_test,
+    holm,
+    mean_interval,
+    median_interval,
+)
 
 
 @pytest.fixture

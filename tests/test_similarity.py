@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ugcvqa.similarity import (
+from ugcvqa.studies.similarity import (
     RidgePath,
     cca_association,
     cka_association,

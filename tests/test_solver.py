@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.svm import SVR
 
-from ugcvqa import solver
-from ugcvqa.solver import KernelSolver, optimality_gap
+from ugcvqa.heads import solver
+from ugcvqa.heads.solver import KernelSolver, optimality_gap
 
 EPSILON = 0.1
 

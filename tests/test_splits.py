@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ugcvqa.errors import ConfigError, LabelError
-from ugcvqa.splits import Split, group_split, protocol_split, read_permutation, stored_split
+from ugcvqa.evaluation.splits import Split, group_split, protocol_split, read_permutation, stored_split
 
 
 def names(n):
@@ -147,7 +147,7 @@ def test_group_split_refuses_bad_arguments():
 
 
 def test_importing_splits_is_light():
-    code = "import sys, ugcvqa.splits; print([m for m in ('scipy', 'torch', 'sklearn') if m in sys.modules])"
+    code = "import sys, ugcvqa.evaluation.splits; print([m for m in ('scipy', 'torch', 'sklearn') if m in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "[]"
 

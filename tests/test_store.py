@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ugcvqa.errors import StoreError, VideoError
+from ugcvqa.features.store import FeatureSpec, FeatureStore
 from ugcvqa.files import write_atomic
-from ugcvqa.store import FeatureSpec, FeatureStore
 
 SPEC = FeatureSpec("nss", 1, {"colour": "bt601", "min_side": 512}, weights="", source="videos")
 VECTOR = np.array([1.0, np.nan, np.inf, -2.5])
@@ -82,7 +82,7 @@ def test_content_is_not_hashed_twice(store, tmp_path, monkeypatch):
     path = tmp_path / "a.mp4"
     path.write_bytes(b"one")
     first = store.content(path)
-    monkeypatch.setattr("ugcvqa.store.file_sha256", lambda _: pytest.fail("hashed again"))
+    monkeypatch.setattr("ugcvqa.features.store.file_sha256", lambda _: pytest.fail("hashed again"))
     assert FeatureStore(store.root).content(path) == first
 
 

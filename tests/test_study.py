@@ -12,17 +12,19 @@ import pytest
 import torch
 from networks_vgg import SmallVGG
 
-from ugcvqa import study, study_run
-from ugcvqa.datasets import Dataset, Video
-from ugcvqa.deep import CNN
-from ugcvqa.encode import write_video
+from ugcvqa import study
+from ugcvqa.datasets.catalogue import Dataset, Video
+from ugcvqa.deep.pooling import CNN
+from ugcvqa.deep.scorecam import ScoreCAM
 from ugcvqa.errors import ConfigError, LabelError
-from ugcvqa.families import SaliencyFamily
-from ugcvqa.scorecam import ScoreCAM
+from ugcvqa.features.families import SaliencyFamily
+from ugcvqa.features.store import FeatureStore
+from ugcvqa.media.encode import write_video
+from ugcvqa.media.video import read_frames
 from ugcvqa.settings import DecodeLimits, FamilySettings, MeasureSettings, SaliencySettings
-from ugcvqa.store import FeatureStore
-from ugcvqa.study_analysis import Collection, published_frames
-from ugcvqa.study_data import (
+from ugcvqa.studies import run as study_run
+from ugcvqa.studies.analysis import Collection, published_frames
+from ugcvqa.studies.data import (
     NetworkFacts,
     StudyDeep,
     StudyMaps,
@@ -33,9 +35,8 @@ from ugcvqa.study_data import (
     spread,
     study_frames,
 )
-from ugcvqa.study_measures import MeasureFolder, VideoMeasures, measure_arrays, measure_dataset, measure_folder
-from ugcvqa.study_page import Exhibit, Page, Section
-from ugcvqa.video import read_frames
+from ugcvqa.studies.measures import MeasureFolder, VideoMeasures, measure_arrays, measure_dataset, measure_folder
+from ugcvqa.studies.page import Exhibit, Page, Section
 
 SMALL = (4, "M", 6, "M", 8, "M", 8, "M", 40)
 QUICK = ("--measures.permutations", "19", "--measures.curve_steps", "2", "--pictures.animation_frames", "1")
@@ -183,8 +184,8 @@ def test_animations_have_a_picture_per_layer_and_frame_and_the_overlay_one_per_f
 def test_second_run_measures_nothing_again(whole, videos, monkeypatch):
     folder, _ = whole
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
-    monkeypatch.setattr("ugcvqa.study_measures.pixel_curves", lambda *_: pytest.fail("measured again"))
-    monkeypatch.setattr("ugcvqa.extraction.read_clips", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr("ugcvqa.studies.measures.pixel_curves", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr("ugcvqa.features.extraction.read_clips", lambda *_: pytest.fail("decoded again"))
     names = [str(videos / f"plain{number}.mp4") for number in range(9)]
     assert run(folder.parent, *names, "--frames", "2", "--pictures.videos", "0") == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -250,7 +251,7 @@ def test_missing_weights_are_one_line(videos, tmp_path, monkeypatch, capsys):
     def offline(*_):
         raise OSError("no network")
 
-    monkeypatch.setattr("ugcvqa.backbones._download", offline)
+    monkeypatch.setattr("ugcvqa.deep.backbones._download", offline)
     assert run(tmp_path, str(videos / "plain0.mp4")) == 2
     error = capsys.readouterr().err
     assert "vgg16 needs its weights IMAGENET1K_V1" in error

@@ -7,14 +7,13 @@ import pytest
 
 from ugcvqa import study
 from ugcvqa.errors import LabelError
-from ugcvqa.significance import corrected_t_test
-from ugcvqa.similarity import Association
-from ugcvqa.study_ablation import PAIRS, read_ablations
-from ugcvqa.study_analysis import COSINE, CosineSummary, PublishedFrame, QualitySummary, VideoRow
-from ugcvqa.study_data import NetworkFacts
-from ugcvqa.study_measures import ORDERS
-from ugcvqa.study_page import Exhibit, Page, Section
-from ugcvqa.study_report import (
+from ugcvqa.evaluation.significance import corrected_t_test
+from ugcvqa.studies.ablation import PAIRS, read_ablations
+from ugcvqa.studies.analysis import COSINE, CosineSummary, PublishedFrame, QualitySummary, VideoRow
+from ugcvqa.studies.data import NetworkFacts
+from ugcvqa.studies.measures import ORDERS
+from ugcvqa.studies.page import Exhibit, Page, Section
+from ugcvqa.studies.report import (
     ablation_sentences,
     ablation_table,
     association_sentences,
@@ -26,6 +25,7 @@ from ugcvqa.study_report import (
     table,
     warnings,
 )
+from ugcvqa.studies.similarity import Association
 
 HEADER = "data,row,head,mapping,split,n_train,n_test,srcc,krcc,plcc,rmse,is_mapped,c,gamma,note"
 
@@ -188,7 +188,7 @@ def test_large_videos_are_linked_and_small_ones_are_inside(tmp_path, monkeypatch
     (tmp_path / "a.mp4").write_bytes(b"12345")
     page = Page("t", (), {}, (Section("s", (), (Exhibit("a.mp4", "moving"),)),), ())
     assert "data:video/mp4;base64,MTIzNDU=" in page.html(tmp_path)
-    monkeypatch.setattr("ugcvqa.study_page._LARGEST_VIDEO_BYTES", 4)
+    monkeypatch.setattr("ugcvqa.studies.page._LARGEST_VIDEO_BYTES", 4)
     assert '<a href="a.mp4">' in page.html(tmp_path)
 
 

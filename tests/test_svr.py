@@ -13,10 +13,10 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.svm import SVR
 
 from ugcvqa.errors import CheckpointError, ConfigError, LabelError
-from ugcvqa.metrics import IDENTITY, evaluate, fit_logistic, rmse
-from ugcvqa.splits import protocol_split
-from ugcvqa.svr import SVRHead, SVRSettings, fit_rows, fit_svr
-from ugcvqa.svr_grid import monotone_rmse
+from ugcvqa.evaluation.metrics import IDENTITY, evaluate, fit_logistic, rmse
+from ugcvqa.evaluation.splits import protocol_split
+from ugcvqa.heads.svr import SVRHead, SVRSettings, fit_rows, fit_svr
+from ugcvqa.heads.svr_grid import monotone_rmse
 
 SMALL = SVRSettings(c_exponents=(1, 4, 7), gamma_exponents=(-6, -3, 0))
 
@@ -196,7 +196,7 @@ def test_prediction_in_blocks_equals_prediction_at_once(monkeypatch):
     features, mos = made_up()
     head, _ = fit(features, mos)
     at_once = head.predict(features)
-    monkeypatch.setattr("ugcvqa.svr.BLOCK_VALUES", 7 * 60)
+    monkeypatch.setattr("ugcvqa.heads.svr.BLOCK_VALUES", 7 * 60)
     assert head.predict(features) == pytest.approx(at_once, abs=1e-12)
     assert head.predict(features[:0]).shape == (0,)
 
@@ -242,7 +242,7 @@ def test_progress_counts_all_candidates():
 
 
 def test_fits_that_do_not_converge_are_counted(monkeypatch):
-    monkeypatch.setattr("ugcvqa.svr_grid.MAX_ITERATIONS", 5)
+    monkeypatch.setattr("ugcvqa.heads.svr_grid.MAX_ITERATIONS", 5)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         head, report = fit(*made_up())
@@ -253,7 +253,7 @@ def test_fits_that_do_not_converge_are_counted(monkeypatch):
 
 def test_candidates_that_the_fast_solver_gives_up_are_solved_by_libsvm(monkeypatch):
     head, report = fit(*made_up())
-    monkeypatch.setattr("ugcvqa.solver.MAX_STEPS", 0)
+    monkeypatch.setattr("ugcvqa.heads.solver.MAX_STEPS", 0)
     other, slow = fit(*made_up())
     assert slow.n_libsvm >= slow.n_solved > report.n_libsvm
     assert (other.C, other.gamma) == (head.C, head.gamma)
@@ -417,6 +417,6 @@ def test_unusable_settings_are_refused(options, message):
 
 
 def test_importing_svr_is_light():
-    code = "import sys, ugcvqa.svr; print([m for m in ('scipy', 'torch', 'sklearn') if m in sys.modules])"
+    code = "import sys, ugcvqa.heads.svr; print([m for m in ('scipy', 'torch', 'sklearn') if m in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "[]"

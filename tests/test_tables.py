@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.io
 
+from ugcvqa.datasets.tables import FeatureTable, align, read_table, write_table
 from ugcvqa.errors import LabelError
-from ugcvqa.tables import FeatureTable, align, read_table, write_table
 
 IDS = ("konvid_1k/3339962845", "youtube_ugc/Animation_1080P-05f8", "mine/Bäume, früh")
 

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from ugcvqa import cost_report, timings
-from ugcvqa.costs import TOGETHER, Extraction, Fitting, Seconds, row_costs
-from ugcvqa.encode import write_video
+from ugcvqa import timings
+from ugcvqa.benchmarks import cost_report
+from ugcvqa.benchmarks.costs import TOGETHER, Extraction, Fitting, Seconds, row_costs
+from ugcvqa.media.encode import write_video
 
 NETWORK = ["--families.deep.backbone", "resnet18", "--families.deep.weights", "random:0"]
 

@@ -9,19 +9,21 @@ import pytest
 import torch
 
 import ugcvqa
-from ugcvqa import families, score, uvq_weights
-from ugcvqa.encode import write_video
+from ugcvqa import score
+from ugcvqa.datasets.tables import read_table
 from ugcvqa.errors import CheckpointError, ConfigError, WeightsError
-from ugcvqa.extraction import ClipStream, Task, extract_features
-from ugcvqa.families import build_families
-from ugcvqa.rows import DIMENSIONS, families_of
+from ugcvqa.features import families
+from ugcvqa.features.extraction import ClipStream, Task, extract_features
+from ugcvqa.features.families import build_families
+from ugcvqa.features.rows import DIMENSIONS, families_of
+from ugcvqa.media.encode import write_video
+from ugcvqa.media.video import probe
 from ugcvqa.settings import FamilySettings, UVQSettings
-from ugcvqa.tables import read_table
-from ugcvqa.uvq import Outputs
-from ugcvqa.uvq_pool import Seconds, SecondsMean
-from ugcvqa.uvq_state import SCORE_NAMES, network_shapes
-from ugcvqa.uvq_weights import UVQWeights, load_weights, weight_files
-from ugcvqa.video import probe
+from ugcvqa.uvq import weights
+from ugcvqa.uvq.networks import Outputs
+from ugcvqa.uvq.pool import Seconds, SecondsMean
+from ugcvqa.uvq.state import SCORE_NAMES, network_shapes
+from ugcvqa.uvq.weights import UVQWeights, load_weights, weight_files
 
 BLACK = 1.0
 
@@ -98,7 +100,7 @@ def test_seconds_without_any_frame_are_black_in_reference_mode(stand_ins, clips,
         object.__setattr__(info, "container_s", 5.5)
         return info
 
-    monkeypatch.setattr("ugcvqa.extraction.probe", longer)
+    monkeypatch.setattr("ugcvqa.features.extraction.probe", longer)
     for name in ("uvq", "uvq15"):
         found = features((name,), clips / "a.mkv", UVQSettings(counting="reference", keep_frames=True))[name]
         assert len(found["seconds"]) == len(found["frames"]) == 6
@@ -122,11 +124,13 @@ def test_batching_never_changes_a_number(stand_ins, clips, options):
 
 
 def test_one_decode_pass_serves_uvq_and_other_families(stand_ins, clips, monkeypatch):
-    import ugcvqa.video
+    import ugcvqa.media.video
 
     opened = []
-    decoded = ugcvqa.video.decoded_frames
-    monkeypatch.setattr(ugcvqa.video, "decoded_frames", lambda path, *more: opened.append(path) or decoded(path, *more))
+    decoded = ugcvqa.media.video.decoded_frames
+    monkeypatch.setattr(
+        ugcvqa.media.video, "decoded_frames", lambda path, *more: opened.append(path) or decoded(path, *more)
+    )
     found = features((*families_of("NSS_UVQ"), "uvq15"), clips / "long.mkv")
     assert set(found) == {"nss", "uvq", "uvq15"}
     assert len(opened) == 1
@@ -237,7 +241,7 @@ def test_missing_weights_are_one_line_that_says_where_to_get_them(version, file,
 def tiny_files(monkeypatch, tmp_path):
     """Two-number files in place of all networks of UVQ 1.0, in nested folders."""
     shapes = {"a.weight": (2,), "a.steps": ()}
-    monkeypatch.setattr(uvq_weights, "network_shapes", lambda _: shapes)
+    monkeypatch.setattr(weights, "network_shapes", lambda _: shapes)
     for name in weight_files("uvq10").values():
         path = tmp_path / "deep" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -317,7 +321,7 @@ def golden(shared):
 
 def seeded_folder(golden, folder):
     """A folder of seeded networks and the real aggregation networks, under the released names."""
-    from ugcvqa.uvq_state import seeded_state
+    from ugcvqa.uvq.state import seeded_state
 
     for version in ("uvq10", "uvq15"):
         for network, name in weight_files(version).items():

@@ -6,9 +6,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from ugcvqa.encode import write_video
-from ugcvqa.uvq_frames import Group, frame_groups, picked_frames, uvq_pieces
-from ugcvqa.video import probe, read_frames
+from ugcvqa.media.encode import write_video
+from ugcvqa.media.video import probe, read_frames
+from ugcvqa.uvq.frames import Group, frame_groups, picked_frames, uvq_pieces
 
 RATES = {"23.976": Fraction(24000, 1001), "29.97": Fraction(30000, 1001), "59.94": Fraction(60000, 1001)}
 CLIPS = ("1724", "eWgy8eG3stA_000164_000174")

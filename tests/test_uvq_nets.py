@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from ugcvqa import uvq_layers
-from ugcvqa.uvq import UVQ10, UVQ15, Aggregation, Aggregation15, _black_once, pooled
-from ugcvqa.uvq_layers import WideConv, convolve, same_padding
-from ugcvqa.uvq_state import SCORE_NAMES, network_shapes, seeded_state
-from ugcvqa.uvq_trunk import ContentNet
-from ugcvqa.uvq_weights import UVQWeights
+from ugcvqa.uvq import layers
+from ugcvqa.uvq.layers import WideConv, convolve, same_padding
+from ugcvqa.uvq.networks import UVQ10, UVQ15, Aggregation, Aggregation15, _black_once, pooled
+from ugcvqa.uvq.state import SCORE_NAMES, network_shapes, seeded_state
+from ugcvqa.uvq.trunk import ContentNet
+from ugcvqa.uvq.weights import UVQWeights
 
 DEFAULT = SCORE_NAMES[-1]
 # Largest difference in units of the reference's standard deviation.
@@ -123,9 +123,9 @@ def test_real_aggregation_of_uvq15_has_the_reference_scores(golden):
 def test_patches_computed_together_or_alone_agree(uvq10, first_second, monkeypatch):
     patches = torch.stack([first_second[0][0, :, :, 180:360, column : column + 320] for column in (320, 480, 640)])
     with torch.inference_mode():
-        monkeypatch.setattr("ugcvqa.uvq_compression.step_size", lambda *_: 3)
+        monkeypatch.setattr("ugcvqa.uvq.compression.step_size", lambda *_: 3)
         together, _ = uvq10.compression(patches)
-        monkeypatch.setattr("ugcvqa.uvq_compression.step_size", lambda *_: 1)
+        monkeypatch.setattr("ugcvqa.uvq.compression.step_size", lambda *_: 1)
         alone, _ = uvq10.compression(patches)
     assert_near(together.numpy(), alone.numpy(), 1e-4)
 
@@ -134,7 +134,7 @@ def test_plain_layers_agree_with_one_pass_layers(first_second, monkeypatch):
     network, small = ContentNet(seeded_state("uvq10.content")), first_second[1]
     with torch.inference_mode():
         fast, _ = network(small)
-        monkeypatch.setattr(uvq_layers, "_has_one_pass", lambda: False)
+        monkeypatch.setattr(layers, "_has_one_pass", lambda: False)
         plain, _ = network(small)
     assert_near(fast.numpy(), plain.numpy(), 1e-4)
 
@@ -164,7 +164,7 @@ def test_convolution_in_one_pass_is_the_plain_one(activation, monkeypatch):
     x, weight, bias = (torch.randn(*shape, generator=source) for shape in ((2, 6, 9, 11), (6, 1, 3, 3), (6,)))
     x, weight = (part.contiguous(memory_format=torch.channels_last) for part in (x, weight))
     fast = convolve(x, weight, bias, 2, 1, 6, activation)
-    monkeypatch.setattr(uvq_layers, "_has_one_pass", lambda: False)
+    monkeypatch.setattr(layers, "_has_one_pass", lambda: False)
     torch.testing.assert_close(fast, convolve(x, weight, bias, 2, 1, 6, activation))
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from media import COUNT, FORMATS, encode_frames, naive, pattern, plain_file, remux, rgb_frames, whole
 
-from ugcvqa.sampling import Piece, nss_pieces
-from ugcvqa.video import Clip, VideoInfo, probe, read_clips, read_frames
+from ugcvqa.media.sampling import Piece, nss_pieces
+from ugcvqa.media.video import Clip, VideoInfo, probe, read_clips, read_frames
 
 
 @pytest.fixture(scope="session")
@@ -182,7 +182,7 @@ def test_clips_come_as_soon_as_complete_and_pieces_are_drawn_late(plain):
 
 
 def test_each_form_is_converted_once_per_frame(plain, monkeypatch):
-    from ugcvqa import decode
+    from ugcvqa.media import decode
 
     calls = []
     convert = decode.Converter.__call__
@@ -284,7 +284,7 @@ def test_real_planes_match_golden_checksum(shared, tmp_path):
 
 def test_reading_does_not_import_torch():
     root = Path(__file__).parent.parent
-    code = "import sys, ugcvqa.video; sys.exit('torch' in sys.modules)"
+    code = "import sys, ugcvqa.media.video; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from ugcvqa.gru import VSFAHead
-from ugcvqa.learning import train
-from ugcvqa.regressor import QualityRegressor
-from ugcvqa.sequences import SequenceSource, pack
-from ugcvqa.training_data import TrainingData
+from ugcvqa.heads.gru import VSFAHead
+from ugcvqa.samples.sequences import SequenceSource, pack
+from ugcvqa.training.datamodule import TrainingData
+from ugcvqa.training.learning import train
+from ugcvqa.training.regressor import QualityRegressor
 from ugcvqa.training_settings import RecipeSettings
 
 DIM = 12

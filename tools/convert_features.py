@@ -15,11 +15,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ugcvqa.datasets import load_dataset
+from ugcvqa.datasets.catalogue import load_dataset
+from ugcvqa.datasets.tables import FeatureTable, read_table, write_table
 from ugcvqa.errors import ConfigError, UgcvqaError
+from ugcvqa.features.store import FeatureSpec, FeatureStore, table_of_folder
 from ugcvqa.files import file_sha256
-from ugcvqa.store import FeatureSpec, FeatureStore, table_of_folder
-from ugcvqa.tables import FeatureTable, read_table, write_table
 
 
 def convert(arguments: argparse.Namespace) -> str:

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ugcvqa.errors import ConfigError, UgcvqaError
-from ugcvqa.gru import published_head
-from ugcvqa.metrics import IDENTITY
-from ugcvqa.model import QualityModel
-from ugcvqa.network_heads import GRUHead, MOSLine
+from ugcvqa.evaluation.metrics import IDENTITY
+from ugcvqa.heads.gru import published_head
+from ugcvqa.heads.network_heads import GRUHead, MOSLine
+from ugcvqa.scoring.model import QualityModel
 from ugcvqa.settings import FamilySettings
 
 

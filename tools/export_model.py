@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ugcvqa.errors import ConfigError, UgcvqaError
-from ugcvqa.exporting import export_model
-from ugcvqa.model import load
-from ugcvqa.network_heads import EndToEndHead
+from ugcvqa.heads.exporting import export_model
+from ugcvqa.heads.network_heads import EndToEndHead
+from ugcvqa.scoring.model import load
 
 
 def main(argv: Sequence[str] | None = None) -> int:

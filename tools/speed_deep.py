@@ -22,10 +22,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 from torch import Tensor, nn
 
-from ugcvqa import fused
-from ugcvqa.backbones import features_of, fold_batchnorm, load_backbone
-from ugcvqa.deep import CNN, VSFA, mean_pool, mean_std_pool, normalise
-from ugcvqa.fused import fuse_activations, keep_freed_memory
+from ugcvqa.deep import fused
+from ugcvqa.deep.backbones import features_of, fold_batchnorm, load_backbone
+from ugcvqa.deep.fused import fuse_activations, keep_freed_memory
+from ugcvqa.deep.pooling import CNN, VSFA, mean_pool, mean_std_pool, normalise
 
 REPEATS = 3
 Features = Callable[[Tensor], Tensor]

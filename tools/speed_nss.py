@@ -13,7 +13,7 @@ import reference_nss
 import torch
 from numpy.typing import NDArray
 
-from ugcvqa.nss import NSS
+from ugcvqa.nss.features import NSS
 
 HEIGHT_PX, WIDTH_PX = 512, 910
 REPEATS = 5

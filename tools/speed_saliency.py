@@ -22,8 +22,8 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ugcvqa.saliency import column_profile
-from ugcvqa.scorecam import PRECISIONS, ScoreCAM
+from ugcvqa.deep.saliency import column_profile
+from ugcvqa.deep.scorecam import PRECISIONS, ScoreCAM
 
 LAYER = "features.29"
 Values = NDArray[np.float64]

@@ -24,9 +24,9 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.svm import SVR
 from threadpoolctl import threadpool_limits
 
+from ugcvqa.evaluation.splits import protocol_split
+from ugcvqa.heads.svr import RowFit, fit_rows
 from ugcvqa.settings import SVRSettings
-from ugcvqa.splits import protocol_split
-from ugcvqa.svr import RowFit, fit_rows
 
 Array = NDArray[np.float64]
 Result = TypeVar("Result")

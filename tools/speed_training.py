@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ugcvqa.batches import Draw, EpochSampler
-from ugcvqa.gru import VSFAHead
-from ugcvqa.losses import quality_loss
-from ugcvqa.sequences import SequenceSource, pack
+from ugcvqa.heads.gru import VSFAHead
+from ugcvqa.samples.batches import Draw, EpochSampler
+from ugcvqa.samples.sequences import SequenceSource, pack
+from ugcvqa.training.losses import quality_loss
 
 SEED, BATCH, LR, DIM = 19920517, 16, 1e-5, 4096
 

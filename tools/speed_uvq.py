@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ugcvqa.fused import keep_freed_memory
-from ugcvqa.uvq import UVQ10, UVQ15
-from ugcvqa.uvq_state import COMPRESSION_EPS, MIXED, TRUNK, TRUNK_EPS
-from ugcvqa.uvq_weights import load_weights
+from ugcvqa.deep.fused import keep_freed_memory
+from ugcvqa.uvq.networks import UVQ10, UVQ15
+from ugcvqa.uvq.state import COMPRESSION_EPS, MIXED, TRUNK, TRUNK_EPS
+from ugcvqa.uvq.weights import load_weights
 
 State = Mapping[str, Tensor]
 

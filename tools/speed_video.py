@@ -17,9 +17,9 @@ from pathlib import Path
 import av
 import numpy as np
 
-from ugcvqa.encode import write_video
-from ugcvqa.sampling import Piece, nss_pieces, rounded_rate
-from ugcvqa.video import Plan, read_clips, read_frames
+from ugcvqa.media.encode import write_video
+from ugcvqa.media.sampling import Piece, nss_pieces, rounded_rate
+from ugcvqa.media.video import Plan, read_clips, read_frames
 
 REPEATS = 3
 SIZE = (1080, 1920)

@@ -6,8 +6,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ugcvqa.model import QualityModel, Score
-    from ugcvqa.scorers import load
+    from ugcvqa.scoring.model import QualityModel, Score
+    from ugcvqa.scoring.scorers import load
 
 __version__ = "0.1.0"
 __all__ = ["QualityModel", "Score", "__version__", "load"]
@@ -16,7 +16,7 @@ __all__ = ["QualityModel", "Score", "__version__", "load"]
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (public names are imported when first used)
     """Imports a public name on first use, so that `import ugcvqa` stays quick."""
     if name in {"QualityModel", "Score", "load"}:
-        from ugcvqa import scorers
+        from ugcvqa.scoring import scorers
 
         return getattr(scorers, name)
     raise AttributeError(f"module 'ugcvqa' has no attribute {name!r}")

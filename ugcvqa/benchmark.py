@@ -72,10 +72,9 @@ def benchmark(
         wandb: log tables and figures to Weights & Biases.
     """
     settings = {key: value for key, value in locals().items() if key not in ("jobs", "backend", "scheduler", "wandb")}
-    from ugcvqa import benchmark_report as report
-    from ugcvqa import benchmark_run as run
-    from ugcvqa.benchmark_data import collect
-    from ugcvqa.feature_tables import FeatureSources
+    from ugcvqa.benchmarks import report, run
+    from ugcvqa.benchmarks.data import collect
+    from ugcvqa.benchmarks.feature_tables import FeatureSources
     from ugcvqa.records import named_folder, plain_settings, versions
 
     protocol = BenchmarkSettings(mode, splits, split_index, train, on_missing)
@@ -96,7 +95,7 @@ def benchmark(
     made = report.write_tables(folder, gathered, results, mode)
     pictures = report.write_figures(folder, gathered, results, mode)
     if wandb != "disabled":
-        from ugcvqa.dashboard import log_benchmark
+        from ugcvqa.benchmarks.dashboard import log_benchmark
 
         log_benchmark(folder, wandb, made, pictures)
     sys.stdout.write(f"{made['table'].markdown()}\nbenchmark folder: {folder}\n")

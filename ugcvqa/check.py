@@ -19,9 +19,9 @@ def check(data: DataSettings = DataSettings(), probe: bool = False, out: str | N
         out: CSV file for the complete list.
         workers: files opened at the same time.
     """
+    from ugcvqa.datasets.inventory import check_dataset
+    from ugcvqa.features.inputs import data_root, open_dataset
     from ugcvqa.files import write_atomic
-    from ugcvqa.inputs import data_root, open_dataset
-    from ugcvqa.inventory import check_dataset
 
     report = check_dataset(open_dataset(data), data_root(data), probe_files=probe, workers=workers)
     sys.stdout.writelines(f"{line}\n" for line in report.lines())

@@ -84,7 +84,7 @@ def _devices() -> str:
 
 
 def _decoders() -> str:
-    from ugcvqa.decode import ffmpeg_versions, missing_decoders
+    from ugcvqa.media.decode import ffmpeg_versions, missing_decoders
 
     missing = missing_decoders()
     if missing:
@@ -93,7 +93,7 @@ def _decoders() -> str:
 
 
 def _built_in_clip() -> Iterator[Finding]:
-    from ugcvqa.known_answers import check_decoder, check_nss, write_clip
+    from ugcvqa.scoring.known_answers import check_decoder, check_nss, write_clip
 
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "built-in.mkv"
@@ -107,7 +107,7 @@ def _built_in_clip() -> Iterator[Finding]:
 
 
 def _backbone(name: str, file: str) -> Finding:
-    from ugcvqa.backbones import installed_file, weight_folders
+    from ugcvqa.deep.backbones import installed_file, weight_folders
 
     try:
         path = installed_file(file)
@@ -120,8 +120,8 @@ def _backbone(name: str, file: str) -> Finding:
 
 
 def _uvq(version: Literal["uvq", "uvq1.5"], uvq: UVQSettings, clip: str | None, device: str) -> Iterator[Finding]:
-    from ugcvqa.known_answers import UVQ_CLIP, check_uvq
-    from ugcvqa.uvq_weights import find_files, load_weights
+    from ugcvqa.scoring.known_answers import UVQ_CLIP, check_uvq
+    from ugcvqa.uvq.weights import find_files, load_weights
 
     name = f"UVQ {'1.0' if version == 'uvq' else '1.5'}"
     try:

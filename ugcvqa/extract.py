@@ -36,11 +36,11 @@ def extract(
         limits: bounds on what is decoded.
         trainer: arguments of Lightning's Trainer, such as devices, num_nodes, strategy, accelerator.
     """
-    from ugcvqa.extractors import extract_dataset
-    from ugcvqa.families import build_families
-    from ugcvqa.inputs import open_dataset
-    from ugcvqa.rows import families_of_rows
-    from ugcvqa.store import FeatureStore
+    from ugcvqa.features.extractors import extract_dataset
+    from ugcvqa.features.families import build_families
+    from ugcvqa.features.inputs import open_dataset
+    from ugcvqa.features.rows import families_of_rows
+    from ugcvqa.features.store import FeatureStore
 
     families = families.with_backbones(backbone, saliency_backbone)
     names = families_of_rows([rows] if isinstance(rows, str) else rows)

@@ -82,11 +82,12 @@ def fit(
     families = families.with_backbones(backbone, saliency_backbone)
     backbone = saliency_backbone = None  # recorded once, with the families
     settings = dict(locals())
-    from ugcvqa import records, runs, training
-    from ugcvqa.families import build_families
-    from ugcvqa.inputs import open_dataset
-    from ugcvqa.rows import families_of
-    from ugcvqa.store import FeatureStore
+    from ugcvqa import records
+    from ugcvqa.features.families import build_families
+    from ugcvqa.features.inputs import open_dataset
+    from ugcvqa.features.rows import families_of
+    from ugcvqa.features.store import FeatureStore
+    from ugcvqa.training import runs, vectors
 
     if head in ("gru", "end_to_end"):
         return _fit_network(settings)
@@ -94,21 +95,21 @@ def fit(
     folder = runs.new_folder(Path(out), name or f"{data.name}_{row.lower()}_{head}")
     if data.features:
         files = [data.features] if isinstance(data.features, str) else data.features
-        samples = training.imported_samples(open_dataset(data), files, row, families)
+        samples = vectors.imported_samples(open_dataset(data), files, row, families)
     else:
         networks = build_families(families_of(row), families)
         dataset = open_dataset(data)
         runs.check_writable(folder)
-        samples = training.extracted_samples(dataset, row, networks, FeatureStore(Path(store)), loader, limits, trainer)
+        samples = vectors.extracted_samples(dataset, row, networks, FeatureStore(Path(store)), loader, limits, trainer)
     if not is_main_process():
         return 0
-    parts = training.make_split(samples.dataset, split)
+    parts = vectors.make_split(samples.dataset, split)
     log.info("split: %d train, %d val, %d test videos", len(parts.train), len(parts.val), len(parts.test))
-    model, fitting = training.fit_head(samples, parts, row, gp if head == "gp" else svr, families)
+    model, fitting = vectors.fit_head(samples, parts, row, gp if head == "gp" else svr, families)
     predicted = runs.predict_all(samples, model)
     folder = runs.write_run(folder, settings, samples, parts, model, fitting, predicted)
     if logger == "wandb":
-        from ugcvqa import tracking
+        from ugcvqa.training import tracking
 
         loggers = tracking.make_loggers(logger, wandb, folder, records.plain_settings(settings))
         tracking.log_results(loggers, samples.dataset, parts, predicted.pred, folder)
@@ -126,10 +127,10 @@ def _checked_row(row: str | None, head: str) -> str:
 
 def _fit_network(settings: dict[str, Any]) -> int:
     """Trains a network by gradient descent; `settings` are those of the verb."""
-    from ugcvqa import network_training, runs, tracking
-    from ugcvqa.inputs import open_dataset
+    from ugcvqa.features.inputs import open_dataset
+    from ugcvqa.features.store import FeatureStore
     from ugcvqa.records import plain_settings
-    from ugcvqa.store import FeatureStore
+    from ugcvqa.training import networks, runs, tracking
 
     started = time.monotonic()
     head, data, row = settings["head"], settings["data"], settings["row"]
@@ -143,14 +144,14 @@ def _fit_network(settings: dict[str, Any]) -> int:
         try:
             loggers = tracking.make_loggers(settings["logger"], settings["wandb"], folder, plain_settings(settings))
             store = FeatureStore(Path(settings["store"]))
-            place = network_training.Place(folder, store, settings["loader"], settings["limits"], trainer, loggers)
+            place = networks.Place(folder, store, settings["loader"], settings["limits"], trainer, loggers)
             if head == "gru":
                 files = (data.features,) if isinstance(data.features, str) else data.features
-                trained = network_training.train_gru(
+                trained = networks.train_gru(
                     dataset, files, row, settings["gru"], settings["families"], settings["split"], place
                 )
             else:
-                trained = network_training.train_end_to_end(
+                trained = networks.train_end_to_end(
                     dataset, settings["end_to_end"], settings["families"], settings["split"], place
                 )
         except UgcvqaError:

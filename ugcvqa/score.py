@@ -12,8 +12,8 @@ from ugcvqa.errors import ConfigError
 from ugcvqa.settings import DecodeLimits, LoaderSettings, UVQSettings
 
 if TYPE_CHECKING:
-    from ugcvqa.model import Score
-    from ugcvqa.scorers import Scorer
+    from ugcvqa.scoring.model import Score
+    from ugcvqa.scoring.scorers import Scorer
 
 _N_DISTORTIONS = 3  # named in the table
 
@@ -66,10 +66,10 @@ def score(
 
 def _scorer(checkpoint: str | None, model: Literal["uvq", "uvq1.5"] | None, uvq: UVQSettings) -> "Scorer":
     if checkpoint is not None:
-        from ugcvqa.model import load
+        from ugcvqa.scoring.model import load
 
         return load(checkpoint)
-    from ugcvqa.uvq_score import UVQModel
+    from ugcvqa.scoring.uvq_score import UVQModel
 
     return UVQModel(model or "uvq", uvq)
 

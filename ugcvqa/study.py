@@ -70,7 +70,7 @@ def study(
         raise ConfigError("nothing to study; give VIDEO..., --data.name and --data.root, --published or --benchmark")
     if frames < 1:
         raise ConfigError(f"frames is {frames}: at least 1 frame of each video is needed")
-    from ugcvqa.study_run import Study
+    from ugcvqa.studies.run import Study
 
     job = Study(Path(out), settings)
     if published:

@@ -10,9 +10,9 @@ from ugcvqa.errors import ConfigError, VideoError
 from ugcvqa.settings import BenchmarkSettings, DecodeLimits, FamilySettings, GPSettings, SVRSettings
 
 if TYPE_CHECKING:
-    from ugcvqa.costs import Extraction, Fitting
-    from ugcvqa.feature_tables import FeatureSources
-    from ugcvqa.protocol import Rules
+    from ugcvqa.benchmarks.costs import Extraction, Fitting
+    from ugcvqa.benchmarks.feature_tables import FeatureSources
+    from ugcvqa.benchmarks.protocol import Rules
 
 
 def timings(
@@ -61,13 +61,13 @@ def timings(
         raise ConfigError("nothing to measure; give videos for extract seconds, --data with --features for fit seconds")
     if repetitions < 1:
         raise ConfigError(f"repetitions is {repetitions}: at least one is needed")
-    from ugcvqa import cost_report as report
-    from ugcvqa import costs
-    from ugcvqa.benchmark_tables import cost_table
-    from ugcvqa.feature_tables import FeatureSources
-    from ugcvqa.protocol import Rules
+    from ugcvqa.benchmarks import cost_report as report
+    from ugcvqa.benchmarks import costs
+    from ugcvqa.benchmarks.feature_tables import FeatureSources
+    from ugcvqa.benchmarks.protocol import Rules
+    from ugcvqa.display.benchmark_tables import cost_table
     from ugcvqa.records import plain_settings, versions
-    from ugcvqa.runs import check_writable, new_folder
+    from ugcvqa.training.runs import check_writable, new_folder
 
     lines = [rows] if isinstance(rows, str) else rows
     srcc, source = report.accuracy(benchmark, data)
@@ -90,7 +90,7 @@ def timings(
     table = cost_table(spent, notes)
     pictures = report.write(folder, table, spent, srcc, source, record)
     if wandb != "disabled":
-        from ugcvqa.dashboard import log_benchmark
+        from ugcvqa.benchmarks.dashboard import log_benchmark
 
         log_benchmark(folder, wandb, {"table2": table}, pictures)
     sys.stdout.write(f"{table.markdown()}\nfolder of the timings: {folder}\n")
@@ -107,12 +107,12 @@ def _extraction(
         VideoError: if every video failed.
         WeightsError: if weights are missing.
     """
-    from ugcvqa import costs
-    from ugcvqa.datasets import video_files
-    from ugcvqa.extraction import usable_device
-    from ugcvqa.families import build_families
-    from ugcvqa.fused import keep_freed_memory
-    from ugcvqa.rows import PAPER_ROWS, families_of_rows
+    from ugcvqa.benchmarks import costs
+    from ugcvqa.datasets.catalogue import video_files
+    from ugcvqa.deep.fused import keep_freed_memory
+    from ugcvqa.features.extraction import usable_device
+    from ugcvqa.features.families import build_families
+    from ugcvqa.features.rows import PAPER_ROWS, families_of_rows
 
     paths = [str(path) for video in videos for path in (video_files(Path(video)) if Path(video).is_dir() else [video])]
     if not paths:
@@ -148,8 +148,8 @@ def _fitting(
         ConfigError: if a line has no features.
         LabelError: if labels or features cannot be used.
     """
-    from ugcvqa import costs
-    from ugcvqa.benchmark_data import collect
+    from ugcvqa.benchmarks import costs
+    from ugcvqa.benchmarks.data import collect
 
     if data is None:
         return costs.Fitting()

@@ -1,0 +1,1 @@
+"""The benchmark: rows on splits in parallel, kept parts, results, tables and figures, costs."""

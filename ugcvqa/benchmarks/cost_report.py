@@ -1,0 +1,107 @@
+"""What `ugcvqa timings` writes: Table 2 with its footnotes, Figure 4, and every measurement."""
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ugcvqa.benchmarks.costs import Extraction, Fitting
+from ugcvqa.display.benchmark_tables import RowCost
+from ugcvqa.display.figures import accuracy_cost
+from ugcvqa.display.text_tables import Table
+from ugcvqa.errors import LabelError
+from ugcvqa.evaluation.published import DATA_TITLES, published_figure
+from ugcvqa.features.rows import PAPER_ROWS
+from ugcvqa.files import error_reason, write_atomic
+from ugcvqa.settings import FamilySettings
+
+_PAPER_DATA = "youtube_ugc"  # the data set of the paper's Figure 4
+
+
+def accuracy(benchmark: str | None, data: str | None) -> tuple[dict[str, float], str]:
+    """Median SRCC of each line of a benchmark, or the paper's on YouTube-UGC; and where it comes from.
+
+    Raises:
+        LabelError: if the benchmark's folder holds no results.
+    """
+    if benchmark is None:
+        paper = {row: published_figure(_PAPER_DATA, row, "srcc").median for row in PAPER_ROWS}
+        return paper, f"SRCC of the paper on {DATA_TITLES[_PAPER_DATA]}"
+    path = Path(benchmark) / "splits.csv"
+    values: dict[str, dict[str, list[float]]] = {}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for line in csv.DictReader(file):
+                row = line["row"] if line["head"] in ("svr", "none") else f"{line['row']}+{line['head']}"
+                values.setdefault(line["data"], {}).setdefault(row, []).append(float(line["srcc"] or math.nan))
+    except (OSError, KeyError, ValueError, csv.Error) as error:
+        raise LabelError(f"{path}: no results of `ugcvqa benchmark` can be read ({error_reason(error)})") from error
+    name = next((name for name in (data, _PAPER_DATA, *values) if name in values), None)
+    if name is None:
+        raise LabelError(f"{path}: holds no results; give the folder of a finished benchmark")
+    medians = {row: float(np.nanmedian(srcc)) for row, srcc in values[name].items() if np.isfinite(srcc).any()}
+    return medians, f"median SRCC on {DATA_TITLES.get(name, name)}, {path.parent.name}"
+
+
+def weight_notes(families: FamilySettings) -> Iterator[str]:
+    """Says aloud where weights are random (the seconds hold, the features mean nothing) or networks not the paper's."""
+    for name, network, paper in (("deep", families.deep, "resnet50"), ("saliency", families.saliency, "vgg16")):
+        if network.weights.startswith("random:"):
+            yield f"RANDOM WEIGHTS ({name} {network.weights}): seconds are those of real ones, features mean nothing."
+        if network.backbone != paper:
+            yield f"The {name} backbone is {network.backbone}, not the paper's {paper}."
+
+
+def measurement_notes(
+    machine: Mapping[str, Any], extraction: Extraction, fitting: Fitting, device: str
+) -> Iterator[str]:
+    """Says where, on what and how often was measured, for the footnotes of the table."""
+    where = machine["gpu"] if device != "cpu" else f"{machine['cores']} cores, {machine['torch_threads']} threads"
+    yield f"Measured on {machine['processor']}, {where}, torch {machine['torch']}; the paper's on a cluster node."
+    if infos := extraction.infos.values():
+        sizes = ", ".join(dict.fromkeys(f"{info.width} x {info.height}" for info in infos))
+        length = np.mean([info.duration_s for info in infos])
+        yield f"Extraction: mean over {len(infos)} videos of {sizes}, {length:.1f} s long on average."
+    if fitting.fit_s:
+        count = len(next(iter(fitting.fit_s.values())))
+        yield (
+            f"Fit: mean over hold-outs 1 to {count} of {fitting.n_videos} videos, in one process. Predict: one video "
+            "at a time, from its features."
+        )
+    for path in extraction.failures:
+        yield f"Left out: {path!r}."
+
+
+def write(
+    folder: Path,
+    table: Table,
+    spent: Mapping[str, RowCost],
+    srcc: Mapping[str, float],
+    source: str,
+    record: Mapping[str, Any],
+) -> dict[str, Path]:
+    """Writes tables, figures and record; gives the figures by name.
+
+    Raises:
+        StoreError: if a file cannot be written.
+    """
+    write_atomic(folder / "timings.json", (json.dumps(record, indent=2) + "\n").encode())
+    for suffix, text in ((".md", table.markdown()), (".csv", table.csv()), (".tex", table.latex())):
+        write_atomic(folder / f"table2{suffix}", text.encode())
+    costs = {
+        "figure4_extract": (
+            "feature extraction, seconds per video",
+            {row: one.extract_s for row, one in spent.items()},
+        ),
+        "figure4_fit": ("grid search and fit, seconds per repetition", {row: one.fit_s for row, one in spent.items()}),
+    }
+    pictures = {}
+    for name, (label, seconds) in costs.items():
+        if any(math.isfinite(value) for row, value in seconds.items() if row in srcc):
+            pictures[name] = folder / f"{name}.png"
+            write_atomic(pictures[name], accuracy_cost(seconds, srcc, label, f"Accuracy and cost: {source}"))
+    return pictures

@@ -1,0 +1,323 @@
+"""Labels and features of one data set of a benchmark, checked and joined."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ugcvqa.benchmarks.feature_tables import Block, FeatureSources, RowFeatures
+from ugcvqa.benchmarks.protocol import Entry, Problem
+from ugcvqa.datasets.catalogue import RESOLUTIONS, Dataset, inlsa_aligned, label_file
+from ugcvqa.errors import ConfigError, LabelError
+from ugcvqa.features.inputs import data_root, open_dataset
+from ugcvqa.features.rows import PAPER_ROWS, ROWS, families_of
+from ugcvqa.settings import BenchmarkSettings, DataSettings
+
+log = logging.getLogger(__name__)
+
+HEADS = ("svr", "gp")
+"""Heads that an entry `ROW+HEAD` can name."""
+
+_SHOWN = 3  # ids named in a message
+_YOUTUBE = "youtube_ugc"
+_OTHER_RUN = ("NSS_CNN", "NSS_CNN_SALIENCY")  # rows whose published matrices are not made of the published parts
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """What a benchmark needs to know about one data set.
+
+    Attributes:
+        problem: labels and features.
+        entries: lines of the table, in order.
+        footnotes: what a reader of the table should know.
+        label: what the labels are.
+        scale: lowest and highest label.
+        n_train: the first so many videos are of the data set that `cross` trains on; None in other modes.
+    """
+
+    problem: Problem
+    entries: tuple[Entry, ...]
+    footnotes: tuple[str, ...]
+    label: str
+    scale: tuple[float, float]
+    n_train: int | None = None
+
+
+def collect(
+    names: Sequence[str],
+    labels: str | Mapping[str, str] | None,
+    rows: Sequence[str],
+    sources: FeatureSources,
+    settings: BenchmarkSettings,
+) -> list[Gathered]:
+    """Opens the data sets of a benchmark and joins the features of its rows to their labels.
+
+    Args:
+        names: data sets; in mode `cross` those to test on.
+        labels: as for `open_labels`.
+        rows: requested lines as `ROW`, `ROW+HEAD` or `all`.
+        sources: where features are.
+        settings: mode, and what to do where features lack videos.
+
+    Raises:
+        ConfigError: if a data set, row or head is unknown or given twice.
+        LabelError: if labels or features cannot be used.
+    """
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(f"data is {list(names)}: give one or more data sets, each once")
+    gathered = []
+    for name in names:
+        dataset = open_labels(name, labels)
+        sources.labels |= _label_files(dataset, labels)
+        if settings.train is not None:
+            train = open_labels(settings.train, labels)
+            sources.labels |= _label_files(train, labels)
+            one = gather(joined(train, dataset), rows, sources, settings.on_missing)
+            trains = {video.video_id for video in train.videos}
+            one = replace(one, n_train=sum(video_id in trains for video_id in one.problem.ids))
+        else:
+            dataset = aligned(dataset) if settings.mode == "single_split" else dataset
+            one = gather(dataset, rows, sources, settings.on_missing)
+        gathered.append(one)
+    for path, extra in sources.unused().items():
+        log.info("%s: %d videos are in no data set of this benchmark (%s)", path, len(extra), _shown(extra))
+    return gathered
+
+
+def open_labels(name: str, labels: str | Mapping[str, str] | None) -> Dataset:
+    """Reads the labels of a data set of the benchmark.
+
+    Args:
+        name: `konvid_1k`, `youtube_ugc`, `combined`, `youtube_ugc_360p` .. `youtube_ugc_1080p` (one resolution class),
+            `youtube_ugc_all` (every labelled video), or any name for one's own label file.
+        labels: label file, or a folder that holds it as `<name>.csv` or under its owner's name, or a mapping from
+            data set to one of these; None looks below $UGCVQA_DATA.
+
+    Raises:
+        ConfigError: if nothing is given.
+        LabelError: if the labels cannot be read.
+    """
+    base, subset = name, None
+    classes = {f"{_YOUTUBE}_{subset.lower()}": subset for subset in (*RESOLUTIONS, "all")}
+    if name in classes:
+        base, subset = _YOUTUBE, classes[name]
+    given = _given(labels, name, base)
+    if given is not None and (own := Path(given) / f"{base}.csv").is_file():
+        given = str(own)
+    if given is None and data_root(DataSettings(name=base)) is None:
+        raise ConfigError(f"data set {name}: give --labels FILE, or set UGCVQA_DATA to the folder of data sets")
+    return open_dataset(DataSettings(name=base, labels=given, subset=subset))
+
+
+def _given(labels: str | Mapping[str, str] | None, *names: str) -> str | None:
+    if labels is None or isinstance(labels, str):
+        return labels
+    return next((labels[name] for name in names if name in labels), None)
+
+
+def _label_files(dataset: Dataset, labels: str | Mapping[str, str] | None) -> dict[str, Path]:
+    """Label file of each data set in a data set: one, or two for `combined` and `cross`."""
+    files = {}
+    for source in {video.video_id.split("/", 1)[0] for video in dataset.videos}:
+        given = _given(labels, dataset.name, source, "combined")
+        if given is not None:
+            own = Path(given) / f"{source}.csv"
+            files[source] = own if own.is_file() else label_file(Path(given), source)
+    return files
+
+
+def aligned(dataset: Dataset) -> Dataset:
+    """The same data set with the MOS of KoNViD-1k on YouTube-UGC's scale."""
+    if dataset.name == "combined":  # holds aligned ones already
+        return dataset
+    videos = tuple(
+        replace(video, mos=inlsa_aligned(video.mos)) if video.video_id.startswith("konvid_1k/") else video
+        for video in dataset.videos
+    )
+    return replace(dataset, videos=videos)
+
+
+def joined(train: Dataset, test: Dataset) -> Dataset:
+    """The videos of two data sets, the ones that train first, with their labels as they are.
+
+    Source: the public results of the paper's supplement, whose RMSE on KoNViD-1k is smaller than any prediction with
+    their PLCC can have against aligned MOS.
+
+    Raises:
+        ConfigError: if they share videos.
+    """
+    if {video.video_id for video in train.videos} & {video.video_id for video in test.videos}:
+        raise ConfigError(f"{train.name} and {test.name} share videos: training and testing need different ones")
+    scale = (min(train.scale[0], test.scale[0]), max(train.scale[1], test.scale[1]))
+    return Dataset(f"{train.name}_to_{test.name}", train.label, scale, train.videos + test.videos)
+
+
+def parse_entries(names: Sequence[str], sources: FeatureSources) -> dict[Entry, bool]:
+    """Reads the requested lines of the table: entry -> whether it was named (not part of `all`).
+
+    `all` stands for the paper's rows and the own names of `tables`; `all+gp` for the same with another head.
+
+    Raises:
+        ConfigError: if there is none, or a head is unknown.
+    """
+    entries: dict[Entry, bool] = {}
+    for name in names:
+        row, _, head = name.partition("+")
+        if head not in ("", *HEADS) or not row:
+            raise ConfigError(f"row {name!r}: write ROW or ROW+HEAD with head {' or '.join(HEADS)}")
+        for one in (*PAPER_ROWS, *sources.own_names()) if row == "all" else (row,):
+            kind = "none" if sources.is_predictions(one) else head or "svr"
+            entry = Entry(one, kind)
+            entries[entry] = entries.get(entry, False) or row != "all"
+    if not entries:
+        raise ConfigError("no row given; use for example --rows [NSS,CNN] or --rows [all]")
+    return entries
+
+
+def gather(dataset: Dataset, rows: Sequence[str], sources: FeatureSources, on_missing: str) -> Gathered:
+    """Joins the features of the rows to the labels of a data set.
+
+    Args:
+        dataset: the labels.
+        rows: requested lines as `ROW`, `ROW+HEAD` or `all`.
+        sources: where features are.
+        on_missing: `error`, or `common` to keep the videos that every row has.
+
+    Raises:
+        ConfigError: if a row that was named has no features at all.
+        LabelError: if features lack videos, or there is nothing to learn from.
+    """
+    ids = [video.video_id for video in dataset.videos]
+    entries = parse_entries(rows, sources)
+    found: dict[str, RowFeatures] = {}
+    absent = []
+    for entry, is_named in entries.items():
+        features = found.get(entry.row) or sources.row(entry.row, ids)
+        if features is not None and entry.head == "none":
+            features = features.finite()
+        if features is None and is_named:
+            raise ConfigError(_not_found(dataset.name, entry.row, sources))
+        if features is None:
+            absent.append(entry.row)
+        else:
+            found[entry.row] = features
+    if not found:
+        raise ConfigError(f"{dataset.name}: no features of any row; {_where(sources)}")
+    notes = [f"{dataset.name}: no features of {', '.join(dict.fromkeys(absent))}, left out."] if absent else []
+    kept = _kept(dataset, found, on_missing)
+    if len(kept) < len(ids):
+        notes.append(
+            f"{dataset.name}: only the {len(kept)} of {len(ids)} videos that every row has features of; figures cannot "
+            "be compared with published ones."
+        )
+    for note in notes:
+        log.warning(note)
+    chosen = tuple(entry for entry in entries if entry.row in found)
+    taken = {row: features.taken(kept) for row, features in found.items()}
+    problem = _problem(dataset, taken, kept, {entry.row for entry in chosen if entry.head == "none"})
+    notes += _part_notes(dataset.name, found, sources)
+    return Gathered(problem, chosen, (*notes, *_column_notes(dataset.name, taken)), dataset.label, dataset.scale)
+
+
+def _not_found(data: str, row: str, sources: FeatureSources) -> str:
+    known = "" if row in ROWS else f" (it is no row of the benchmark: {', '.join(ROWS)})"
+    if row in ROWS and data not in (_YOUTUBE, "konvid_1k"):
+        known = f" for every data set in it (families {', '.join(families_of(row))})"
+    return f"{data}: no features of row {row}{known}; {_where(sources)}"
+
+
+def _where(sources: FeatureSources) -> str:
+    looked = f"none found in {sources.folder} by the rule DATASET_FAMILY.npz; " if sources.folder else ""
+    return f"{looked}give --features FOLDER, --tables, or --store FOLDER after `ugcvqa extract`"
+
+
+def _kept(dataset: Dataset, found: Mapping[str, RowFeatures], on_missing: str) -> npt.NDArray[np.int64]:
+    """Row numbers of the videos to use."""
+    has = np.ones(len(dataset.videos), dtype=bool)
+    for row, features in found.items():
+        lacking = np.flatnonzero(~features.has)
+        if lacking.size and on_missing == "error":
+            ids = [dataset.videos[index].video_id for index in lacking]
+            origin = next(block.name for block in features.blocks.values() if not block.has.all())
+            raise LabelError(
+                f"{dataset.name}, row {row}: {origin} lacks {len(ids)} of {len(dataset.videos)} videos "
+                f"({_shown(ids)}); give --on_missing common to run all rows on the videos they share"
+            )
+        has &= features.has
+    if not has.any():
+        raise LabelError(f"{dataset.name}: no video has the features of every row ({', '.join(found)})")
+    return np.flatnonzero(has)
+
+
+def _shown(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:_SHOWN]) + (", .." if len(ids) > _SHOWN else "")
+
+
+def _problem(
+    dataset: Dataset, found: Mapping[str, RowFeatures], kept: npt.NDArray[np.int64], finished: set[str]
+) -> Problem:
+    blocks: dict[str, Block] = {}
+    layouts = {}
+    predictions = {}
+    for row, features in found.items():
+        if row in finished:
+            predictions[row] = _finished(row, features)
+            continue
+        if not any(np.isfinite(block.values).any() for block in features.blocks.values()):
+            raise LabelError(f"{dataset.name}, row {row}: {' + '.join(features.blocks)} holds no finite value")
+        blocks.update(features.blocks)
+        layouts[row] = features.layout
+    return Problem(
+        data=dataset.name,
+        ids=tuple(dataset.videos[index].video_id for index in kept),
+        mos=np.array([dataset.videos[index].mos for index in kept], dtype=np.float64),
+        blocks={name: block.values for name, block in blocks.items()},
+        layouts=layouts,
+        predictions=predictions,
+        checksums={name: block.sha256 for name, block in blocks.items()},
+    )
+
+
+def _finished(row: str, features: RowFeatures) -> npt.NDArray[np.float64]:
+    values = features.columns()
+    if values.shape[1] != 1:
+        raise LabelError(
+            f"{' + '.join(features.blocks)}: predictions of {row} are one number per video, not {values.shape[1]} "
+            "columns; give a file with the columns video and pred"
+        )
+    return values[:, 0]
+
+
+def _part_notes(data: str, found: Mapping[str, RowFeatures], sources: FeatureSources) -> list[str]:
+    """Says where published files of parts do not make the published row."""
+    rows = [row for row in _OTHER_RUN if row in found and len(found[row].blocks) > 1]
+    if not rows or sources.folder is None or data not in ("konvid_1k", "youtube_ugc", "combined"):
+        return []
+    return [
+        f"{data}, {', '.join(rows)}: put together from the files of their parts; the published features of these rows "
+        "are of another extraction run, so figures from published files differ from the paper's."
+    ]
+
+
+def _column_notes(data: str, found: Mapping[str, RowFeatures]) -> list[str]:
+    """What is odd about the features, each block once."""
+    notes = []
+    blocks = {name: block for features in found.values() for name, block in features.blocks.items()}
+    for block in blocks.values():
+        finite = np.isfinite(block.values)
+        texts = []
+        if not finite.all():
+            n_videos = int((~finite.all(axis=1)).sum())
+            texts.append(f"{int((~finite).sum())} non-finite values in {n_videos} videos")
+        if n_empty := int((~finite.any(axis=0)).sum()):
+            texts.append(f"{n_empty} columns without any finite value")
+        zeroed = np.where(finite, block.values, 0)
+        if n_constant := int((zeroed == zeroed[:1]).all(axis=0).sum()) - n_empty:
+            texts.append(f"{n_constant} constant columns")
+        if texts:
+            notes.append(f"{data}, {block.title}: {', '.join(texts)}.")
+    return notes

@@ -1,0 +1,262 @@
+"""The folder of a benchmark: tidy results, run record, tables and figures, each file complete or absent."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ugcvqa.benchmarks.data import Gathered
+from ugcvqa.benchmarks.results import Results, SplitResult, predictions_csv_gz, seconds_csv, splits_csv, splits_json
+from ugcvqa.benchmarks.run import KEPT, Splits
+from ugcvqa.display import figures
+from ugcvqa.display.benchmark_tables import ablation_table, interval_table, main_table, significance_table
+from ugcvqa.display.text_tables import Table
+from ugcvqa.evaluation.metrics import Metrics
+from ugcvqa.evaluation.published import METRICS
+from ugcvqa.evaluation.significance import compare_all
+from ugcvqa.files import write_atomic
+
+_N_YOUTUBE_UGC = 1380
+_OVERLAID = 3  # rows in one picture, as in the paper's Figure 3
+_SUFFIXES = (".md", ".tex", ".csv")
+_TABLES = ("intervals_*", "significance_*", "ablation_*")
+_N_PUBLISHED = 100
+
+
+def write_results(folder: Path, results: Results, splits: Splits, record: Mapping[str, Any]) -> None:
+    """Writes the tidy files: every figure, prediction, time and split, and the run record.
+
+    Raises:
+        StoreError: if a file cannot be written.
+    """
+    write_atomic(folder / "splits.csv", splits_csv(results))
+    write_atomic(folder / "predictions.csv.gz", predictions_csv_gz(results))
+    write_atomic(folder / "seconds.csv", seconds_csv(results))
+    write_atomic(folder / "splits.json", splits_json(splits))
+    write_atomic(folder / "run.json", (json.dumps(record, indent=2) + "\n").encode())
+
+
+def write_tables(folder: Path, data: Sequence[Gathered], results: Results, mode: str) -> dict[str, Table]:
+    """Writes the tables as Markdown, CSV and LaTeX, and gives them by name; `table` is the paper's Table 1.
+
+    Raises:
+        StoreError: if a file cannot be written.
+    """
+    tables = {"table": [_table(data, results, mode)]}
+    for one in data:
+        name = one.problem.data
+        rows = _comparable(lines_of(results, name, mode), mode)
+        if not rows:
+            continue
+        size = _split_size(one, rows)
+        values = {metric: {row: _values(lines, metric) for row, lines in rows.items()} for metric in METRICS}
+        tables[f"intervals_{name}"] = [interval_table(values[metric], metric, *size) for metric in METRICS]
+        if len(rows) > 1:
+            tables[f"significance_{name}"] = [
+                significance_table(compare_all(values[metric], *size), metric, name) for metric in METRICS
+            ]
+        if full := _full_row(one):
+            ours = {metric: {row: v for row, v in values[metric].items() if "+" in row} for metric in METRICS}
+            tables[f"ablation_{name}"] = [ablation_table(ours[m], full, m, *size, name) for m in METRICS]
+    kept = {f"{name}{suffix}" for name in tables for suffix in _SUFFIXES}
+    _remove_others(folder, _TABLES, kept)
+    for name, several in tables.items():
+        write_atomic(folder / f"{name}.md", "\n".join(table.markdown() for table in several).encode())
+        write_atomic(folder / f"{name}.tex", "\n".join(table.latex() for table in several).encode())
+        texts = [table.csv() for table in several]  # one header, then the lines of all
+        write_atomic(folder / f"{name}.csv", "".join([texts[0], *(_lines(text) for text in texts[1:])]).encode())
+    return {name: several[0] for name, several in tables.items()}
+
+
+def write_figures(folder: Path, data: Sequence[Gathered], results: Results, mode: str) -> dict[str, Path]:
+    """Draws scatter plots of the median splits, overlays, the figures of all splits, and significance.
+
+    Raises:
+        StoreError: if a file cannot be written.
+    """
+    paths = {}
+    for one in data:
+        for name, picture in _pictures(one, lines_of(results, one.problem.data, mode), mode):
+            paths[name] = folder / "figures" / f"{name}.png"
+            write_atomic(paths[name], picture)
+    _remove_others(folder / "figures", ("*.png",), {path.name for path in paths.values()})
+    return paths
+
+
+def _remove_others(folder: Path, patterns: Sequence[str], kept: set[str]) -> None:
+    """Removes tables and figures of an earlier run with other rows, which nothing here belongs to."""
+    for pattern in patterns:
+        for path in folder.glob(pattern):
+            if path.name not in kept and path.suffix in (*_SUFFIXES, ".png"):
+                path.unlink(missing_ok=True)
+
+
+def _comparable(lines: Mapping[str, list[SplitResult]], mode: str) -> dict[str, list[SplitResult]]:
+    """One line of several splits per model: the others are the same predictions under another logistic."""
+    plain = "test" if mode == "protocol" else "train"
+    return {
+        title: several
+        for title, several in lines.items()
+        if len(several) > 1 and several[0].mapping == ("test" if several[0].head == "none" else plain)
+    }
+
+
+def _split_size(one: Gathered, rows: Mapping[str, list[SplitResult]]) -> tuple[int, int]:
+    """Videos that train, and videos of the same set that are left out: their ratio says how much splits share."""
+    n_train = max(line.n_train for lines in rows.values() for line in lines)
+    if one.n_train is not None:
+        return n_train, one.n_train - n_train
+    n_test = next(iter(rows.values()))[0].n_test
+    return n_train or len(one.problem.ids) - n_test, n_test
+
+
+def lines_of(results: Results, data: str, mode: str) -> dict[str, list[SplitResult]]:
+    """The lines of the table of one data set: title -> results by rising split number.
+
+    Predictions without training have lines of their own for all videos and for the test parts of the splits.
+    """
+    lines: dict[str, list[SplitResult]] = {}
+    plain = "test" if mode == "protocol" else "train"
+    for result in results:
+        if result.data != data or (mode == "single_split" and result.head != "none" and not result.counts.get(KEPT)):
+            continue
+        title = result.row if result.head in ("svr", "none") else f"{result.row}+{result.head}"
+        if result.mapping == "none":
+            title += ", no fit"
+        elif result.mapping != plain and result.head != "none":
+            title += ", fitted to the test set"
+        if result.head == "none" and result.split:
+            title += " (test parts)"
+        lines.setdefault(title, []).append(result)
+    return lines
+
+
+def median_result(lines: Sequence[SplitResult]) -> SplitResult:
+    """The result of median RMSE, by the rule of the paper's single-split program."""
+    order = np.argsort([line.rmse for line in lines], kind="stable")
+    return lines[int(order[len(lines) // 2])]
+
+
+def _table(data: Sequence[Gathered], results: Results, mode: str) -> Table:
+    shown, sizes = {}, {}
+    notes = [note for one in data for note in one.footnotes]
+    for one in data:
+        lines = lines_of(results, one.problem.data, mode)
+        name = _published_name(one, mode)
+        shown[name] = {row: {metric: _values(several, metric) for metric in METRICS} for row, several in lines.items()}
+        trained = [line for several in lines.values() for line in several if line.n_train]
+        if trained:
+            sizes[name] = trained[0].n_train, trained[0].n_test
+        notes += [f"{name}, {row}: {text}" for row, several in lines.items() for text in _fit_notes(several, mode)]
+    return main_table(shown, sizes, (*notes, *_mode_notes(results, mode)))
+
+
+def _published_name(one: Gathered, mode: str) -> str:
+    """Name of a data set under which published figures of the same protocol are known."""
+    name = one.problem.data
+    if mode == "single_split":
+        return f"{name}, one split"
+    if name == "youtube_ugc_all" and len(one.problem.ids) == _N_YOUTUBE_UGC:
+        return "youtube_ugc_1380"
+    return name
+
+
+def _fit_notes(lines: Sequence[SplitResult], mode: str) -> Iterator[str]:
+    """What happened while fitting, summed over the splits of one line."""
+    totals: dict[str, int] = {}
+    for line in lines:
+        for name, count in line.counts.items():
+            totals[name] = totals.get(name, 0) + count
+    texts = {
+        "unconverged": "{} fits stopped at the bound on solver steps and are used as they are",
+        "unmapped candidates": "{} candidates of the grid searches had no logistic fit; scored by plain predictions",
+        "logistic failed": "{} splits had no logistic fit; PLCC and RMSE there are of the plain predictions",
+        "constant": "{} splits with a constant prediction, whose correlations are not defined",
+    }
+    for name, text in texts.items():
+        if totals.get(name):
+            yield text.format(totals[name])
+    if mode == "single_split" and lines[0].head != "none":
+        yield f"split {lines[0].split}"
+
+
+def _mode_notes(results: Results, mode: str) -> Iterator[str]:
+    if mode == "single_split":
+        yield (
+            "one split each, that of median test RMSE among those run; all figures are plain statistics after "
+            "the logistic of the training part, KoNViD-1k on the scale of YouTube-UGC"
+        )
+    if mode == "cross":
+        yield (
+            "trained on the training part of each split of the first data set, tested on all videos of the second; "
+            "PLCC and RMSE after the logistic of the training part unless the row says otherwise, labels as they are; "
+            "intervals and tests speak of other training videos, not of other test videos"
+        )
+    n_splits = len({result.split for result in results if result.split})
+    if mode != "single_split" and n_splits:
+        published = "" if n_splits == _N_PUBLISHED else f"; published figures are of {_N_PUBLISHED}"
+        yield f"medians over {n_splits} splits{published}"
+    if any(result.head == "none" for result in results):
+        yield (
+            "predictions that were not trained here: `no fit` are the predictions as they are, otherwise PLCC and RMSE "
+            "are after a logistic fitted to the same videos; without `(test parts)` on all videos at once"
+        )
+
+
+def _full_row(one: Gathered) -> str | None:
+    """The row of another head that has most columns, against which the others are an ablation."""
+    ours = [entry for entry in one.entries if entry.head not in ("svr", "none")]
+    if len(ours) < 2:
+        return None
+    return str(max(ours, key=lambda entry: len({part.family for part in one.problem.layouts[entry.row]})))
+
+
+def _pictures(one: Gathered, lines: Mapping[str, list[SplitResult]], mode: str) -> Iterator[tuple[str, bytes]]:
+    data = one.problem.data
+    if not lines:
+        return
+    chosen = {row: median_result(several) for row, several in lines.items()}
+    for row, result in chosen.items():
+        shown = Metrics(result.srcc, result.krcc, result.plcc, result.rmse, result.is_mapped)
+        title = f"{row}, {data}, split {result.split}" if result.split else f"{row}, {data}"
+        yield (
+            f"scatter_{data}_{_file_name(row)}",
+            figures.scatter(_score(result), result.mos, shown, title, one.label, one.scale),
+        )
+    best = sorted(chosen, key=lambda row: _median_srcc(lines[row]), reverse=True)[:_OVERLAID]
+    if len(best) > 1:
+        points = {row: (_score(chosen[row]), chosen[row].mos) for row in best}
+        yield f"overlay_{data}", figures.overlay(points, f"{data}, each on its own median split", one.label, one.scale)
+    rows = _comparable(lines, mode)
+    several = {row: _values(results, "srcc") for row, results in rows.items()}
+    if several:
+        yield f"splits_{data}", figures.split_boxes(several, "srcc", data)
+    if len(several) > 1:
+        matrix = compare_all(several, *_split_size(one, rows))
+        yield f"significance_{data}", figures.significance_map(matrix, "srcc", data)
+
+
+def _median_srcc(lines: Sequence[SplitResult]) -> float:
+    values = [line.srcc for line in lines if np.isfinite(line.srcc)]
+    return float(np.median(values)) if values else -1.0
+
+
+def _score(result: SplitResult) -> npt.NDArray[np.float64]:
+    """What the paper's scatter plots call the predicted score, where the mode has it."""
+    return result.pred_mapped if result.mapping == "train" else result.pred
+
+
+def _values(lines: Sequence[SplitResult], metric: str) -> list[float]:
+    return [float(getattr(line, metric)) for line in lines]
+
+
+def _lines(text: str) -> str:
+    """CSV without its header."""
+    return text.split("\n", 1)[1]
+
+
+def _file_name(row: str) -> str:
+    return "".join(char if char.isalnum() or char in "+-_." else "_" for char in row)

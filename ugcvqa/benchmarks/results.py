@@ -1,0 +1,173 @@
+"""Results of a benchmark: one record per data set, row, head and split, and the tidy files made of them."""
+
+import csv
+import gzip
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ugcvqa.evaluation.published import METRICS
+from ugcvqa.evaluation.splits import Split
+
+Array = npt.NDArray[np.float64]
+
+_COLUMNS = (
+    *("data", "row", "head", "mapping", "split", "n_train", "n_test"),
+    *(*METRICS, "is_mapped", "c", "gamma", "note"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class SplitResult:
+    """How one row with one head fared on the test part of one split.
+
+    Attributes:
+        data: name of the data set; `A_to_B` where A trains and B tests.
+        row: feature row, or the name of one's own table or predictions.
+        head: `svr`, `gp`; `none` for predictions that were not trained here.
+        mapping: where the logistic map is fitted before PLCC and RMSE: `test`, `train`, or `none` for no map.
+        split: number of the split, from 1; 0 for all videos at once.
+        n_train: videos that trained the head.
+        srcc: Spearman rank correlation, NaN for a constant prediction.
+        krcc: Kendall's tau-b, NaN for a constant prediction.
+        plcc: Pearson correlation after the map, NaN for a constant prediction.
+        rmse: root mean square error after the map, MOS scale.
+        is_mapped: whether a logistic was fitted and applied.
+        c: penalty that was chosen; NaN for another head.
+        gamma: kernel parameter that was chosen; NaN for another head.
+        counts: what a reader should know, such as fits that did not converge -> how often.
+        seconds: wall time of this row in its split; the first row of a split also pays what all rows share.
+        video_ids: the test videos in the order of the split.
+        mos: (n,) their MOS.
+        pred: (n,) predictions before the map.
+        pred_mapped: (n,) predictions after the map.
+        choice_rmse: RMSE after a logistic fitted to the test part, by which the single-split program chooses the split
+            that it keeps; NaN elsewhere.
+    """
+
+    data: str
+    row: str
+    head: str
+    mapping: str
+    split: int
+    n_train: int
+    srcc: float
+    krcc: float
+    plcc: float
+    rmse: float
+    is_mapped: bool
+    c: float
+    gamma: float
+    counts: Mapping[str, int]
+    seconds: float
+    video_ids: tuple[str, ...]
+    mos: Array
+    pred: Array
+    pred_mapped: Array
+    choice_rmse: float = math.nan
+
+    @property
+    def n_test(self) -> int:
+        """Number of test videos."""
+        return len(self.video_ids)
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """Data set, row, head and mapping: what is the same for all splits of one line of a table."""
+        return self.data, self.row, self.head, self.mapping
+
+    @property
+    def note(self) -> str:
+        """The counts as text."""
+        return "; ".join(f"{name} {count}" for name, count in sorted(self.counts.items()) if count)
+
+
+@dataclass(frozen=True)
+class Results:
+    """All results of a benchmark, in the order of its data sets, rows and splits."""
+
+    items: list[SplitResult] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[SplitResult]:
+        return iter(self.items)
+
+    def keys(self) -> list[tuple[str, str, str, str]]:
+        """(data set, row, head, mapping) of each line of a table, in order."""
+        return list(dict.fromkeys(item.key for item in self.items))
+
+    def of(self, data: str, row: str, head: str, mapping: str = "test") -> list[SplitResult]:
+        """The results of one line of a table, by rising split number."""
+        found = [item for item in self.items if item.key == (data, row, head, mapping)]
+        return sorted(found, key=lambda item: item.split)
+
+    def metric(self, data: str, row: str, head: str, name: str, mapping: str = "test") -> Array:
+        """One figure of one line: (n_splits,) values by rising split number, NaN where it is not defined."""
+        return np.array([getattr(item, name) for item in self.of(data, row, head, mapping)], dtype=np.float64)
+
+
+def splits_csv(results: Iterable[SplitResult]) -> bytes:
+    """Every figure and choice of every split; numbers have all digits, empty cells are NaN."""
+    return _csv(_COLUMNS, ([_cell(getattr(item, name)) for name in _COLUMNS] for item in results))
+
+
+def seconds_csv(results: Iterable[SplitResult]) -> bytes:
+    """Wall time of every row and split, apart from the other figures since no two runs agree in it."""
+    names = ("data", "row", "head", "mapping", "split")
+    lines = ([*(getattr(item, name) for name in names), f"{item.seconds:.3f}"] for item in results)
+    return _csv((*names, "seconds"), lines)
+
+
+def predictions_csv_gz(results: Iterable[SplitResult]) -> bytes:
+    """Every test prediction, compressed; the same predictions give the same bytes."""
+    names = ("data", "row", "head", "mapping", "split", "video_id", "mos", "pred", "pred_mapped")
+    return gzip.compress(_csv(names, _prediction_lines(results)), compresslevel=6, mtime=0)
+
+
+def splits_json(splits: Mapping[str, Sequence[tuple[int, Split]]]) -> bytes:
+    """The splits as video ids in their order: data set -> list of index, train, val, test and outer_train.
+
+    The final model is fitted to `outer_train`, which is train and val together in the order of the outer split.
+    """
+    record = {
+        data: [
+            {
+                "index": index,
+                "train": list(split.train),
+                "val": list(split.val),
+                "test": list(split.test),
+                "outer_train": list(split.outer_train),
+            }
+            for index, split in numbered
+        ]
+        for data, numbered in splits.items()
+    }
+    return (json.dumps(record, separators=(",", ":")) + "\n").encode()
+
+
+def _prediction_lines(results: Iterable[SplitResult]) -> Iterator[list[object]]:
+    for item in results:
+        head = [item.data, item.row, item.head, item.mapping, item.split]
+        columns = (item.mos.tolist(), item.pred.tolist(), item.pred_mapped.tolist())
+        for video_id, *values in zip(item.video_ids, *columns, strict=True):
+            yield [*head, video_id, *map(repr, values)]
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, float):
+        return "" if math.isnan(value) else repr(value)
+    return value
+
+
+def _csv(header: Sequence[str], lines: Iterable[Sequence[object]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(lines)
+    return text.getvalue().encode("utf-8", "surrogateescape")

@@ -1,0 +1,208 @@
+"""Runs a benchmark: all rows of all data sets on all splits, in parallel, going on where an earlier run stopped."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ugcvqa.benchmarks.data import Gathered
+from ugcvqa.benchmarks.parallel import run_tasks
+from ugcvqa.benchmarks.parts import Parts
+from ugcvqa.benchmarks.protocol import Entry, Problem, Rules, code_sha256, facts, run_unit, scored
+from ugcvqa.benchmarks.results import Results, SplitResult
+from ugcvqa.cli import progress_bar
+from ugcvqa.errors import LabelError
+from ugcvqa.evaluation.splits import Split, protocol_split
+from ugcvqa.settings import BenchmarkSettings, GPSettings, SVRSettings
+
+log = logging.getLogger(__name__)
+
+KEPT = "kept (median test RMSE)"
+"""Count that marks the split which the single-split program keeps."""
+
+MIN_VIDEOS = 13
+"""Fewer leave less than ten to train on when a fifth is held out."""
+
+Splits = Mapping[str, list[tuple[int, Split]]]
+"""Data set -> its splits with their numbers."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Where splits are computed; changes the speed, never a result.
+
+    Attributes:
+        jobs: processes; 0 for one per core.
+        backend: of joblib.
+        scheduler: address of a Dask scheduler.
+    """
+
+    jobs: int = 0
+    backend: str = "loky"
+    scheduler: str | None = None
+
+
+def rules_of(settings: BenchmarkSettings, svr: SVRSettings, gp: GPSettings) -> Rules:
+    """The rules of a mode."""
+    if settings.mode == "single_split":
+        return Rules("mean", ("train",), svr, gp)
+    if settings.mode == "cross":
+        return Rules("zero", ("train", "none", "test"), svr, gp)
+    return Rules("zero", ("test",), svr, gp)
+
+
+def make_splits(gathered: Gathered, settings: BenchmarkSettings) -> list[tuple[int, Split]]:
+    """Makes the numbered splits of a data set.
+
+    Args:
+        gathered: the data set.
+        settings: which splits.
+
+    Raises:
+        LabelError: if there are too few videos.
+    """
+    ids, n_train = gathered.problem.ids, gathered.n_train
+    n_split = len(ids) if n_train is None else n_train
+    if n_split < MIN_VIDEOS:
+        raise LabelError(f"{gathered.problem.data}: {n_split} videos to split; at least {MIN_VIDEOS} are needed")
+    try:
+        if n_train is None:
+            return [(index, protocol_split(ids, index)) for index in settings.indexes()]
+        splits = [(index, protocol_split(ids[:n_train], index)) for index in settings.indexes()]
+    except LabelError as error:
+        raise LabelError(f"{gathered.problem.data}: {error}") from error
+    if len(ids) == n_train:
+        raise LabelError(f"{gathered.problem.data}: no video to test on has the features of every row")
+    return [(index, replace(split, test=ids[n_train:])) for index, split in splits]
+
+
+def run(data: Sequence[Gathered], splits: Splits, rules: Rules, folder: Path, workers: Workers) -> Results:
+    """Computes what is not there yet and gives all results in order.
+
+    Args:
+        data: data sets with their features and lines.
+        splits: their splits.
+        rules: how a split is run.
+        folder: where finished parts are kept.
+        workers: where the rest is computed.
+
+    Raises:
+        UgcvqaError: if a row cannot be trained or a part cannot be written.
+    """
+    parts = Parts(folder)
+    parts.check_writable()
+    units = [
+        _Unit.read(parts, one.problem, index, split, one.entries, rules)
+        for one in data
+        for index, split in splits[one.problem.data]
+    ]
+    by_key = {(unit.problem.data, unit.index): unit for unit in units}
+    n_all = sum(len(unit.entries) for unit in units)
+    n_left = sum(len(unit.left) for unit in units)
+    if n_left < n_all:
+        log.info("%d of %d fits are there already", n_all - n_left, n_all)
+    tasks = (unit.task(rules) for unit in units if unit.left)
+    with progress_bar(n_left, "fit", "benchmark") as bar:
+        for results in run_tasks(run_unit, tasks, workers.jobs, workers.backend, workers.scheduler):
+            unit = by_key[results[0].data, results[0].split]
+            unit.keep(parts, results, rules)
+            bar.update(len(unit.left))
+    return _in_order(data, splits, rules, by_key)
+
+
+class _Unit:
+    """One split of one data set: what is done, and what is left."""
+
+    def __init__(self, problem: Problem, index: int, split: Split, entries: Sequence[Entry]) -> None:
+        self.problem, self.index, self.split = problem, index, split
+        self.entries = [entry for entry in entries if entry.head != "none"]
+        self.left: list[Entry] = []
+        self.done: dict[tuple[Entry, str], SplitResult] = {}
+
+    @classmethod
+    def read(
+        cls, parts: Parts, problem: Problem, index: int, split: Split, entries: Sequence[Entry], rules: Rules
+    ) -> "_Unit":
+        """Takes what an earlier run left."""
+        unit = cls(problem, index, split, entries)
+        for entry in unit.entries:
+            for mapping in rules.mappings:
+                result = parts.read(*unit.part(parts, entry, mapping, rules))
+                if result is None:
+                    unit.left.append(entry)
+                    break
+                unit.done[entry, mapping] = result
+        return unit
+
+    def part(self, parts: Parts, entry: Entry, mapping: Any, rules: Rules) -> tuple[Path, dict[str, Any]]:  # noqa: ANN401
+        """Path and facts of one result."""
+        known = facts(self.problem, self.index, self.split, entry, mapping, rules)
+        return parts.path(self.problem.data, str(entry), self.index, mapping, known), known
+
+    def task(self, rules: Rules) -> tuple[Any, ...]:
+        """Arguments of `run_unit`; arrays stand by themselves, so that a backend can send each once."""
+        rows = {entry.row for entry in self.left}
+        names = sorted({part.family for row in rows for part in self.problem.layouts[row]})
+        bare = replace(self.problem, blocks={}, predictions={}, layouts={r: self.problem.layouts[r] for r in rows})
+        code = {head: code_sha256(head) for head in sorted({entry.head for entry in self.left})}
+        return (
+            bare,
+            self.index,
+            self.split,
+            self.left,
+            rules,
+            code,
+            names,
+            *(self.problem.blocks[name] for name in names),
+        )
+
+    def keep(self, parts: Parts, results: Sequence[SplitResult], rules: Rules) -> None:
+        """Writes new results."""
+        for result in results:
+            entry = Entry(result.row, result.head)
+            parts.write(*self.part(parts, entry, result.mapping, rules), result)
+            self.done[entry, result.mapping] = result
+
+
+def _in_order(
+    data: Sequence[Gathered], splits: Splits, rules: Rules, units: Mapping[tuple[str, int], _Unit]
+) -> Results:
+    results = Results()
+    for one in data:
+        name = one.problem.data
+        for entry in one.entries:
+            if entry.head == "none":
+                results.items.extend(_finished(one.problem, entry, splits[name], rules))
+                continue
+            for mapping in rules.mappings:
+                found = [units[name, index].done[entry, mapping] for index, _ in splits[name]]
+                results.items.extend(_with_choice(found) if rules.mappings == ("train",) else found)
+    return results
+
+
+def _finished(
+    problem: Problem, entry: Entry, splits: Sequence[tuple[int, Split]], rules: Rules
+) -> Iterator[SplitResult]:
+    """Figures of predictions that were not trained here: on all videos, and on the test part of each split."""
+    pred = problem.predictions[entry.row]
+    position = {video_id: number for number, video_id in enumerate(problem.ids)}
+    is_cross = len(rules.mappings) > 1
+    tested = splits[0][1].test if is_cross else problem.ids
+    parts = [(0, Split((), (), tested))]
+    parts += list(splits) if rules.mappings == ("test",) else []
+    for mapping in ("none", "test"):
+        for index, split in parts:
+            values = pred[[position[video_id] for video_id in split.test]]
+            yield scored(problem, entry, index, split, values, mapping)
+
+
+def _with_choice(results: Sequence[SplitResult]) -> list[SplitResult]:
+    """Marks the split of median test RMSE, which the single-split program keeps."""
+    order = np.argsort([result.choice_rmse for result in results], kind="stable")
+    kept = int(order[len(results) // 2])
+    return [
+        replace(result, counts={**result.counts, KEPT: int(number == kept)}) for number, result in enumerate(results)
+    ]

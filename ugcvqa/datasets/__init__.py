@@ -1,0 +1,1 @@
+"""Labels and files of data sets: feature tables joined by id, label files as distributed, what is missing."""

@@ -1,0 +1,179 @@
+"""Which videos of a data set are there, missing, doubled or unreadable."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from ugcvqa.datasets.catalogue import LABEL_FILES, Dataset, Video, video_copies, video_files
+from ugcvqa.errors import ConfigError, VideoError
+
+_SHOWN = 10  # lines per kind of finding on the screen; the CSV file has all
+
+
+@dataclass(frozen=True)
+class CheckedVideo:
+    """What was found for one labelled video.
+
+    Attributes:
+        video: the label row; its path is the copy in use.
+        others: further files of the same video, in order of preference.
+        reason: why the file in use cannot be read, empty if it can or was not opened.
+    """
+
+    video: Video
+    others: tuple[Path, ...] = ()
+    reason: str = ""
+
+    @property
+    def status(self) -> str:
+        """`ok`, `missing` or `unreadable`."""
+        if self.video.path is None:
+            return "missing"
+        return "unreadable" if self.reason else "ok"
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """Findings about a data set on disk.
+
+    Attributes:
+        dataset: the labels.
+        root: folder that was searched, None if none was.
+        probed: whether each file was opened.
+        videos: findings in row order.
+        extra: video files that belong to no label.
+    """
+
+    dataset: Dataset
+    root: Path | None
+    probed: bool
+    videos: tuple[CheckedVideo, ...]
+    extra: tuple[Path, ...]
+
+    def with_status(self, status: str) -> list[CheckedVideo]:
+        """Videos of one status."""
+        return [checked for checked in self.videos if checked.status == status]
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether every video is there and readable, or no folder was searched."""
+        return self.root is None or len(self.with_status("ok")) == len(self.videos)
+
+    def lines(self) -> Iterator[str]:
+        """Yields the report as text, long lists cut."""
+        dataset = self.dataset
+        labels = [video.mos for video in dataset.videos]
+        yield (
+            f"{dataset.name}: {len(labels)} videos, {dataset.label} {min(labels):.3f} to {max(labels):.3f}"
+            f" on a scale of {dataset.scale[0]:g} to {dataset.scale[1]:g}"
+        )
+        if self.root is None:
+            yield "no folder of videos given: only the labels were checked"
+            return
+        missing, unreadable = self.with_status("missing"), self.with_status("unreadable")
+        yield f"{len(labels) - len(missing)} of {len(labels)} videos found below {self.root}"
+        yield from _listed("missing", [checked.video.video_id for checked in missing])
+        if self.probed:
+            yield from _listed("unreadable", [f"{c.video.path}: {c.reason}" for c in unreadable])
+        doubled = [checked for checked in self.videos if checked.others]
+        yield from _listed("with several files", [_copies_line(checked) for checked in doubled])
+        yield from _listed("extra files, in no label row", [str(path) for path in self.extra])
+
+    def to_csv(self) -> str:
+        """All findings as CSV: video_id, status, path in use, other files (`;` between them), reason."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["video_id", "status", "path", "other_files", "reason"])
+        for checked in self.videos:
+            others = ";".join(map(str, checked.others))
+            path = checked.video.path or ""
+            writer.writerow([checked.video.video_id, checked.status, path, others, checked.reason])
+        writer.writerows(["", "extra", path, "", ""] for path in self.extra)
+        return text.getvalue()
+
+
+def check_dataset(dataset: Dataset, root: Path | None, *, probe_files: bool = False, workers: int = 1) -> CheckReport:
+    """Compares a data set with the files on disk.
+
+    Args:
+        dataset: the labels, with the paths that were found below `root`.
+        root: folder of the videos; None checks the labels only.
+        probe_files: whether to open each file in use, which takes some milliseconds each.
+        workers: files opened at the same time.
+
+    Returns:
+        The findings, also for files that cannot be read.
+
+    Raises:
+        ConfigError: if files shall be opened but no folder is given, or `workers` is below 1.
+        LabelError: if the folder cannot be listed.
+    """
+    if workers < 1:
+        raise ConfigError(f"workers {workers}: at least one is needed")
+    if root is None:
+        if probe_files:
+            raise ConfigError("probe: give the folder of the videos (--data.root)")
+        return CheckReport(dataset, None, False, tuple(map(CheckedVideo, dataset.videos)), ())
+    files = video_files(root)
+    copies = _copies(dataset, files)
+    paths = [video.path for video in dataset.videos if video.path is not None]
+    reasons = _unreadable(paths, workers) if probe_files else {}
+    checked = tuple(
+        CheckedVideo(
+            video,
+            tuple(path for path in copies.get(video.video_id, ()) if path != video.path),
+            "" if video.path is None else reasons.get(video.path, ""),
+        )
+        for video in dataset.videos
+    )
+    labelled = {path for found in copies.values() for path in found}
+    extra = tuple(path for path in files if path not in labelled)
+    return CheckReport(dataset, root, probe_files, checked, extra)
+
+
+def _copies(dataset: Dataset, files: Sequence[Path]) -> dict[str, list[Path]]:
+    """Video id -> all its files. In one's own set: files of one name in one folder that no other row uses."""
+    public = {data_set: video_copies(data_set, files) for data_set in LABEL_FILES}
+    used = {video.path for video in dataset.videos}
+    beside: dict[Path, list[Path]] = {}
+    for path in files:
+        beside.setdefault(path.with_suffix(""), []).append(path)
+    copies = {}
+    for video in dataset.videos:
+        data_set, key = video.video_id.split("/", 1)
+        if data_set in public:
+            copies[video.video_id] = public[data_set].get(key, [])
+        elif video.path is not None:
+            same_name = beside.get(video.path.with_suffix(""), [])
+            copies[video.video_id] = [path for path in same_name if path == video.path or path not in used]
+    return copies
+
+
+def _unreadable(paths: Sequence[Path], workers: int) -> Mapping[Path, str]:
+    """Opens files and tells why each bad one cannot be read."""
+    from ugcvqa.media.video import probe
+
+    def reason(path: Path) -> str:
+        try:
+            probe(path)
+        except VideoError as error:
+            return " ".join(str(error).split())
+        return ""
+
+    with ThreadPoolExecutor(workers) as pool:
+        return dict(zip(paths, pool.map(reason, paths), strict=True))
+
+
+def _copies_line(checked: CheckedVideo) -> str:
+    others = ", ".join(map(str, checked.others))
+    return f"{checked.video.video_id}: {checked.video.path} is used, not {others}"
+
+
+def _listed(title: str, entries: Sequence[str]) -> Iterator[str]:
+    yield f"{len(entries)} {title}"
+    yield from (f"  {entry}" for entry in entries[:_SHOWN])
+    if len(entries) > _SHOWN:
+        yield f"  .. and {len(entries) - _SHOWN} more"

@@ -1,0 +1,278 @@
+"""Faster inference of convolutional networks on a CPU: fewer passes over memory, fewer products, fewer page faults.
+
+Results differ from the plain layers by rounding only. On other devices the plain layers run.
+"""
+
+import ctypes
+import gc
+import math
+import operator
+from functools import cache
+from typing import cast
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+from ugcvqa.deep.winograd import TILE, transformed, transforms
+
+_PATCH = TILE + 2
+_FEWEST_CHANNELS = 128  # with fewer, transforming tiles costs more than it saves
+_LEAST_USED = 0.7  # share of the pixels of all tiles that lie inside the map; below, the plain convolution is faster
+_FEWEST_TILES = 64  # with fewer, reading the transformed kernels costs more than the products saved
+_TILES_WITHOUT_KEPT_KERNELS = 128  # with more, transforming the kernels anew costs next to nothing
+_TILES_PER_STEP = 256  # keep the products of one step in cache
+_PACKED_POSITIONS = 1600  # with more results per channel, bringing the kernel in order each time costs nothing
+_BAND_PIXELS = 2**18  # of the image; the first maps of a band then stay in cache
+_ONE_PASS_DTYPES = (torch.float32, torch.bfloat16)
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's malloc.h
+_TOP_PAD_BYTES = 1 << 20
+_LARGEST_KEPT_BYTES = 32 << 20  # glibc's limit; larger ones, if kept, would leave holes that nothing else fits
+
+
+@cache
+def _has_one_pass() -> bool:
+    """Whether this build of PyTorch has oneDNN's one-pass operators, which are private to it."""
+    operators = torch.ops.mkldnn
+    return torch.backends.mkldnn.is_available() and all(
+        hasattr(operators, name) for name in ("_convolution_pointwise", "_convolution_pointwise_")
+    )
+
+
+class FusedConv(nn.Module):
+    """A convolution, the addition of a residual if there is one, and ReLU, in one pass over memory.
+
+    Args:
+        conv: the convolution; its parameters are shared.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+        self._tiled: _TiledConv | None = None
+        self._packed: dict[torch.Size, Tensor] = {}
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """Computes relu(conv(x) + residual); the residual is overwritten."""
+        conv = self.conv
+        x = x.to(conv.weight.dtype)
+        if x.device.type != "cpu" or conv.weight.dtype not in _ONE_PASS_DTYPES or not _has_one_pass():
+            total = conv(x) if residual is None else conv(x).add_(residual)
+            return functional.relu_(total)
+        if residual is None and _is_worth_tiling(conv, x):
+            self._tiled = self._tiled or _TiledConv(conv)
+            return self._tiled(x)
+        # PyTorch's compiler calls the same operators for these chains; called directly they need no compiler.
+        shape = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        weight = self._weight(x)
+        if residual is None:
+            one_pass = torch.ops.mkldnn._convolution_pointwise.default
+            return cast(Tensor, one_pass(x, weight, conv.bias, *shape, "relu", [], ""))
+        one_pass = torch.ops.mkldnn._convolution_pointwise_.binary
+        return cast(Tensor, one_pass(residual, x, weight, conv.bias, *shape, "add", 1.0, "relu", [], None))
+
+    def _weight(self, x: Tensor) -> Tensor:
+        """Returns the kernel; where maps are small, in the order in which the operator computes."""
+        conv = self.conv
+        if len(x) * x.shape[2] * x.shape[3] > _PACKED_POSITIONS * math.prod(conv.stride):
+            return conv.weight
+        if x.shape not in self._packed:
+            shape = (list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups)
+            reorder = torch.ops.mkldnn._reorder_convolution_weight
+            self._packed = {x.shape: reorder(conv.weight.detach(), *shape, list(x.shape))}
+        return self._packed[x.shape]
+
+
+class BandedConv(nn.Module):
+    """A convolution, ReLU and maximum over a large image, computed in bands of rows that stay in cache.
+
+    The first maps of a network are its largest; so they never lie in memory as a whole. Exact: a band is computed
+    with as many rows around it as reach its results.
+
+    Args:
+        conv: the convolution with its ReLU.
+        pool: the maximum.
+    """
+
+    def __init__(self, conv: FusedConv, pool: nn.MaxPool2d) -> None:
+        super().__init__()
+        self.conv, self.pool = conv.conv, pool
+        self._fused = [conv]  # not a submodule: its parameters are listed as those of `conv`
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Computes pool(relu(conv(x)))."""
+        (fused,), conv, pool = self._fused, self.conv, self.pool
+        stride = conv.stride[0] * _side(pool.stride)
+        rows = max(1, _BAND_PIXELS // (len(x) * x.shape[3]) // stride) * stride
+        if x.device.type != "cpu" or rows >= x.shape[2]:
+            return cast(Tensor, pool(fused(x)))
+        reach = conv.dilation[0] * (conv.kernel_size[0] - 1) + conv.stride[0] * _side(pool.kernel_size)
+        margin = math.ceil(reach / stride) * stride
+        bands = []
+        for start in range(0, x.shape[2], rows):
+            top, end = max(0, start - margin), start + rows
+            results = pool(fused(x[:, :, top : end + margin].contiguous(memory_format=torch.channels_last)))
+            last = None if end >= x.shape[2] else (end - top) // stride
+            bands.append(results[:, :, (start - top) // stride : last])
+        return torch.cat(bands, 2).contiguous(memory_format=torch.channels_last)
+
+
+def _side(value: int | tuple[int, ...]) -> int:
+    return value if isinstance(value, int) else value[0]
+
+
+class _TiledConv:
+    """A 3x3 convolution and ReLU by Winograd's minimal filtering, 36 instead of 144 products per tile and channel.
+
+    Not a module, so that the transformed kernels stay in float32 on the CPU wherever the network goes.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        patch, kernel, output = transforms()
+        self._patch = torch.kron(patch, patch).float()
+        self._output = torch.kron(output, output).float()
+        self._kernel = torch.kron(kernel, kernel).float()
+        self._conv = conv
+        self._kept: Tensor | None = None
+
+    def _weight(self, n_tiles: int) -> Tensor:
+        """Returns the transformed kernels (36, C, K), kept for few tiles only: they take four times the memory."""
+        if n_tiles > _TILES_WITHOUT_KEPT_KERNELS:
+            self._kept = None
+            return transformed(self._kernel, self._conv)
+        if self._kept is None:
+            self._kept = transformed(self._kernel, self._conv)
+        return self._kept
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Computes (n, C, H, W) -> (n, K, H, W), both in channels-last order."""
+        n, depth, height, width = x.shape
+        rows, columns = math.ceil(height / TILE), math.ceil(width / TILE)
+        room = (0, 0, 1, TILE * columns - width + 1, 1, TILE * rows - height + 1)
+        sources = _tiles(functional.pad(x.permute(0, 2, 3, 1), room), _PATCH, rows, columns)
+        weight, bias = self._weight(n * rows * columns), self._conv.bias
+        out = x.new_empty(n, TILE * rows, TILE * columns, weight.shape[2])
+        targets = _tiles(out, TILE, rows, columns)
+        frames_per_step = max(1, _TILES_PER_STEP // (rows * columns))
+        rows_per_step = max(1, _TILES_PER_STEP // columns)
+        for source, target in zip(sources.split(frames_per_step, 2), targets.split(frames_per_step, 2), strict=True):
+            for part, place in zip(source.split(rows_per_step, 3), target.split(rows_per_step, 3), strict=True):
+                patches = (self._patch @ part.reshape(_PATCH**2, -1)).view(_PATCH**2, -1, depth)
+                products = torch.bmm(patches, weight)
+                values = (self._output @ products.view(_PATCH**2, -1)).view(-1, out.shape[3])
+                if bias is not None:
+                    values += bias
+                place.copy_(values.relu_().view(place.shape))
+        return out[:, :height, :width].permute(0, 3, 1, 2)
+
+
+def _tiles(maps: Tensor, side: int, rows: int, columns: int) -> Tensor:
+    """Views maps (n, h, w, C) as tiles (side, side, n, rows, columns, C) whose corners are `TILE` apart."""
+    frame, row, column, channel = maps.stride()
+    return maps.as_strided(
+        (side, side, len(maps), rows, columns, maps.shape[3]),
+        (row, column, frame, TILE * row, TILE * column, channel),
+    )
+
+
+def _is_worth_tiling(conv: nn.Conv2d, x: Tensor) -> bool:
+    form = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups)
+    if form != ((3, 3), (1, 1), (1, 1), (1, 1), 1) or x.dtype != torch.float32:
+        return False
+    if min(conv.in_channels, conv.out_channels) < _FEWEST_CHANNELS:
+        return False
+    height, width = x.shape[2:]
+    n_tiles = math.ceil(height / TILE) * math.ceil(width / TILE)
+    return len(x) * n_tiles >= _FEWEST_TILES and height * width >= _LEAST_USED * n_tiles * TILE**2
+
+
+def fuse_activations(network: fx.GraphModule) -> fx.GraphModule:
+    """Joins convolutions with the additions and ReLUs that follow them.
+
+    Args:
+        network: traced network in evaluation mode; it is changed.
+
+    Returns:
+        The network.
+    """
+    graph = network.graph
+    for node in list(graph.nodes):
+        source = node.args[0] if node.args else None
+        if not (_is_a(network, node, nn.ReLU) and isinstance(source, fx.Node) and len(source.users) == 1):
+            continue
+        if _is_a(network, source, nn.Conv2d):
+            conv, inputs = source, source.args
+        elif source.target in (operator.add, operator.iadd):
+            found = _conv_and_residual(network, source)
+            if found is None:
+                continue
+            conv, inputs = found[0], (found[0].args[0], found[1])
+        else:
+            continue
+        layer = network.get_submodule(str(conv.target))
+        network.set_submodule(str(conv.target), FusedConv(cast(nn.Conv2d, layer)))
+        with graph.inserting_before(node):
+            fused = graph.call_module(str(conv.target), inputs)
+        node.replace_all_uses_with(fused)
+        graph.erase_node(node)
+        for replaced in dict.fromkeys((source, conv)):
+            graph.erase_node(replaced)
+    _band_first_maps(network)
+    network.delete_all_unused_submodules()
+    network.recompile()
+    return network
+
+
+def _band_first_maps(network: fx.GraphModule) -> None:
+    """Replaces the convolution and the maximum that a network begins with, if it begins so."""
+    image, first, second = list(network.graph.nodes)[:3]
+    is_chain = first.op == second.op == "call_module" and first.args[:1] == (image,) and len(image.users) == 1
+    if not (is_chain and second.args[:1] == (first,) and len(first.users) == 1):
+        return
+    conv, pool = (network.get_submodule(str(node.target)) for node in (first, second))
+    if isinstance(conv, FusedConv) and isinstance(pool, nn.MaxPool2d) and not pool.return_indices:
+        network.set_submodule(str(first.target), BandedConv(conv, pool))
+        second.replace_all_uses_with(first)
+        network.graph.erase_node(second)
+
+
+def _conv_and_residual(network: fx.GraphModule, addition: fx.Node) -> tuple[fx.Node, fx.Node] | None:
+    """The two terms of a sum, if one is a convolution and the other may be overwritten."""
+    order = {node: place for place, node in enumerate(network.graph.nodes)}
+    first, second = addition.args
+    for conv, residual in ((first, second), (second, first)):
+        if not (isinstance(conv, fx.Node) and _is_a(network, conv, nn.Conv2d) and len(conv.users) == 1):
+            continue
+        if not (isinstance(residual, fx.Node) and residual.op == "call_module"):
+            continue
+        if all(order[user] <= order[addition] for user in residual.users):
+            return conv, residual
+    return None
+
+
+def _is_a(network: fx.GraphModule, node: fx.Node, kind: type[nn.Module]) -> bool:
+    if node.op != "call_module":
+        return False
+    module = network.get_submodule(str(node.target))
+    return type(module) is kind and getattr(module, "padding_mode", "zeros") == "zeros"
+
+
+def keep_freed_memory() -> bool:
+    """Makes this process keep memory that it frees, for its next arrays, instead of giving it back to the system.
+
+    Large arrays that are made again for every frame otherwise cost a page fault per 4 KiB, up to a third of the
+    time. Only the largest, which few layers make, still go back. No value changes. Call it once the networks are
+    built: what building them freed is given back first.
+
+    Returns:
+        Whether the C library has such a setting (glibc has).
+    """
+    gc.collect()  # traced networks refer to themselves
+    try:
+        library = ctypes.CDLL(None)
+        mallopt, trim = library.mallopt, library.malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return False
+    trim(0)
+    settings = ((_M_MMAP_THRESHOLD, _LARGEST_KEPT_BYTES), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, _TOP_PAD_BYTES))
+    return all([mallopt(name, value) == 1 for name, value in settings])

@@ -1,0 +1,335 @@
+"""Deep features of frames: VSFA's pooled maps and the global averages of a frozen network, as plain torch."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ugcvqa.deep.backbones import check_finite, features_of, fold_batchnorm, load_backbone
+from ugcvqa.deep.fused import fuse_activations
+from ugcvqa.deep.precision import REDUCED, Precision, arithmetic
+from ugcvqa.errors import ConfigError, VideoError
+from ugcvqa.media.imresize import imresize_to
+
+CNN_SIDE_PX = 224
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB, for values 0..1
+_BYTES_PER_PIXEL = 512  # working memory of ResNet-50 and its like per input pixel, float32, rounded up
+_CPU_STEP_BYTES = 8 * CNN_SIDE_PX**2 * _BYTES_PER_PIXEL
+_GPU_STEP_BYTES = 8 << 30
+_SAFE_SIDE_PX = 128  # no network here fails on frames of this size
+
+
+def normalise(rgb: Tensor) -> Tensor:
+    """Brings 8-bit frames to the range that ImageNet networks expect.
+
+    Args:
+        rgb: (T, 3, H, W) uint8 RGB, 0..255.
+
+    Returns:
+        (T, 3, H, W) float32 on the same device: (rgb / 255 - mean) / standard deviation of ImageNet per channel.
+
+    Raises:
+        ValueError: if `rgb` is of another shape or dtype.
+    """
+    _check_frames(rgb)
+    mean, std = (torch.tensor(values, device=rgb.device).view(3, 1, 1) for values in (_MEAN, _STD))
+    return rgb.float().div_(255).sub_(mean).div_(std)
+
+
+def mean_std_pool(maps: Tensor) -> Tensor:
+    """Pools each channel over space to its mean and its unbiased standard deviation.
+
+    Source: VSFA (Li, Jiang, Jiang, 2019), section 3.1, and its public code; the paper's VSFACNN row. A single
+    position, where the original gives NaN, has deviation 0 here.
+
+    Args:
+        maps: (T, C, h, w) real, of any floating dtype; summed in float64.
+
+    Returns:
+        (T, 2C) float32: C means first, then C standard deviations.
+    """
+    values = maps.flatten(2).double()
+    variance, mean = torch.var_mean(values, dim=2, correction=int(values.shape[2] > 1))
+    return torch.cat([mean, variance.sqrt()], 1).float()
+
+
+def mean_pool(maps: Tensor) -> Tensor:
+    """Pools each channel over space to its mean: (T, C, h, w) real, summed in float64 -> (T, C) float32."""
+    return maps.flatten(2).double().mean(2).float()
+
+
+class Trunk(nn.Module):
+    """The convolutional part of a frozen network, prepared for speed: folded, in channels-last order.
+
+    Args:
+        backbone: torchvision's name of the network, or the network itself, in evaluation mode.
+        weights: see `load_backbone`; unused if the network itself is given.
+        precision: of the convolutions: `float32` is exact, `tf32`, `bfloat16` and `float16` are faster where the
+            device supports them. The maps are pooled in float64 in any case.
+        skip_stem: leaves out the normalisation, activation and pooling between the first convolution and the first
+            stage of a ResNet, see `CNN`.
+
+    Attributes:
+        width: channels C of the maps.
+
+    Raises:
+        ConfigError: if the network has no convolutional maps, or no stem to skip.
+        WeightsError: see `load_backbone`.
+    """
+
+    def __init__(self, backbone: str | nn.Module, weights: str, precision: Precision, skip_stem: bool = False) -> None:
+        super().__init__()
+        self.name = backbone if isinstance(backbone, str) else type(backbone).__name__
+        self.precision = precision
+        network = load_backbone(backbone, weights) if isinstance(backbone, str) else backbone
+        check_finite(network, self.name)  # an operator that joins ReLU to a convolution turns NaN into 0
+        trunk: nn.Module
+        trunk, self.width = features_of(network, self.name)
+        if skip_stem:
+            trunk = _without_stem(network, self.name)
+        layers = fuse_activations(fold_batchnorm(trunk))
+        self.layers = layers.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+        if precision in REDUCED:
+            for module in self.layers.modules():
+                if isinstance(module, nn.Conv2d | nn.Linear):
+                    module.to(REDUCED[precision])  # once, instead of in every call under autocast
+
+    @torch.inference_mode()
+    def pooled(
+        self,
+        frames: Tensor,
+        size: tuple[int, int],
+        prepare: Callable[[Tensor], Tensor],
+        pool: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        """Runs frames through the network a few at a time, so that memory does not grow with their number.
+
+        Args:
+            frames: (T, 3, H, W), all of one clip.
+            size: (height, width) of the network's input.
+            prepare: turns some of the frames into that input, (t, 3, height, width) float32.
+            pool: turns maps (t, C, h, w) into features (t, D).
+
+        Returns:
+            (T, D) features, float32.
+
+        Raises:
+            VideoError: if the frames are too small for the network.
+            ConfigError: if features are not finite, as can happen in float16.
+        """
+        step = _frames_per_step(size, frames.device)
+        features = torch.cat([pool(self._maps(prepare(part))) for part in frames.split(step)])
+        if not torch.isfinite(features).all():
+            raise ConfigError(f"features of {self.name} are not finite in {self.precision}; use float32")
+        return features
+
+    def _maps(self, x: Tensor) -> Tensor:
+        try:
+            with arithmetic(self.precision, x.device):
+                maps: Tensor = self.layers(x.contiguous(memory_format=torch.channels_last))
+        except RuntimeError as error:
+            if min(x.shape[2:]) >= _SAFE_SIDE_PX:
+                raise
+            raise VideoError(
+                f"frames of {x.shape[3]} x {x.shape[2]} pixels are too small for {self.name}; leave the video out"
+            ) from error
+        return maps
+
+
+class VSFA(nn.Module):
+    """VSFA's content-aware features: mean and deviation over space of a frozen network's last maps.
+
+    Source: VSFA (Li, Jiang, Jiang, 2019), section 3.1, and its public code: ResNet-50 with weights IMAGENET1K_V1,
+    frames of full size. In `float32` the features depend on how frames are grouped into calls by rounding only
+    (about 1e-5).
+
+    Args:
+        backbone: torchvision's name of the network, or the network itself, in evaluation mode.
+        weights: see `load_backbone`; unused if the network itself is given.
+        precision: see `Trunk`.
+
+    Attributes:
+        dim: length of a frame's features, twice the channels of the last maps: 4,096 for ResNet-50.
+
+    Raises:
+        ConfigError: if the network has no convolutional maps.
+        WeightsError: see `load_backbone`.
+    """
+
+    def __init__(
+        self,
+        backbone: str | nn.Module = "resnet50",
+        weights: str = "IMAGENET1K_V1",
+        precision: Precision = "float32",
+    ) -> None:
+        super().__init__()
+        self.trunk = Trunk(backbone, weights, precision)
+        self.dim = 2 * self.trunk.width
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        """Computes the features of frames of one clip.
+
+        Args:
+            rgb: (T, 3, H, W) uint8 RGB, any T.
+
+        Returns:
+            (T, dim) float32: means, then deviations.
+
+        Raises:
+            ValueError: if `rgb` is of another shape or dtype.
+            VideoError: if the frames are too small for the network; ResNets take any size.
+        """
+        _check_frames(rgb)
+        # ordered while 8-bit, which is a quarter of the bytes
+        return self._features(rgb, lambda part: normalise(part.contiguous(memory_format=torch.channels_last)))
+
+    def forward_normalised(self, x: Tensor) -> Tensor:
+        """Computes the features of frames that are normalised already, with or without a saliency map added.
+
+        Args:
+            x: (T, 3, H, W) float32 as from `normalise`.
+
+        Returns:
+            (T, dim) float32, as `forward`.
+
+        Raises:
+            ValueError: if `x` is of another shape or dtype.
+            VideoError: if the frames are too small for the network.
+        """
+        if not _is_stack(x) or x.dtype != torch.float32:
+            raise ValueError(f"normalised frames must be (T, 3, H, W) float32, got {tuple(x.shape)} {x.dtype}")
+        return self._features(x, lambda part: part)
+
+    def _features(self, frames: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
+        if not len(frames):
+            return torch.empty(0, self.dim, device=frames.device)
+        height, width = frames.shape[2:]
+        return self.trunk.pooled(frames, (height, width), prepare, mean_std_pool)
+
+
+class CNN(nn.Module):
+    """Global averages of a frozen network's last maps, for frames squashed to 224 x 224 pixels.
+
+    Source: row CNN of the paper, and RAPIQUE's public code (Tu et al., 2021): bicubic `imresize`, ResNet-50, last
+    average pooling. Those use MATLAB's network; this is torchvision's, so published columns cannot be met.
+
+    Args:
+        backbone: torchvision's name of the network, or the network itself, in evaluation mode, or the trunk of a
+            `VSFA` to share it; what follows is unused then.
+        weights: see `load_backbone`; unused if the network itself is given.
+        precision: see `Trunk`.
+        skip_stem: computes the paper's Algorithm 1 as its public script does, without the normalisation, activation
+            and pooling after the first convolution; only for comparison with the published example.
+
+    Attributes:
+        dim: length of a frame's features: 2,048 for ResNet-50.
+
+    Raises:
+        ConfigError: if the network has no convolutional maps, or no stem to skip.
+        WeightsError: see `load_backbone`.
+    """
+
+    def __init__(
+        self,
+        backbone: str | nn.Module = "resnet50",
+        weights: str = "IMAGENET1K_V1",
+        precision: Precision = "float32",
+        skip_stem: bool = False,
+    ) -> None:
+        super().__init__()
+        self.trunk = backbone if isinstance(backbone, Trunk) else Trunk(backbone, weights, precision, skip_stem)
+        self.dim = self.trunk.width
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        """Computes the features of frames of one clip.
+
+        Args:
+            rgb: (T, 3, H, W) uint8 RGB of any size and any T.
+
+        Returns:
+            (T, dim) float32.
+
+        Raises:
+            ValueError: if `rgb` is of another shape or dtype.
+        """
+        _check_frames(rgb)
+        if not len(rgb):
+            return torch.empty(0, self.dim, device=rgb.device)
+        side = (CNN_SIDE_PX, CNN_SIDE_PX)
+        return self.trunk.pooled(rgb, side, lambda part: normalise(imresize_to(part, *side)), mean_pool)
+
+
+class FrameMean:
+    """Streams the features of a video's frames into their mean.
+
+    Sums in float64 one frame after the other, so that the result does not depend on how frames are grouped into
+    calls.
+
+    Args:
+        keep: also keeps every frame's features; memory then grows with the video (16 KiB per frame of VSFA).
+    """
+
+    def __init__(self, keep: bool = False) -> None:
+        self._total: Tensor | None = None
+        self._count = 0
+        self._kept: list[Tensor] | None = [] if keep else None
+
+    def add(self, features: Tensor) -> None:
+        """Takes the features (D,) of the next frame, or (T, D) of the next T frames."""
+        rows = features.detach().reshape(-1, features.shape[-1]).cpu()
+        for row in rows.double():
+            self._total = row.clone() if self._total is None else self._total.add_(row)
+        self._count += len(rows)
+        if self._kept is not None:
+            self._kept.append(rows.clone())
+
+    def result(self) -> Tensor:
+        """Returns the mean over all frames so far.
+
+        Returns:
+            (D,) float64.
+
+        Raises:
+            ValueError: if there was no frame.
+        """
+        if self._total is None:
+            raise ValueError("the mean over no frames is not defined")
+        return self._total / self._count
+
+    def sequence(self) -> Tensor:
+        """Returns the features of all frames so far.
+
+        Returns:
+            (N, D) in the dtype they came in.
+
+        Raises:
+            ValueError: if there was no frame, or they were not kept.
+        """
+        if not self._kept:
+            raise ValueError("no features of single frames were kept")
+        return torch.cat(self._kept)
+
+
+def _is_stack(frames: Tensor) -> bool:
+    return frames.ndim == 4 and frames.shape[1] == 3 and 0 not in frames.shape[2:]
+
+
+def _check_frames(rgb: Tensor) -> None:
+    if not _is_stack(rgb) or rgb.dtype != torch.uint8:
+        raise ValueError(f"frames must be (T, 3, H, W) uint8 with H and W above 0, got {tuple(rgb.shape)} {rgb.dtype}")
+
+
+def _frames_per_step(size: tuple[int, int], device: torch.device) -> int:
+    """Frames that go through the network together, from their size and the device alone."""
+    budget = _CPU_STEP_BYTES
+    if device.type == "cuda":
+        budget = min(_GPU_STEP_BYTES, torch.cuda.get_device_properties(device).total_memory // 4)
+    return max(1, budget // (size[0] * size[1] * _BYTES_PER_PIXEL))
+
+
+def _without_stem(network: nn.Module, name: str) -> nn.Module:
+    parts = dict(network.named_children())
+    names = ("conv1", "layer1", "layer2", "layer3", "relu", "layer4")
+    if not set(names) <= set(parts):
+        raise ConfigError(f"backbone {name}: skip_stem is defined for ResNets only; leave it out")
+    return nn.Sequential(*(parts[part] for part in names))

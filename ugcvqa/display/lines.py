@@ -1,0 +1,29 @@
+"""Lines and tables of a run."""
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+from ugcvqa.evaluation.metrics import Metrics
+
+
+def metrics_line(name: str, metrics: Metrics, count: int) -> str:
+    """One line of the four figures, as in the paper's Table 1."""
+    values = f"SRCC {metrics.srcc:.4f}  KRCC {metrics.krcc:.4f}  PLCC {metrics.plcc:.4f}  RMSE {metrics.rmse:.4f}"
+    return f"{name}: {values}  ({count} videos)"
+
+
+def failure_rows(failures: Mapping[str, str]) -> bytes:
+    """CSV file of failed videos: video_id, reason; sorted by id."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["video_id", "reason"])
+    table.writerows(sorted(failures.items()))
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def read_failures(path: Path) -> dict[str, str]:
+    """Reads what `failure_rows` made."""
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return {row["video_id"]: row["reason"] for row in csv.DictReader(file)}

@@ -1,0 +1,1 @@
+"""Features of videos: rows as data, families, the store, and extraction under Lightning."""

@@ -1,0 +1,207 @@
+"""Frozen extractors under Lightning: the module that computes, and the callback that writes to the store."""
+
+import logging
+import os
+import secrets
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
+
+from ugcvqa.cli import is_main_process, progress_bar
+from ugcvqa.datasets.catalogue import Dataset
+from ugcvqa.deep.fused import keep_freed_memory
+from ugcvqa.display.lines import failure_rows, read_failures
+from ugcvqa.errors import ConfigError, UgcvqaError
+from ugcvqa.features.datamodule import ClipData
+from ugcvqa.features.extraction import Assembler, Item, Task, VideoResult, assemble, compute, video_facts
+from ugcvqa.features.families import Family
+from ugcvqa.features.store import FeatureStore
+from ugcvqa.files import write_atomic
+from ugcvqa.settings import DecodeLimits, LoaderSettings, n_cores
+
+log = logging.getLogger(__name__)
+
+# Families that use one core and little memory get a process per core; networks take all cores.
+_LIGHT = frozenset({"nss", "container", "clip"})
+
+
+class FrozenExtractor(LightningModule):
+    """Computes the features of feature families; nothing in it is trained.
+
+    Args:
+        families: the feature families.
+    """
+
+    def __init__(self, families: Mapping[str, Family]) -> None:
+        super().__init__()
+        self.families = nn.ModuleDict(families)
+
+    def predict_step(self, batch: Sequence[Item], batch_idx: int) -> list[Any]:
+        """Computes each item of a batch; None for an item that ends a video."""
+        del batch_idx
+        return compute(cast(Mapping[str, Family], self.families), batch)
+
+
+class FeatureWriter(Callback):
+    """Writes each video's features to the store as soon as the video is over, and lists the failures at the end.
+
+    Args:
+        tasks: the videos, as given to the data module.
+        families: the feature families.
+        store: where features go.
+        failure_file: CSV file that the first process writes at the end, with the failures of all processes.
+        failures: video id -> reason of videos that failed before.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        families: Mapping[str, Family],
+        store: FeatureStore,
+        failure_file: Path,
+        failures: Mapping[str, str],
+    ) -> None:
+        self.tasks, self.store, self.failure_file = tasks, store, failure_file
+        self.specs = {name: family.spec for name, family in families.items()}
+        self.failures = dict(failures)
+        # What other processes find comes back through a file of this run alone.
+        self.outcome_file = store.root / f".outcome-{secrets.token_hex(8)}.csv"
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the assembly of this process's videos, and in the first process the progress bar."""
+        self._unfinished = set(range(trainer.global_rank, len(self.tasks), trainer.world_size))
+        self._assembler = Assembler(cast(Mapping[str, Family], pl_module.families))
+        self._bar = progress_bar(len(self.tasks), "video", "extract", is_shown=trainer.is_global_zero)
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401 (Lightning's signature)
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Assembles what was computed and stores the videos that are over."""
+        for result in assemble(self._assembler, batch, outputs):
+            self._finish(result)
+            # The other processes are about as far as this one.
+            self._bar.update(min(trainer.world_size, len(self.tasks) - self._bar.n))
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Gathers the failures of all processes and writes them."""
+        self._bar.close()
+        for task in self._unfinished:
+            self.failures[self.tasks[task].video_id] = "not processed: the run was limited by --trainer"
+        if trainer.world_size > 1:
+            gathered: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(gathered, self.failures)
+            self.failures = {video_id: reason for failures in gathered for video_id, reason in failures.items()}
+        if trainer.is_global_zero:
+            write_atomic(self.outcome_file, failure_rows(self.failures))
+            write_atomic(self.failure_file, failure_rows(self.failures))
+        trainer.strategy.barrier("failures are written")
+
+    def _finish(self, result: VideoResult) -> None:
+        video_id = self.tasks[result.task].video_id
+        self._unfinished.discard(result.task)
+        if result.reason:
+            self.failures[video_id] = result.reason
+            for spec in self.specs.values():
+                self.store.drop_name(spec, video_id)
+            return
+        facts = video_facts(result.info)
+        for name, arrays in result.features.items():
+            self.store.put(self.specs[name], result.content, arrays, facts)
+        for spec in self.specs.values():
+            self.store.put_name(spec, video_id, result.content)
+
+
+def extract_dataset(
+    dataset: Dataset,
+    families: Mapping[str, Family],
+    store: FeatureStore,
+    loader: LoaderSettings,
+    limits: DecodeLimits,
+    trainer: Mapping[str, Any],
+) -> dict[str, str]:
+    """Extracts what the store lacks, driven by Lightning's Trainer.
+
+    Args:
+        dataset: the videos; those without a file count as failed.
+        families: the feature families.
+        store: where features go.
+        loader: how clips are read.
+        limits: bounds on what is decoded.
+        trainer: arguments of Lightning's Trainer.
+
+    Returns:
+        Video id -> reason for each failed video; also written to STORE/failures-NAME.csv.
+
+    Raises:
+        ConfigError: if a Trainer argument cannot be used.
+        StoreError: if the store cannot be written.
+        UgcvqaError: if a process was killed.
+    """
+    failures = {video.video_id: "no file found" for video in dataset.videos if video.path is None}
+    tasks = [Task(video.video_id, str(video.path)) for video in dataset.videos if video.path is not None]
+    failure_file = store.root / f"failures-{dataset.name}.csv"
+    store.prepare()
+    if tasks:
+        if not set(families) <= _LIGHT:
+            keep_freed_memory()
+        writer = FeatureWriter(tasks, families, store, failure_file, failures)
+        processes = min(n_cores(), len(tasks)) if set(families) <= _LIGHT else 1
+        arguments = {**_default_devices(processes, trainer), **trainer}
+        workers = loader.n_workers(on_gpu=arguments["accelerator"] != "cpu")
+        clips = ClipData(tasks, families, store, limits, loader.batch_size, workers)
+        _predict(writer, FrozenExtractor(families), clips, arguments)
+        # Forked processes leave their outcome in the file; in others each process has gathered it.
+        is_told = writer.outcome_file.is_file()
+        failures = read_failures(writer.outcome_file) if is_told else writer.failures
+        writer.outcome_file.unlink(missing_ok=True)
+    else:
+        write_atomic(failure_file, failure_rows(failures))
+    if failures and is_main_process():
+        log.warning("%d videos failed, see %s", len(failures), failure_file)
+    return failures
+
+
+def _default_devices(processes: int, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """All GPUs if there are any, else that many CPU processes; MPS has no float64 and is never taken."""
+    if torch.cuda.is_available():
+        return {"accelerator": "cuda"}
+    is_placed = bool({"accelerator", "devices", "num_nodes", "strategy"} & set(asked)) or "SLURM_PROCID" in os.environ
+    if is_placed or processes < 2 or not sys.platform.startswith("linux"):
+        return {"accelerator": "cpu"}
+    return {"accelerator": "cpu", "devices": processes, "strategy": "ddp_fork"}
+
+
+def _predict(writer: FeatureWriter, extractor: FrozenExtractor, clips: ClipData, arguments: Mapping[str, Any]) -> None:
+    """Runs `Trainer.predict`: no logs, no checkpoints; errors of other processes become ours."""
+    # Lightning's hints are about training; what matters here is said by us.
+    for name in ("lightning.pytorch", "lightning.fabric", "torch.multiprocessing.spawn"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning.*")
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    try:
+        trainer = Trainer(**{**quiet, "callbacks": [writer], "use_distributed_sampler": False, **arguments})
+    except (TypeError, ValueError, MisconfigurationException) as error:
+        raise ConfigError(f"--trainer {dict(arguments)}: {error}") from error
+    try:
+        trainer.predict(extractor, datamodule=clips, return_predictions=False)
+    except ProcessRaisedException as error:
+        kind, _, reason = str(error).strip().splitlines()[-1].partition(": ")
+        if not kind.startswith("ugcvqa.errors."):
+            raise
+        raise UgcvqaError(reason) from error
+    except ProcessExitedException as error:
+        raise UgcvqaError(f"a process was killed ({error}), perhaps for memory; run the same command again") from error

@@ -1,0 +1,424 @@
+"""Feature families as frozen networks: which frames they need, what they compute, how they pool over a video.
+
+Everything here is plain torch and works without Lightning; `extractors.py` adds the Trainer.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from fractions import Fraction
+from functools import cache, partial
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ugcvqa.deep.backbones import last_maps_layer, load_backbone, weights_checksum
+from ugcvqa.deep.pooling import CNN, VSFA, FrameMean, normalise
+from ugcvqa.deep.saliency import MapMean, ScoreCAM, add_map
+from ugcvqa.errors import VideoError
+from ugcvqa.features.store import FeatureSpec
+from ugcvqa.media import sampling
+from ugcvqa.media.sampling import Piece
+from ugcvqa.media.video import TimedPlan
+from ugcvqa.nss.features import NSS, SMALLEST_SIDE_PX, ChunkMean
+from ugcvqa.nss.maps import yuv_to_rgb
+from ugcvqa.settings import FamilySettings
+from ugcvqa.uvq.frames import uvq_pieces
+from ugcvqa.uvq.networks import GROUP_FRAMES, UVQ10, UVQ15
+from ugcvqa.uvq.pool import Seconds, SecondsMean, uvq10_seconds, uvq15_seconds
+from ugcvqa.uvq.weights import load_weights
+
+Plan = Callable[[int, Fraction, tuple[int, int]], Iterable[Piece]] | TimedPlan
+"""Function of (frame count, frames per second, (height, width)), or of all facts, that states a family's pieces."""
+
+VERSIONS = {
+    "nss": 1,
+    "cnn": 1,
+    "vsfacnn": 1,
+    "saliency": 1,
+    "vsfacnn_saliency": 1,
+    "vsfacnn_224": 1,
+    "uvq": 1,
+    "uvq15": 1,
+    "container": 1,
+}
+"""Family -> code version; raise it whenever the family's numbers change, so that no stored feature is reused."""
+
+_PIECE_PIXELS = 2**21  # of full-size RGB frames served at once: one frame of 1080p, at most 32 small ones
+_SMALL_FRAMES = 8
+_UVQ_SECONDS, _UVQ_FRAMES = 4, 8  # of frames served at once: about 50 MiB
+
+
+class Pool(Protocol):
+    """Streams the features of a video's pieces into its arrays."""
+
+    def add(self, features: Any) -> None:  # noqa: ANN401 (what the family's network returns)
+        """Takes the features of the next piece, in time order."""
+
+    def result(self) -> dict[str, Tensor]:
+        """Returns `video` (D,) float64, and what else the settings ask to keep."""
+
+
+class Family(nn.Module):
+    """A frozen network with its place in the store and in the decoder's plan.
+
+    Attributes:
+        spec: under which the features are stored.
+        plan: which frames are needed.
+        is_per_frame: each frame of a piece gives one row of features that depends on no other frame, so that frames
+            equal to the one before need not be computed.
+        needs_frames: whether frames are decoded for it; if not, its network gets `container_vector` as "container".
+    """
+
+    is_per_frame = False
+    needs_frames = True
+
+    def __init__(self, spec: FeatureSpec, plan: Plan) -> None:
+        super().__init__()
+        self.spec, self.plan = spec, plan
+
+    def pool(self) -> Pool:
+        """Starts the pooling of one video."""
+        raise NotImplementedError
+
+
+class NSSFamily(Family):
+    """RAPIQUE's 1,836 natural scene statistics, averaged over one-second chunks."""
+
+    def __init__(self, settings: FamilySettings) -> None:
+        nss = settings.nss
+        super().__init__(FeatureSpec("nss", VERSIONS["nss"], asdict(nss)), partial(nss_plan, nss.short))
+        self.network = NSS(nss.colour, nss.precision, nss.min_side)
+
+    def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
+        """Computes one chunk: planes "y", "u", "v" as `sampling.nss_pieces` orders them -> (1836,) float64."""
+        try:
+            with torch.inference_mode(), _one_thread():
+                features: Tensor = self.network(frames["y"], frames["u"], frames["v"])
+        except ValueError as error:  # what is left after shrinking may be too small for the filters
+            raise VideoError(str(error)) from error
+        return features
+
+    def pool(self) -> Pool:
+        """Starts the mean over chunks (NaN ignored per dimension)."""
+        return _ChunkPool()
+
+
+class CNNFamily(Family):
+    """Global averages of a frozen network on chunk centres squashed to 224 x 224 (row CNN)."""
+
+    is_per_frame = True
+
+    def __init__(self, settings: FamilySettings, network: CNN) -> None:
+        super().__init__(_deep_spec("cnn", settings, weights_checksum(network)), cnn_plan)
+        self.network = network
+
+    def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
+        """Computes chunk centres: planes "y", "u", "v" -> (T, C)."""
+        with torch.inference_mode():
+            features: Tensor = self.network(yuv_to_rgb(frames["y"], frames["u"], frames["v"], "bt601"))
+        return features
+
+    def pool(self) -> Pool:
+        """Starts the mean over chunks."""
+        return _FramePool()
+
+
+class VSFACNNFamily(Family):
+    """VSFA's content-aware features of every frame at full resolution (row VSFACNN), or of one small frame a second.
+
+    The small frames are those of VSFACNN_SALIENCY without the map: the control row VSFACNN_224.
+    """
+
+    is_per_frame = True
+
+    def __init__(self, name: str, settings: FamilySettings, network: VSFA) -> None:
+        plan = every_frame_plan if name == "vsfacnn" else fused_plan
+        super().__init__(_deep_spec(name, settings, weights_checksum(network)), plan)
+        self.network = network
+        self.keep_frames = settings.deep.keep_frames
+
+    def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
+        """Computes frames "rgb" (T, 3, H, W) or "rgb224" (T, 3, 224, 224) -> (T, 2C)."""
+        with torch.inference_mode():
+            features: Tensor = self.network(frames["rgb"] if "rgb" in frames else frames["rgb224"])
+        return features
+
+    def pool(self) -> Pool:
+        """Starts the mean over frames."""
+        return _FramePool(self.keep_frames)
+
+
+class SaliencyFamily(Family):
+    """Score-CAM saliency of the last frame of each second (row SALIENCY)."""
+
+    is_per_frame = True
+
+    def __init__(self, settings: FamilySettings, cam: ScoreCAM) -> None:
+        saliency = settings.saliency
+        values = {**_kept(saliency, "weights", "memory_mib"), "layer": cam.layer}
+        name = "saliency" if saliency.backbone == "vgg16" else f"saliency_{saliency.backbone}"
+        spec = FeatureSpec(name, VERSIONS["saliency"], values, weights_checksum(cam))
+        super().__init__(spec, saliency_plan)
+        self.cam, self.keep_maps = cam, saliency.keep_maps
+
+    def forward(self, frames: Mapping[str, Tensor]) -> Any:  # noqa: ANN401
+        """Computes the maps of frames "rgb224" (T, 3, 224, 224)."""
+        with torch.inference_mode():
+            return self.cam(normalise(frames["rgb224"]))
+
+    def pool(self) -> Pool:
+        """Starts the mean over maps."""
+        return _MapPool(self.keep_maps)
+
+
+class FusedFamily(Family):
+    """VSFA features of small frames with their saliency map added to the network's input (row VSFACNN_SALIENCY)."""
+
+    is_per_frame = True
+
+    def __init__(self, settings: FamilySettings, network: VSFA, cam: ScoreCAM) -> None:
+        values = {
+            **_kept(settings.deep, "weights"),
+            **{f"saliency_{k}": v for k, v in _kept(settings.saliency, "weights", "memory_mib", "keep_maps").items()},
+        }
+        values["saliency_layer"] = cam.layer
+        checksum = f"{weights_checksum(network)} {weights_checksum(cam)}"
+        backbones = (settings.deep.backbone, settings.saliency.backbone)
+        others = [name for name, paper in zip(backbones, ("resnet50", "vgg16"), strict=True) if name != paper]
+        name = "_".join(["vsfacnn_saliency", *others])
+        spec = FeatureSpec(name, VERSIONS["vsfacnn_saliency"], values, checksum)
+        super().__init__(spec, fused_plan)
+        self.network, self.cam, self.keep_frames = network, cam, settings.deep.keep_frames
+
+    def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
+        """Computes frames "rgb224" (T, 3, 224, 224) -> (T, 2C)."""
+        with torch.inference_mode():
+            normalised = normalise(frames["rgb224"])
+            features: Tensor = self.network.forward_normalised(add_map(normalised, self.cam(normalised).maps))
+        return features
+
+    def pool(self) -> Pool:
+        """Starts the mean over frames."""
+        return _FramePool(self.keep_frames)
+
+
+class ContainerFamily(Family):
+    """Size and frame rate of the file: nothing is decoded and nothing computed."""
+
+    needs_frames = False
+
+    def __init__(self) -> None:
+        super().__init__(FeatureSpec("container", VERSIONS["container"], {}), lambda *_: ())
+
+    def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
+        """Hands on the facts (3,) float64."""
+        return frames["container"]
+
+    def pool(self) -> Pool:
+        """Starts to wait for the facts."""
+        return _VectorPool()
+
+
+class _VectorPool:
+    """The one vector of a video."""
+
+    def __init__(self) -> None:
+        self._vector = torch.empty(0, dtype=torch.float64)
+
+    def add(self, features: Tensor) -> None:
+        self._vector = features
+
+    def result(self) -> dict[str, Tensor]:
+        return {"video": self._vector}
+
+
+class UVQFamily(Family):
+    """UVQ's own scores, with its feature maps pooled over space and time for heads of our own (rows with UVQ)."""
+
+    def __init__(self, name: Literal["uvq", "uvq15"], settings: FamilySettings) -> None:
+        uvq = settings.uvq
+        is_uvq10 = name == "uvq"
+        weights = load_weights("uvq10" if is_uvq10 else "uvq15", uvq.weights)
+        values = _kept(uvq, "weights", *(["fps"] if is_uvq10 else []))
+        form = ("fit496", "fit720", _UVQ_SECONDS) if is_uvq10 else (None, "stretch1080", _UVQ_FRAMES)
+        fps, length = (GROUP_FRAMES, GROUP_FRAMES) if is_uvq10 else (uvq.fps, 1)
+        plan = TimedPlan(partial(uvq_pieces, uvq.sampler, uvq.counting, fps, length, *form))
+        super().__init__(FeatureSpec(name, VERSIONS[name], values, weights.checksum), plan)
+        self.network = UVQ10(weights) if is_uvq10 else UVQ15(weights)
+        self.checksums, self.topics, self.keep_frames = weights.checksums, weights.topics, uvq.keep_frames
+
+    def forward(self, frames: Mapping[str, Tensor]) -> Seconds:
+        """Computes the groups of frames of one piece, see `frames.uvq_pieces`."""
+        if isinstance(self.network, UVQ10):
+            return uvq10_seconds(self.network, frames)
+        return uvq15_seconds(self.network, frames)
+
+    def pool(self) -> Pool:
+        """Starts the mean over groups."""
+        return SecondsMean(self.keep_frames)
+
+
+class _ChunkPool:
+    """The mean over chunks."""
+
+    def __init__(self) -> None:
+        self._mean = ChunkMean()
+
+    def add(self, features: Tensor) -> None:
+        self._mean.add(features)
+
+    def result(self) -> dict[str, Tensor]:
+        return {"video": self._mean.result()}
+
+
+class _FramePool:
+    """The mean over frames, and on request the features of every frame."""
+
+    def __init__(self, keep: bool = False) -> None:
+        self._mean, self._keep = FrameMean(keep), keep
+
+    def add(self, features: Tensor) -> None:
+        self._mean.add(features)
+
+    def result(self) -> dict[str, Tensor]:
+        kept = {"frames": self._mean.sequence()} if self._keep else {}
+        return {"video": self._mean.result(), **kept}
+
+
+class _MapPool:
+    """The mean map's column profile, the number of frames without a map, and on request the maps."""
+
+    def __init__(self, keep: bool) -> None:
+        self._mean, self._kept, self._keep = MapMean(), list[Tensor](), keep
+
+    def add(self, features: Any) -> None:  # noqa: ANN401
+        self._mean.add(features.maps, features.is_empty)
+        if self._keep:
+            self._kept.append(features.maps.cpu())
+
+    def result(self) -> dict[str, Tensor]:
+        kept = {"maps": torch.cat(self._kept)} if self._keep else {}
+        return {"video": self._mean.result(), "n_empty": torch.tensor(self._mean.n_empty), **kept}
+
+
+def nss_plan(short: str, n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
+    """Yields the pieces of the NSS family: one per one-second chunk.
+
+    Args:
+        short: `error` or `nan`, see `settings.NSSSettings`.
+        n_frames: frames of the video.
+        rate: frames per second.
+        size: (height, width) of a frame; NSS samples the same frames at every size.
+
+    Raises:
+        VideoError: if a side is too small for the filters, or the video holds no chunk and `short` is `error`.
+    """
+    if min(size) < SMALLEST_SIDE_PX:
+        raise VideoError(
+            f"too small for NSS features: frames of {size[1]} x {size[0]} pixels, at least {SMALLEST_SIDE_PX} on each "
+            "side are needed; leave the video out"
+        )
+    if next(sampling.chunk_centres(n_frames, rate), None) is None and short == "error":
+        raise _too_short("NSS", n_frames, rate, "or set short=nan")
+    yield from sampling.nss_pieces(n_frames, rate)
+
+
+def cnn_plan(n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
+    """Yields one piece per chunk centre.
+
+    Raises:
+        VideoError: if the video holds no chunk.
+    """
+    del size
+    if next(sampling.chunk_centres(n_frames, rate), None) is None:
+        raise _too_short("CNN", n_frames, rate)
+    yield from sampling.cnn_pieces(n_frames, rate)
+
+
+def every_frame_plan(n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
+    """Yields all frames, the more at once the smaller they are."""
+    del rate
+    frames_per_piece = max(1, min(32, _PIECE_PIXELS // (size[0] * size[1])))
+    return sampling.every_frame_pieces(n_frames, frames_per_piece)
+
+
+def saliency_plan(n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
+    """Yields the last frame of each second."""
+    del size
+    return sampling.small_pieces(sampling.saliency_frames(n_frames, rate), _SMALL_FRAMES)
+
+
+def fused_plan(n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
+    """Yields the first frame of each second."""
+    del size
+    return sampling.small_pieces(sampling.fused_frames(n_frames, rate), _SMALL_FRAMES)
+
+
+def build_families(names: tuple[str, ...], settings: FamilySettings) -> dict[str, Family]:
+    """Builds the frozen networks of the named families, in evaluation mode; networks in common are built once.
+
+    Raises:
+        WeightsError: if weights are missing or wrong.
+        ConfigError: if a setting cannot be used.
+    """
+    deep, saliency = settings.deep, settings.saliency
+
+    @cache
+    def vsfa() -> VSFA:
+        return VSFA(deep.backbone, deep.weights, deep.precision)
+
+    @cache
+    def cam() -> ScoreCAM:
+        network = load_backbone(saliency.backbone, saliency.weights)
+        return ScoreCAM(
+            network,
+            saliency.layer or last_maps_layer(network, saliency.backbone),
+            memory_mib=saliency.memory_mib,
+            precision=saliency.precision,
+            method=saliency.method,
+        )
+
+    builders: dict[str, Callable[[], Family]] = {
+        "nss": lambda: NSSFamily(settings),
+        "cnn": lambda: CNNFamily(settings, CNN(vsfa().trunk)),
+        "vsfacnn": lambda: VSFACNNFamily("vsfacnn", settings, vsfa()),
+        "saliency": lambda: SaliencyFamily(settings, cam()),
+        "vsfacnn_saliency": lambda: FusedFamily(settings, vsfa(), cam()),
+        "vsfacnn_224": lambda: VSFACNNFamily("vsfacnn_224", settings, vsfa()),
+        "uvq": lambda: UVQFamily("uvq", settings),
+        "uvq15": lambda: UVQFamily("uvq15", settings),
+        "container": ContainerFamily,
+    }
+    return {name: builders[name]().eval() for name in names}
+
+
+def _deep_spec(family: str, settings: FamilySettings, checksum: str) -> FeatureSpec:
+    backbone = settings.deep.backbone
+    name = family if backbone == "resnet50" else f"{family}_{backbone}"
+    return FeatureSpec(name, VERSIONS[family], _kept(settings.deep, "weights"), checksum)
+
+
+def _kept(settings: Any, *dropped: str) -> dict[str, Any]:  # noqa: ANN401 (any settings dataclass)
+    """Settings that change the numbers; weights count by their checksum, not by their name."""
+    return {key: value for key, value in asdict(settings).items() if key not in dropped}
+
+
+def _too_short(name: str, n_frames: int, rate: Fraction, more: str = "") -> VideoError:
+    needed = sampling.rounded_rate(rate) // 2 + 2
+    return VideoError(
+        f"too short for {name} features: {n_frames} frames at {float(rate):.4g} per second, at least {needed} are "
+        f"needed; leave the video out {more}".rstrip()
+    )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keeps torch to one CPU thread: on small maps several only wait for each other, the more on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

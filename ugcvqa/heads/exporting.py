@@ -1,0 +1,61 @@
+"""Takes an end-to-end model out of this package: one file that maps a clip to a score, without our code."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ugcvqa.errors import ConfigError
+from ugcvqa.files import error_reason
+from ugcvqa.heads.end_to_end import EndToEnd
+from ugcvqa.heads.network_heads import EndToEndHead, MOSLine
+
+FORMATS = (".pt2", ".onnx")
+"""File name endings that `export_model` knows."""
+
+
+class ClipScorer(nn.Module):
+    """What is exported: the clip of one video, (n, 3, S, S) uint8 RGB, to its predicted MOS, (1,) float32."""
+
+    def __init__(self, network: EndToEnd, line: MOSLine, frames: int) -> None:
+        super().__init__()
+        self.network, self.line, self.frames = network, line, frames
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Scores a clip."""
+        relative: Tensor = self.network(clip, (self.frames,))
+        return self.line.offset + self.line.slope * relative
+
+
+def export_model(head: EndToEndHead, path: Path) -> None:
+    """Writes an end-to-end model for other programs.
+
+    The clip has the size that the model was trained with: the frames that `clips.clip_plan` names, resized and cropped
+    as `clips` does.
+
+    Args:
+        head: the trained model, on the CPU.
+        path: ends in `.pt2` for torch.export, or `.onnx`, which needs the extra `ugcvqa[onnx]`.
+
+    Raises:
+        ConfigError: if the ending is another, or the packages for it are missing.
+    """
+    clip = head.settings.clip
+    scorer = ClipScorer(head.network, head.line, clip.frames).eval()
+    example = torch.zeros(clip.frames, 3, clip.side, clip.side, dtype=torch.uint8)
+    if path.suffix not in FORMATS:
+        raise ConfigError(f"{path}: exported models end in {' or '.join(FORMATS)}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with torch.no_grad():
+        program = torch.export.export(scorer, (example,))
+        if path.suffix == ".pt2":
+            torch.export.save(program, path)
+            return
+        try:
+            torch.onnx.export(
+                program, (example,), path, dynamo=True, external_data=False, input_names=["clip"], output_names=["mos"]
+            )
+        except ImportError as error:
+            raise ConfigError(
+                f"{path}: ONNX needs more packages ({error_reason(error)}); pip install ugcvqa[onnx]"
+            ) from error

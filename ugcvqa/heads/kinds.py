@@ -1,0 +1,64 @@
+"""The heads that map a video to a score, by the name under which a model file keeps them."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+
+from ugcvqa.errors import CheckpointError
+from ugcvqa.heads.gp import GPHead
+from ugcvqa.heads.svr import SVRHead
+
+if TYPE_CHECKING:  # these need torch, which takes seconds to import
+    from ugcvqa.heads.network_heads import EndToEndHead, GRUHead
+
+Head: TypeAlias = "SVRHead | GPHead | GRUHead | EndToEndHead"
+
+HEADS: dict[str, type[SVRHead] | type[GPHead]] = {"svr": SVRHead, "gp": GPHead}
+"""Kind -> class, of heads on a video's vector. Every head has `predict`, `to_arrays`, `from_arrays` and `logistic`."""
+
+NETWORK_KINDS = ("gru", "end_to_end")
+"""Kinds of heads on a video's frames, see `network_heads`."""
+
+
+def kind_of(head: Head) -> str:
+    """Name under which a model file keeps a head of this class."""
+    return head.kind
+
+
+def head_from_arrays(kind: str, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> Head:
+    """Rebuilds a head of any kind from what its `to_arrays` gave.
+
+    Raises:
+        CheckpointError: if the kind is unknown or the parts are damaged.
+    """
+    if kind in NETWORK_KINDS:
+        from ugcvqa.heads.network_heads import NETWORK_HEADS
+
+        return NETWORK_HEADS[kind].from_arrays(arrays, values)
+    if kind not in HEADS:
+        known = ", ".join((*HEADS, *NETWORK_KINDS))
+        raise CheckpointError(f"head {kind!r} is unknown here; known are {known}: install a newer version")
+    return HEADS[kind].from_arrays(arrays, values)
+
+
+def is_network(head: Head) -> TypeGuard["GRUHead | EndToEndHead"]:
+    """Whether a head looks at the frames of a video, not at its vector."""
+    return head.kind in NETWORK_KINDS
+
+
+def predict_with_std(head: Head, features: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:  # noqa: ANN401
+    """Predicts with any head.
+
+    Args:
+        head: the head.
+        features: video vectors (N, D), or for a network one array per video.
+
+    Returns:
+        Scores and their standard deviations, both (N,), the latter NaN where the head has none.
+    """
+    if isinstance(head, GPHead):
+        return head.predict_with_std(features)
+    pred = head.predict(features)
+    return pred, np.full(pred.shape, np.nan)

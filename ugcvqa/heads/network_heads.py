@@ -1,0 +1,216 @@
+"""Heads that are networks over the frames of a video, as plain arrays and values in a model file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ugcvqa.deep.backbones import empty_backbone
+from ugcvqa.errors import CheckpointError, ConfigError
+from ugcvqa.evaluation.metrics import Logistic
+from ugcvqa.features.families import Family, build_families
+from ugcvqa.features.rows import families_of
+from ugcvqa.files import error_reason
+from ugcvqa.heads.end_to_end import Backbone, EndToEnd
+from ugcvqa.heads.gru import VSFAHead
+from ugcvqa.samples.clips import FAMILY, ClipFamily, central_clip
+from ugcvqa.settings import FamilySettings
+from ugcvqa.training_settings import ClipSettings, EndToEndSettings, GRUSettings
+
+Array = npt.NDArray[np.float64]
+Network = TypeVar("Network", VSFAHead, EndToEnd)
+
+FRAME_ROWS = ("VSFACNN", "VSFACNN_SALIENCY", "VSFACNN_224")
+"""Rows that have features of single frames, which sequence models need."""
+
+
+@dataclass(frozen=True)
+class MOSLine:
+    """The straight line from a network's relative score to the MOS scale.
+
+    Attributes:
+        offset: MOS of the relative score 0.
+        slope: MOS per unit of relative score; for a loss with absolute error the label scale it was trained with.
+    """
+
+    offset: float
+    slope: float
+
+    def __call__(self, relative: Array) -> Array:
+        """Maps relative scores (N,) to MOS."""
+        return self.offset + self.slope * relative
+
+
+@dataclass(frozen=True, eq=False)
+class GRUHead:
+    """VSFA's GRU head: from the features of a video's frames to MOS.
+
+    Attributes:
+        network: in evaluation mode.
+        line: brings its output to the MOS scale.
+        logistic: map of predictions to MOS, fitted on training videos; `predict` does not apply it.
+    """
+
+    kind: ClassVar[str] = "gru"
+
+    network: VSFAHead
+    line: MOSLine
+    logistic: Logistic
+
+    def predict(self, sequences: Sequence[npt.NDArray[Any]]) -> Array:
+        """Maps the frame features (T, D) of N videos to predicted MOS (N,)."""
+        return self.line(_relative(self.network, sequences))
+
+    def families(self, row: str, settings: FamilySettings) -> dict[str, Family]:
+        """Builds the networks that give the frame features of a video."""
+        return frame_families(row, settings)
+
+    def input_of(self, features: Mapping[str, Mapping[str, npt.NDArray[Any]]]) -> npt.NDArray[Any]:
+        """Picks this head's input from the features of a video: family -> arrays."""
+        (arrays,) = features.values()
+        return arrays["frames"]
+
+    def to(self, device: torch.device) -> Self:
+        """The same head; so small a network stays on the CPU."""
+        del device
+        return self
+
+    def to_arrays(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+        """Splits the head into named arrays and plain values."""
+        values = {"tau": self.network.tau, "beta": self.network.beta, **_values_of(self)}
+        return {name: value.numpy() for name, value in self.network.state_dict().items()}, values
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> Self:
+        """Rebuilds a head from what `to_arrays` gave.
+
+        Raises:
+            CheckpointError: if a part is missing or does not fit.
+        """
+        try:
+            reduced_dim, input_dim = arrays["projection.weight"].shape
+            hidden_dim = arrays["gru.weight_hh_l0"].shape[1]
+            network = VSFAHead(input_dim, reduced_dim, hidden_dim, values["tau"], values["beta"])
+            return cls(_filled(network, arrays), *_line_and_logistic(values))
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"this GRU head is damaged ({error_reason(error)})") from error
+
+
+@dataclass(frozen=True, eq=False)
+class EndToEndHead:
+    """An end-to-end network: from sampled frames of a video to MOS. Its file holds the weights of its backbone.
+
+    Attributes:
+        network: in evaluation mode.
+        settings: how it is built and which frames it sees.
+        line: brings its output to the MOS scale.
+        logistic: map of predictions to MOS, fitted on training videos; `predict` does not apply it.
+    """
+
+    kind: ClassVar[str] = "end_to_end"
+
+    network: EndToEnd
+    settings: EndToEndSettings
+    line: MOSLine
+    logistic: Logistic
+
+    def predict(self, sequences: Sequence[npt.NDArray[Any]]) -> Array:
+        """Maps the clips (n, 3, H, W) uint8 of N videos to predicted MOS (N,)."""
+        return self.line(_relative(self.network, sequences))
+
+    def families(self, row: str, settings: FamilySettings) -> dict[str, Family]:
+        """Builds the family that picks the frames."""
+        del row, settings
+        return {FAMILY: ClipFamily(self.settings.clip)}
+
+    def input_of(self, features: Mapping[str, Mapping[str, npt.NDArray[Any]]]) -> npt.NDArray[Any]:
+        """Picks this head's input from the features of a video: family -> arrays."""
+        return central_clip(features[FAMILY]["frames"], self.settings.clip.side)
+
+    def to(self, device: torch.device) -> Self:
+        """The same head with its network on a device."""
+        return replace(self, network=self.network.to(device))
+
+    def to_arrays(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+        """Splits the head into named arrays and plain values."""
+        values = {"settings": asdict(self.settings), **_values_of(self)}
+        return {name: value.cpu().numpy() for name, value in self.network.state_dict().items()}, values
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> Self:
+        """Rebuilds a head from what `to_arrays` gave; needs no weight file.
+
+        Raises:
+            CheckpointError: if a part is missing or does not fit.
+        """
+        try:
+            kept = {key: value for key, value in values["settings"].items() if key not in ("clip", "recipe")}
+            settings = EndToEndSettings(**kept, clip=ClipSettings(**values["settings"]["clip"]))
+            network = build_end_to_end(settings, empty_backbone(settings.backbone))
+            return cls(_filled(network, arrays), settings, *_line_and_logistic(values))
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"this end-to-end model is damaged ({error_reason(error)})") from error
+
+
+NetworkHead = GRUHead | EndToEndHead
+
+NETWORK_HEADS: dict[str, type[GRUHead] | type[EndToEndHead]] = {"gru": GRUHead, "end_to_end": EndToEndHead}
+"""Kind -> class."""
+
+
+def frame_families(row: str, settings: FamilySettings) -> dict[str, Family]:
+    """Builds the frozen networks that give the features of single frames.
+
+    Raises:
+        ConfigError: if the row has none.
+        WeightsError: if weights are missing or wrong.
+    """
+    if row not in FRAME_ROWS:
+        raise ConfigError(f"row {row} has no features of single frames; a GRU head takes {', '.join(FRAME_ROWS)}")
+    kept = replace(settings, deep=replace(settings.deep, keep_frames=True))
+    return build_families(families_of(row), kept)
+
+
+def build_gru(settings: GRUSettings, input_dim: int) -> VSFAHead:
+    """Builds an untrained GRU head; its weights are those of the seed of the recipe."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.recipe.seed)
+        return VSFAHead(input_dim, settings.reduced_dim, settings.hidden_dim, settings.tau, settings.beta)
+
+
+def build_end_to_end(settings: EndToEndSettings, network: torch.nn.Module) -> EndToEnd:
+    """Builds an end-to-end network on a classification network, with an untrained head."""
+    backbone = Backbone(network, settings.backbone, settings.frozen_stages, settings.checkpointing)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.recipe.seed)
+        head = VSFAHead(2 * backbone.width, settings.reduced_dim, settings.hidden_dim, settings.tau, settings.beta)
+    return EndToEnd(backbone, head)
+
+
+@torch.inference_mode()
+def _relative(network: VSFAHead | EndToEnd, sequences: Sequence[npt.NDArray[Any]]) -> Array:
+    """Relative scores (N,), one video after the other, so that memory does not grow with their number."""
+    device = next(network.parameters()).device
+    scores = []
+    for sequence in sequences:
+        frames: Tensor = torch.from_numpy(np.ascontiguousarray(sequence)).to(device)
+        frames = frames.float() if frames.is_floating_point() else frames
+        scores.append(network(frames, (len(frames),)).double().cpu())
+    return torch.cat(scores).numpy() if scores else np.empty(0)
+
+
+def _values_of(head: NetworkHead) -> dict[str, Any]:
+    return {"line": asdict(head.line), "logistic": head.logistic.to_list()}
+
+
+def _line_and_logistic(values: Mapping[str, Any]) -> tuple[MOSLine, Logistic]:
+    return MOSLine(**values["line"]), Logistic.from_list(values["logistic"])
+
+
+def _filled(network: Network, arrays: Mapping[str, npt.NDArray[Any]]) -> Network:
+    network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
+    return network.eval().requires_grad_(False)

@@ -1,0 +1,459 @@
+"""Opens, demuxes and decodes local video files with PyAV. The rules of sampling are in `video.py`."""
+
+import stat
+from array import array
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.container
+import av.filter
+import av.logging
+import numpy as np
+from av.stream import Discard, Disposition
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+
+from ugcvqa.errors import VideoError
+from ugcvqa.media.sampling import FIXED_SIZES, SMALL_SIDE_PX
+from ugcvqa.settings import DecodeLimits
+
+av.logging.set_level(None)  # damage is reported once, as an error, not as decoder messages on stderr
+
+# Containers that hold their own frames. Playlists, image patterns and descriptions that would open other files
+# or network addresses (hls, dash, concat, sdp, image2 ...) are left out on purpose.
+_CONTAINERS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,ivf,obu,h264,hevc,m4v,yuv4mpegpipe,nut,rm,mxf,dv,gif"
+# The exact integer paths of the converter: the same planes on every CPU.
+EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+_PLANAR_420 = frozenset({"yuv420p", "yuvj420p", "yuva420p"})
+# UVQ's own preprocessing, word for word: the reformatter gives other pixels.
+_FIT720 = (
+    ("scale", "w=1280:h=720:flags=bicubic:force_original_aspect_ratio=1"),
+    ("pad", "1280:720:(ow-iw)/2:(oh-ih)/2"),
+    ("format", "rgb24"),
+)
+_FIT496 = (("scale", "496:496:flags=bilinear"),)
+_STRETCH1080 = (("scale", "w=1920:h=1080:flags=bicubic"), ("format", "rgb24"))
+_FILTERED = frozenset({"fit720", "fit496", "stretch1080"})
+# Counter-clockwise quarter turns, as the ffmpeg program applies them before any other filter.
+_TURNS = {0: (), 1: (("transpose", "cclock"),), 2: (("hflip", ""), ("vflip", "")), 3: (("transpose", "clock"),)}
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a pass over the packets of a video tells.
+
+    Attributes:
+        container: name of the container format.
+        codec: canonical codec name.
+        n_packets: packets that are shown: not empty and not cut away by an edit list.
+        ticks: (n_packets,) int64, their presentation times in units of `time_base`, ascending; empty if any is
+            unknown.
+        time_base: seconds per tick.
+        nominal_rate: frames per second by the header, None if it tells none.
+        first_frame: the first decoded frame.
+        has_audio: the file has an audio track too.
+        file_bytes: size of the file.
+        container_s: length in seconds that the header states for all tracks, None if it states none.
+    """
+
+    container: str
+    codec: str
+    n_packets: int
+    ticks: np.ndarray
+    time_base: Fraction
+    nominal_rate: Fraction | None
+    first_frame: av.VideoFrame
+    has_audio: bool
+    file_bytes: int
+    container_s: float | None
+
+
+def ffmpeg_versions() -> str:
+    """Names the versions of PyAV and of the FFmpeg libraries in it."""
+    libraries = (f"{name} {'.'.join(map(str, av.library_versions[name]))}" for name in ("libavcodec", "libswscale"))
+    return f"PyAV {av.__version__}, {', '.join(libraries)}"
+
+
+def missing_decoders() -> list[str]:
+    """Names the usual codecs that this build of FFmpeg cannot decode."""
+    # An AV1 decoder of that very name works with hardware only.
+    usual = ("h264", "hevc", "vp9", "vp8", "libdav1d", "mpeg4", "mjpeg", "ffv1")
+    return [name for name in usual if name not in av.codecs_available]
+
+
+def survey_packets(path: str | Path, limits: DecodeLimits) -> Survey:
+    """Reads all packets of the best video stream and decodes the first frame only.
+
+    Args:
+        path: a local file.
+        limits: sizes above which the file is refused.
+
+    Returns:
+        What the packets tell.
+
+    Raises:
+        VideoError: if the file is not a readable video, ends before its header says, or is over a limit.
+    """
+    with _opened(path, limits) as (container, stream):
+        scan = _Scan(stream.index)
+        # The header of Matroska tells the end of the longest track, so there all tracks are read.
+        is_matroska = container.format.name.startswith("matroska")
+        for packet in container.demux() if is_matroska else container.demux(_only(container, stream)):
+            scan.add(path, packet)
+            check_limit(path, "number of frames", scan.n_shown, limits.max_frames)
+        if scan.first_frame is None:
+            raise VideoError(f"{path}: holds no video frames")
+        ticks = np.sort(np.array(scan.ticks if len(scan.ticks) == scan.n_shown else (), np.int64))
+        time_base = stream.time_base or Fraction(1, 90000)
+        nominal_rate = stream.average_rate or stream.guessed_rate
+        _check_complete(path, container, stream, scan, _longest_step_s(ticks, time_base, nominal_rate))
+        return Survey(
+            container=container.format.name,
+            codec=stream.codec.canonical_name,
+            n_packets=scan.n_shown,
+            ticks=ticks,
+            time_base=time_base,
+            nominal_rate=nominal_rate,
+            first_frame=scan.first_frame,
+            has_audio=len(container.streams.audio) > 0,
+            file_bytes=container.size,
+            container_s=None if container.duration is None else container.duration / av.time_base,
+        )
+
+
+def decoded_frames(
+    path: str | Path, limits: DecodeLimits, threads: int = 1, n_frames: int | None = None
+) -> Iterator[av.VideoFrame]:
+    """Decodes the best video stream from start to end.
+
+    Args:
+        path: a local file.
+        limits: sizes above which the file is refused.
+        threads: decoder threads; they do not change any pixel.
+        n_frames: the count to expect; None accepts any.
+
+    Yields:
+        Frames of one size in presentation order. The file is open only while the iterator lives.
+
+    Raises:
+        VideoError: if the file cannot be opened or decoded as a whole, or its frames change in size.
+    """
+    count, last_s, size = 0, 0.0, (0, 0)
+    with _opened(path, limits, threads) as (container, stream):
+        for packet in container.demux(_only(container, stream)):
+            frames, fault = _decode(packet)
+            for frame in frames:
+                size = size if count else (frame.width, frame.height)
+                if (frame.width, frame.height) != size:
+                    change = f"{size[0]}x{size[1]} to {frame.width}x{frame.height} at frame {count}"
+                    raise VideoError(f"{path}: frame size changes from {change}; split or re-encode the file")
+                yield frame
+                count, last_s = count + 1, frame.time or last_s
+            if fault:
+                of = "" if n_frames is None else f" of {n_frames}"
+                raise VideoError(f"{path}: decoded {count}{of} frames (damaged near {last_s:.1f} s: {fault})")
+    if n_frames is not None and count != n_frames:
+        raise VideoError(f"{path}: decoded {count} of {n_frames} frames (damaged near {last_s:.1f} s)")
+
+
+def check_limit(path: str | Path, name: str, value: float, limit: float | None) -> None:
+    """Refuses a file over a limit.
+
+    Args:
+        path: the file, for the message.
+        name: what is limited, with its unit.
+        value: what the file has.
+        limit: what is allowed; None means anything.
+
+    Raises:
+        VideoError: if the value is larger than the limit.
+    """
+    if limit is not None and value > limit:
+        raise VideoError(f"{path}: {name} is {value:g}, over the limit of {limit:g}; raise the limit to read it")
+
+
+def one_line(error: Exception) -> str:
+    """Gives the reason of a library error, without the file name that the caller's own message holds.
+
+    Args:
+        error: an error of FFmpeg or of the operating system.
+
+    Returns:
+        One line.
+    """
+    return str(getattr(error, "strerror", None) or error).splitlines()[0]
+
+
+@dataclass
+class _Scan:
+    """The running sums of a pass over packets; `end_s` is the latest end of any packet, in seconds."""
+
+    video_index: int
+    first_frame: av.VideoFrame | None = None
+    ticks: "array[int]" = field(default_factory=lambda: array("q"))
+    n_packets: int = 0
+    n_shown: int = 0
+    end_s: float = 0.0
+
+    def add(self, path: str | Path, packet: "av.Packet[Any]") -> None:
+        """Takes in one packet of any stream."""
+        stamp = _stamp(packet)
+        if stamp is not None:
+            self.end_s = max(self.end_s, float((stamp + (packet.duration or 0)) * packet.time_base))
+        if packet.stream_index != self.video_index:
+            return
+        if self.first_frame is None:
+            frames, fault = _decode(packet)
+            if fault:
+                raise VideoError(f"{path}: the first frame cannot be decoded ({fault})")
+            self.first_frame = frames[0] if frames else None
+        if packet.is_corrupt:
+            raise VideoError(f"{path}: damaged or cut short near {self.end_s:.1f} s; fetch the file again")
+        self.n_packets += packet.size > 0 or stamp is not None
+        if packet.size > 0 and not packet.is_discard:
+            self.n_shown += 1
+            if stamp is not None:
+                self.ticks.append(stamp)
+
+
+def _stamp(packet: "av.Packet[Any]") -> int | None:
+    """A packet's presentation time, or its decoding time where the container holds no other."""
+    return packet.dts if packet.pts is None else packet.pts
+
+
+def _decode(packet: "av.Packet[Any]") -> tuple[list[av.VideoFrame], str]:
+    """The frames that one packet completes, and why it is damaged if it is."""
+    if packet.size == 0 and _stamp(packet) is not None:
+        return [], ""  # a repeated frame; the decoder would take it for the end
+    if packet.is_corrupt:
+        return [], "incomplete packet"
+    try:
+        frames = packet.decode()
+    except av.FFmpegError as error:
+        return [], one_line(error)
+    whole = [frame for frame in frames if not frame.is_corrupt]
+    return whole, "" if len(whole) == len(frames) else "corrupt frame"
+
+
+def _longest_step_s(ticks: np.ndarray, time_base: Fraction, rate: Fraction | None) -> float:
+    """The longest time between two frames, in seconds."""
+    if len(ticks) > 1:
+        return float(np.diff(ticks).max() * time_base)
+    return float(1 / rate) if rate else 0.0
+
+
+def _check_complete(
+    path: str | Path,
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    scan: _Scan,
+    longest_step_s: float,
+) -> None:
+    """Compares what was found with what the header promises, where the format has a promise to trust."""
+    name = container.format.name
+    if name.startswith("mov") and scan.n_packets < len(stream.index_entries):
+        promised = f"{scan.n_packets} of {len(stream.index_entries)} frames"
+        raise VideoError(f"{path}: cut short, holds {promised}; fetch the file again")
+    n_bytes = Path(path).stat().st_size
+    if name == "mpegts" and all(n_bytes % packet for packet in (188, 192, 204)):
+        raise VideoError(f"{path}: cut short, ends within a transport packet; fetch the file again")
+    promised_s = 0.0
+    if name.startswith("matroska"):
+        promised_s = (container.duration or 0) / 1e6
+    elif name == "avi":
+        promised_s = float(stream.frames * (stream.time_base or 0))
+    # The last frame's own length may be untold, and headers round.
+    if promised_s - scan.end_s > max(2 * longest_step_s, 0.01 * promised_s):
+        raise VideoError(f"{path}: cut short, holds {scan.end_s:.1f} of {promised_s:.1f} s; fetch the file again")
+
+
+@contextmanager
+def _opened(
+    path: str | Path, limits: DecodeLimits, threads: int = 1
+) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """Opens a local file and its best video stream, with every library error turned into one `VideoError`."""
+    _check_file(path, limits)
+    try:
+        with _container(path) as container:
+            stream = _best_video(path, container)
+            check_limit(path, "number of pixels per frame", stream.width * stream.height, limits.max_pixels)
+            context = stream.codec_context
+            context.options = {"err_detect": "explode"}  # damage must be an error, not a guessed picture
+            if limits.max_pixels is not None:  # the stream itself may state another size than the header
+                context.options |= {"max_pixels": str(limits.max_pixels)}
+            context.thread_count = threads
+            context.thread_type = "AUTO" if threads > 1 else "NONE"
+            yield container, stream
+    # PyAV adds IndexError for a stream that begins in mid-file, and ValueError for text it cannot read.
+    except (av.FFmpegError, OSError, IndexError, ValueError) as error:
+        raise VideoError(f"{path}: cannot be read as a video ({one_line(error)})") from error
+
+
+def _container(path: str | Path) -> av.container.InputContainer:
+    """Opens a container of the accepted kinds."""
+    options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
+    try:
+        # An absolute path behind `file:` cannot be read as another protocol, whatever the file is called.
+        return av.open(f"file:{Path(path).absolute()}", "r", options=options, metadata_errors="replace")
+    except av.ArgumentError as error:  # FFmpeg's answer to a container outside the list
+        raise VideoError(f"{path}: is not in a video container that is read here (mp4, mkv, avi ...)") from error
+
+
+def _check_file(path: str | Path, limits: DecodeLimits) -> None:
+    """Refuses what is not a readable regular file with content."""
+    try:
+        status = Path(path).stat()
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+            raise VideoError(f"{path}: is {kind}; give a video file")
+        with Path(path).open("rb"):
+            pass
+    except FileNotFoundError as error:
+        raise VideoError(f"{path}: no such file") from error
+    except (OSError, ValueError) as error:
+        raise VideoError(f"{str(path)!r}: cannot be opened ({one_line(error)})") from error
+    if status.st_size == 0:
+        raise VideoError(f"{path}: is an empty file; fetch it again")
+    check_limit(path, "file size in bytes", status.st_size, limits.max_file_bytes)
+
+
+def _best_video(path: str | Path, container: av.container.InputContainer) -> av.VideoStream:
+    """The main video stream: the default one, else the largest, else the first; never a cover picture."""
+    pictures = Disposition.attached_pic | Disposition.timed_thumbnails
+    streams = [stream for stream in container.streams.video if not stream.disposition & pictures]
+    if not streams:
+        raise VideoError(f"{path}: holds no video stream")
+    known = [stream for stream in streams if stream.codec_context is not None]
+    if not known:
+        raise VideoError(f"{path}: holds video of a codec that this build of FFmpeg does not know")
+    return max(known, key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height))
+
+
+def _only(container: av.container.InputContainer, stream: av.VideoStream) -> av.VideoStream:
+    """The stream, with all others skipped by the demuxer."""
+    for other in container.streams:
+        if other.index != stream.index:
+            other.discard = Discard.all
+    return stream
+
+
+class Converter:
+    """Turns decoded frames into the forms of `sampling.FORMS`; keeps the scaler's tables between frames."""
+
+    def __init__(self, path: str | Path, quarter_turns: int) -> None:
+        self._path, self._quarter_turns = path, quarter_turns
+        self._rgb, self._yuv = VideoReformatter(), VideoReformatter()
+        self._squash, self._small_rgb = VideoReformatter(), VideoReformatter()
+        turn = _TURNS[quarter_turns % 4]
+        self._fit720, self._fit496 = _FilterChain((*turn, *_FIT720)), _FilterChain(_FIT496)
+        self._stretch1080 = _FilterChain((*turn, *_STRETCH1080))
+
+    def __call__(self, frame: av.VideoFrame, forms: set[str]) -> dict[str, np.ndarray]:
+        """Arrays of the wanted forms, as views where possible; "rgb" is (H, W, 3)."""
+        images: dict[str, np.ndarray] = {}
+        try:
+            if "rgb" in forms:
+                images["rgb"] = _pixels(self._rgb.reformat(frame, format="rgb24", threads=1), 0, 3)
+            if forms - _FILTERED - {"rgb"}:
+                images.update(self._planes(frame))
+            if forms & _FILTERED:
+                images.update(self._filtered(frame, forms))
+            if "rgb224" in forms:
+                images["rgb224"] = self._small(images)
+        except (av.FFmpegError, ValueError) as error:
+            reason = f"pixel format {frame.format.name} cannot be converted ({one_line(error)})"
+            raise VideoError(f"{self._path}: {reason}") from error
+        return {
+            form: images[form] if form in FIXED_SIZES else np.rot90(images[form], self._quarter_turns) for form in forms
+        }
+
+    def _small(self, planes: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The planes squashed to (224, 224, 3) RGB.
+
+        The frame is rebuilt from its planes and so loses its tags: with chroma siting the scaler would differ from
+        the raw video that the RVS-resize code reads.
+        """
+        upright = [np.ascontiguousarray(np.rot90(planes[form], self._quarter_turns)) for form in ("y", "u", "v")]
+        height, width = upright[0].shape
+        frame = av.VideoFrame(width, height, "yuv420p")
+        for plane, values in zip(frame.planes, upright, strict=True):
+            padded = np.zeros((plane.height, plane.line_size), np.uint8)
+            padded[:, : values.shape[1]] = values
+            plane.update(padded.tobytes())
+        side = SMALL_SIDE_PX
+        small = self._squash.reformat(frame, side, side, "yuv420p", interpolation=Interpolation.LANCZOS, threads=1)
+        return _pixels(self._small_rgb.reformat(small, format="rgb24", threads=1), 0, 3)
+
+    def _filtered(self, frame: av.VideoFrame, forms: set[str]) -> dict[str, np.ndarray]:
+        images: dict[str, np.ndarray] = {}
+        if forms & {"fit720", "fit496"}:
+            fitted = self._fit720(frame)
+            images["fit720"] = _pixels(fitted, 0, 3)
+            if "fit496" in forms:
+                images["fit496"] = _pixels(self._fit496(fitted), 0, 3)
+        if "stretch1080" in forms:
+            images["stretch1080"] = _pixels(self._stretch1080(frame), 0, 3)
+        return images
+
+    def _planes(self, frame: av.VideoFrame) -> dict[str, np.ndarray]:
+        """8-bit 4:2:0 planes with the levels of the file: depth and subsampling change, range and matrix do not."""
+        form = frame.format
+        if form.name.startswith(("gray", "ya", "mono")):
+            half = ((frame.height + 1) // 2, (frame.width + 1) // 2)
+            neutral = np.broadcast_to(np.uint8(128), half)
+            return {"y": _pixels(self._to(frame, "gray"), 0), "u": neutral, "v": neutral}
+        if form.name not in _PLANAR_420:
+            frame = self._to(frame, "yuv420p")
+        return {name: _pixels(frame, plane) for plane, name in enumerate("yuv")}
+
+    def _to(self, frame: av.VideoFrame, name: str) -> av.VideoFrame:
+        """Another pixel format, at the same levels unless the frame is RGB (then BT.601 limited range)."""
+        source = frame.color_range or int(ColorRange.MPEG)
+        target, matrix = source, None
+        if frame.format.is_rgb or frame.format.has_palette:
+            source, target, matrix = int(ColorRange.JPEG), int(ColorRange.MPEG), int(Colorspace.ITU601)
+        return self._yuv.reformat(
+            frame,
+            format=name,
+            dst_colorspace=matrix,
+            interpolation=EXACT,
+            src_color_range=source,
+            dst_color_range=target,
+            threads=1,
+        )
+
+
+class _FilterChain:
+    """A chain of FFmpeg filters that gives one frame for each frame, by one thread."""
+
+    def __init__(self, filters: tuple[tuple[str, str], ...]) -> None:
+        self._filters, self._graph, self._source = filters, av.filter.Graph(), ""
+
+    def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
+        source = f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base=1/1"
+        if not frame.format.is_rgb:
+            source += f":colorspace={int(frame.colorspace)}:range={int(frame.color_range)}"
+        if source != self._source:
+            self._configure(source)
+        self._graph.vpush(frame)
+        return self._graph.vpull()
+
+    def _configure(self, source: str) -> None:
+        self._graph, self._source = av.filter.Graph(), source
+        self._graph.threads = 1
+        steps = (("buffer", source), *self._filters, ("buffersink", ""))
+        self._graph.link_nodes(*[self._graph.add(name, text or None) for name, text in steps]).configure()
+
+
+def _pixels(frame: av.VideoFrame, plane_index: int, channels: int = 1) -> np.ndarray:
+    """A view of one 8-bit plane without its padding."""
+    plane = frame.planes[plane_index]
+    rows: np.ndarray = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, abs(plane.line_size))
+    if plane.line_size < 0:  # stored bottom row first
+        rows = rows[::-1]
+    image = rows[:, : plane.width * channels]
+    return image.reshape(plane.height, plane.width, channels) if channels > 1 else image

@@ -1,0 +1,400 @@
+"""Reads video files: what a file holds (`probe`), and its frames in one pass for all families (`read_clips`).
+
+Every decoded frame counts exactly once, in presentation order, with no frame rate conversion. A damaged or
+incomplete file is a `VideoError`, never a shorter video, as far as its container or decoder shows it. PyAV itself
+stays in `decode.py` and `encode.py`.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from ugcvqa.media.decode import Converter, check_limit, decoded_frames, survey_packets
+from ugcvqa.media.sampling import FIXED_SIZES, FORMS, Piece
+from ugcvqa.settings import DecodeLimits
+
+__all__ = ["Clip", "DecodeLimits", "VideoInfo", "probe", "read_clips", "read_frames"]
+
+Plan = Callable[[int, Fraction, tuple[int, int]], Iterable[Piece]]
+"""What one family wants: (n_frames, rate, (height, width)) -> its pieces in time order."""
+
+
+@dataclass(frozen=True)
+class TimedPlan:
+    """A plan that needs more than size, rate and number of frames, such as the times of the frames.
+
+    Attributes:
+        pieces: function of the video's measurements giving the pieces in time order.
+    """
+
+    pieces: "Callable[[VideoInfo], Iterable[Piece]]"
+
+
+# In these codecs a packet is a frame. Others may hide or pack frames, so their frames are counted by decoding.
+_PACKET_IS_FRAME = frozenset({"h264", "hevc", "vp9", "av1", "mjpeg", "prores", "ffv1"})
+_RANGES = {1: "tv", 2: "pc"}  # codes of FFmpeg's AVColorRange
+_MAX_RATE = 1000
+_FALLBACK_RATE = Fraction(25)
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video file holds, measured and not taken from its header.
+
+    Attributes:
+        path: the file, as given.
+        container: name of the container format, such as "mov,mp4,m4a,3gp,3g2,mj2".
+        codec: canonical codec name, such as "h264".
+        pix_fmt: pixel format of the decoded frames, before any conversion.
+        height: rows after rotation.
+        width: columns after rotation.
+        rotation: degrees by which frames are turned counter-clockwise for display: 0, 90, 180 or 270. It is
+            applied to all frames handed out.
+        n_frames: frames that decoding yields.
+        rate: frames per second.
+        duration_s: n_frames / rate, in seconds.
+        bit_depth: bits of the deepest component.
+        colour_range: "tv" (limited), "pc" (full) or "" (not stated).
+        is_interlaced: the first frame is marked as two fields; frames are handed out as decoded.
+        is_variable_rate: the steps between frame times differ by more than rounding explains.
+        has_audio: the file has an audio track too.
+        file_bytes: size of the file.
+        container_s: length in seconds that the container states for all its tracks, None if it states none.
+        times_s: (n_frames,) float64, times of the frames in seconds from the first on, ascending.
+    """
+
+    path: str
+    container: str
+    codec: str
+    pix_fmt: str
+    height: int
+    width: int
+    rotation: int
+    n_frames: int
+    rate: Fraction
+    duration_s: float
+    bit_depth: int
+    colour_range: str
+    is_interlaced: bool
+    is_variable_rate: bool
+    has_audio: bool
+    file_bytes: int
+    container_s: float | None = None
+    times_s: np.ndarray = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
+
+
+@dataclass(frozen=True, repr=False)
+class Clip:
+    """The frames of one piece of one family, with their places and times.
+
+    Attributes:
+        family: the family that asked for the piece.
+        piece_index: 0-based place of the piece in the family's plan.
+        frames: form -> (T, ...) uint8 with the shapes of `sampling.FORMS`; "rgb" is a (T, 3, H, W) view of
+            (T, H, W, 3) memory (what torch calls channels last).
+        frame_index: form -> 0-based frame indices in presentation order, in the order of `frames`.
+        pts_s: form -> presentation times in seconds, in the order of `frames`.
+        info: the video that the frames are from.
+        facts: what the family's plan adds to the frames, see `sampling.Piece`.
+
+    Raises:
+        ValueError: if shapes or types do not agree with each other and with `info`.
+    """
+
+    family: str
+    piece_index: int
+    frames: Mapping[str, np.ndarray]
+    frame_index: Mapping[str, tuple[int, ...]]
+    pts_s: Mapping[str, tuple[float, ...]]
+    info: VideoInfo
+    facts: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for form, images in self.frames.items():
+            expected = (len(self.frame_index[form]), *_shape(form, self.info))
+            if images.dtype != np.uint8 or images.shape != expected or len(self.pts_s[form]) != expected[0]:
+                seen = f"{images.dtype} {images.shape} with {len(self.pts_s[form])} times"
+                raise ValueError(f"{self.family} piece {self.piece_index}: {form} is {seen}, not {expected}")
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{form} {images.shape}" for form, images in self.frames.items())
+        return f"Clip({self.family} piece {self.piece_index} of {self.info.path}: {shapes})"
+
+
+def probe(path: str | Path, limits: DecodeLimits = DecodeLimits()) -> VideoInfo:
+    """Measures what a video file holds, by a pass over its packets without decoding them.
+
+    The first frame is decoded. All frames are decoded only where packets cannot be trusted to be frames: codecs
+    that pack or hide frames, interlaced files (a packet may be one field), and files whose first packets yield
+    no frame (cut in the middle of a group of pictures).
+
+    Args:
+        path: a local video file; never taken as an address or a pattern.
+        limits: sizes above which the file is refused.
+
+    Returns:
+        The measurements; picklable.
+
+    Raises:
+        VideoError: if the file is missing, unreadable, not a video, incomplete, damaged, or over a limit.
+    """
+    survey = survey_packets(path, limits)
+    frame, ticks = survey.first_frame, survey.ticks
+    starts_whole = frame.pts is None or not len(ticks) or frame.pts == ticks[0]
+    n_frames = survey.n_packets
+    if survey.codec not in _PACKET_IS_FRAME or frame.interlaced_frame or not starts_whole:
+        stamps = [decoded.pts for decoded in decoded_frames(path, limits)]
+        n_frames = len(stamps)
+        ticks = np.sort([stamp for stamp in stamps if stamp is not None])
+    if len(ticks) != n_frames:
+        ticks = ticks[:0]
+    rate = _frame_rate(ticks, survey.time_base, survey.nominal_rate)
+    duration_s = float(n_frames / rate)
+    check_limit(path, "duration in seconds", round(duration_s, 1), limits.max_duration_s)
+    rotation = round(frame.rotation / 90) % 4 * 90
+    height, width = (frame.width, frame.height) if rotation % 180 else (frame.height, frame.width)
+    is_full = frame.format.name.startswith("yuvj")
+    return VideoInfo(
+        path=str(path),
+        container=survey.container,
+        codec=survey.codec,
+        pix_fmt=frame.format.name,
+        height=height,
+        width=width,
+        rotation=rotation,
+        n_frames=n_frames,
+        rate=rate,
+        duration_s=duration_s,
+        bit_depth=max(component.bits for component in frame.format.components),
+        colour_range="pc" if is_full else _RANGES.get(frame.color_range, ""),
+        is_interlaced=frame.interlaced_frame,
+        is_variable_rate=_is_variable(ticks, survey.time_base),
+        has_audio=survey.has_audio,
+        file_bytes=survey.file_bytes,
+        container_s=survey.container_s,
+        times_s=_times_s(ticks, survey.time_base, n_frames, rate),
+    )
+
+
+def read_clips(
+    path: str | Path,
+    plans: Mapping[str, Plan | TimedPlan],
+    limits: DecodeLimits = DecodeLimits(),
+    threads: int = 1,
+    info: VideoInfo | None = None,
+) -> Iterator[Clip]:
+    """Decodes a video once, from start to end, and hands out each family's pieces as soon as they are complete.
+
+    A frame is converted only to the forms that some open piece wants of it, each form once. Frames live as long
+    as a piece that holds them, so memory does not grow with the length of the video.
+
+    A caller may trust the clips once the iterator has ended without an error: damage shows when the decoder
+    reaches it, and the number of frames is compared with the plan's at the end.
+
+    Args:
+        path: a local video file.
+        plans: family -> function of frame count, rate and (height, width) giving its pieces, or a `TimedPlan`. The
+            pieces' `first` and `last` must not decrease. Pieces are drawn as decoding reaches them.
+        limits: sizes above which the file is refused.
+        threads: decoder threads; they do not change any pixel.
+        info: result of an earlier `probe` of the same file, to save that pass.
+
+    Yields:
+        Clips, in order of completion; the pieces of one family in their own order.
+
+    Raises:
+        VideoError: as `probe`, or if decoding fails or yields another number of frames than counted.
+        ValueError: if a plan asks for a frame that does not exist or that is already past.
+    """
+    info = info or probe(path, limits)
+    queues = [_Queue(name, _pieces(plan, info), info) for name, plan in plans.items()]
+    convert = Converter(path, info.rotation // 90)
+    for index, frame in enumerate(decoded_frames(path, limits, threads, info.n_frames)):
+        for queue in queues:
+            queue.open_pieces(index)
+        forms = {form for queue in queues for form in queue.wanted(index)}
+        if not forms:
+            continue
+        images = convert(frame, forms)
+        time_s = float(index / info.rate) if frame.time is None else frame.time
+        for queue in queues:
+            queue.fill(index, time_s, images)
+        for queue in queues:
+            yield from queue.complete(index)
+
+
+def read_frames(
+    path: str | Path,
+    indices: Iterable[int] | None = None,
+    form: str = "rgb",
+    limits: DecodeLimits = DecodeLimits(),
+    threads: int = 1,
+) -> Iterator[tuple[int, float, np.ndarray]]:
+    """Decodes single frames of a video in presentation order.
+
+    Args:
+        path: a local video file.
+        indices: 0-based frame indices, in any order, each handed out once; None means all frames. Decoding stops
+            after the last one, so damage behind it is not noticed.
+        form: one of `sampling.FORMS`.
+        limits: sizes above which the file is refused.
+        threads: decoder threads.
+
+    Yields:
+        Frame index, presentation time in seconds and the image, shaped as `sampling.FORMS` says.
+
+    Raises:
+        VideoError: as `read_clips`.
+        ValueError: if an index lies outside the video or the form is unknown.
+    """
+    if form not in FORMS:
+        raise ValueError(f"unknown form {form!r}, choose one of {', '.join(FORMS)}")
+    chosen = None if indices is None else sorted(set(indices))
+
+    def plan(n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
+        for index in range(n_frames) if chosen is None else chosen:
+            yield Piece({form: (index,)})
+
+    if chosen == []:
+        return
+    for clip in read_clips(path, {"frames": plan}, limits, threads):
+        (index,) = clip.frame_index[form]
+        yield index, clip.pts_s[form][0], clip.frames[form][0]
+        if chosen is not None and index == chosen[-1]:
+            return
+
+
+def _pieces(plan: Plan | TimedPlan, info: VideoInfo) -> Iterable[Piece]:
+    if isinstance(plan, TimedPlan):
+        return plan.pieces(info)
+    return plan(info.n_frames, info.rate, (info.height, info.width))
+
+
+def _shape(form: str, info: VideoInfo) -> tuple[int, ...]:
+    """The shape of one frame of a video in a form."""
+    if form == "rgb":
+        return 3, info.height, info.width
+    if form in FIXED_SIZES:
+        return 3, *FIXED_SIZES[form]
+    if form == "y":
+        return info.height, info.width
+    return (info.height + 1) // 2, (info.width + 1) // 2
+
+
+@dataclass
+class _OpenPiece:
+    """A piece whose frames are being gathered, with memory for all of them."""
+
+    piece: Piece
+    piece_index: int
+    info: VideoInfo
+    buffers: dict[str, np.ndarray] = field(init=False)
+    times: dict[str, list[float]] = field(init=False)
+    slots: dict[int, list[tuple[str, int]]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        wanted = self.piece.frames.items()
+        self.buffers = {f: np.empty((len(at), *_memory_shape(f, self.info)), np.uint8) for f, at in wanted}
+        self.times = {form: [0.0] * len(indices) for form, indices in wanted}
+        for form, indices in wanted:
+            for slot, index in enumerate(indices):
+                self.slots.setdefault(index, []).append((form, slot))
+
+    def clip(self, family: str) -> Clip:
+        """The finished piece."""
+        images = {f: b.transpose(0, 3, 1, 2) if b.ndim == 4 else b for f, b in self.buffers.items()}
+        times = {form: tuple(times) for form, times in self.times.items()}
+        return Clip(
+            family,
+            self.piece_index,
+            MappingProxyType(images),
+            MappingProxyType(dict(self.piece.frames)),
+            MappingProxyType(times),
+            self.info,
+            self.piece.facts,
+        )
+
+
+def _memory_shape(form: str, info: VideoInfo) -> tuple[int, ...]:
+    """The shape of one frame as the converter writes it: RGB interleaved."""
+    shape = _shape(form, info)
+    return (*shape[1:], shape[0]) if len(shape) == 3 else shape
+
+
+class _Queue:
+    """One family's pieces: the next one to open, and the open ones."""
+
+    def __init__(self, family: str, pieces: Iterable[Piece], info: VideoInfo) -> None:
+        self._family, self._pieces, self._info = family, enumerate(pieces), info
+        self._open: deque[_OpenPiece] = deque()
+        self._next = self._draw(0)
+
+    def _draw(self, index: int) -> tuple[int, Piece] | None:
+        """The next piece of the plan; it must begin at a frame that is not past, and end within the video."""
+        drawn = next(self._pieces, None)
+        if drawn and not index <= drawn[1].first <= drawn[1].last < self._info.n_frames:
+            asked = f"{self._family} piece {drawn[0]} asks for frames {drawn[1].first} to {drawn[1].last}"
+            raise ValueError(f"{asked} when {index} to {self._info.n_frames - 1} are left")
+        return drawn
+
+    def open_pieces(self, index: int) -> None:
+        """Opens all pieces that begin at a frame."""
+        while self._next and self._next[1].first == index:
+            place, piece = self._next
+            self._open.append(_OpenPiece(piece, place, self._info))
+            self._next = self._draw(index)
+
+    def wanted(self, index: int) -> Iterator[str]:
+        """Yields the forms that open pieces want of a frame."""
+        for piece in self._open:
+            for form, _ in piece.slots.get(index, ()):
+                yield form
+
+    def fill(self, index: int, time_s: float, images: Mapping[str, np.ndarray]) -> None:
+        """Copies a frame to all places that want it."""
+        for piece in self._open:
+            for form, slot in piece.slots.get(index, ()):
+                piece.buffers[form][slot] = images[form]
+                piece.times[form][slot] = time_s
+
+    def complete(self, index: int) -> Iterator[Clip]:
+        """Yields and forgets the pieces that end at a frame."""
+        while self._open and self._open[0].piece.last <= index:
+            yield self._open.popleft().clip(self._family)
+
+
+def _frame_rate(ticks: np.ndarray, time_base: Fraction, nominal: Fraction | None) -> Fraction:
+    """The header's rate where the frame times agree with it, otherwise the rate that the times give."""
+    if nominal is not None and not 0 < nominal <= _MAX_RATE:
+        nominal = None
+    steps = len(ticks) - 1
+    span = Fraction(int(ticks[-1] - ticks[0])) * time_base if steps > 0 else Fraction(0)
+    if span <= 0 or steps / span > _MAX_RATE:
+        return nominal or _FALLBACK_RATE
+    # One unit of the time base is what rounding may cost over the whole span.
+    if nominal is not None and abs(steps / nominal - span) <= max(span / 100, time_base):
+        return nominal
+    measured = steps / span
+    return measured.limit_denominator(1001) or measured
+
+
+def _times_s(ticks: np.ndarray, time_base: Fraction, n_frames: int, rate: Fraction) -> np.ndarray:
+    """Times of the frames from the first on; evenly spaced where the file tells none."""
+    if len(ticks) == n_frames:
+        return np.asarray((ticks - ticks[:1]).astype(np.float64) * time_base.numerator / time_base.denominator)
+    return np.arange(n_frames) / float(rate)
+
+
+def _is_variable(ticks: np.ndarray, time_base: Fraction) -> bool:
+    """Whether frame steps differ by more than the rounding of times to milliseconds or to the time base."""
+    if len(ticks) < 3:
+        return False
+    steps = np.diff(ticks) * float(time_base)
+    rounding = 1.01 * max(float(time_base), 0.001)
+    # A coarse time base rounds nothing away: there a step of two units is a frame that lasts twice as long.
+    return bool(np.ptp(steps) > min(rounding, 0.5 * np.median(steps)))

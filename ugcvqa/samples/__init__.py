@@ -1,0 +1,1 @@
+"""What a training step sees: sequences of frame features, clips of frames, batches and their order."""

@@ -1,0 +1,1 @@
+"""Scores of video files: the saved model, UVQ, and known answers of both."""

@@ -1,0 +1,268 @@
+"""A trained model as one file: head, feature settings and label scale; made by `fit`, used by `score`."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ugcvqa import __version__
+from ugcvqa.errors import CheckpointError, StoreError, UgcvqaError, VideoError
+from ugcvqa.features.rows import ROWS, assemble_row, families_of
+from ugcvqa.files import arrays_from_file, arrays_to_bytes, write_atomic
+from ugcvqa.heads.kinds import Head, head_from_arrays, is_network, kind_of, predict_with_std
+from ugcvqa.settings import DecodeLimits, DeepSettings, FamilySettings, NSSSettings, SaliencySettings, UVQSettings
+
+if TYPE_CHECKING:
+    from ugcvqa.features.extraction import VideoResult
+    from ugcvqa.features.families import Family
+
+FORMAT = 1
+"""Version of the file layout; a file with a larger one is refused."""
+
+FILE_NAME = "model.safetensors"
+"""Name of the model inside a run folder."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a model says about one video.
+
+    Attributes:
+        path: the file as it was given.
+        mos: predicted score on the label scale, clipped to it; higher is better. NaN if the video failed.
+        pred: the head's output before clipping, same unit.
+        reason: why the video has no score, empty if it has one.
+        std: standard deviation of a measured label about `pred`, same unit; NaN where the head knows none.
+        parts: numbers that the score is made of, by name.
+        details: what else the model says about the video, by name: lists and mappings of numbers.
+    """
+
+    path: str
+    mos: float
+    pred: float
+    reason: str = ""
+    std: float = math.nan
+    parts: Mapping[str, float] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def only(scores: Iterator[Score]) -> Score:
+    """Takes the score of a single video.
+
+    Raises:
+        VideoError: if the video failed.
+    """
+    (score,) = scores
+    if score.reason:
+        raise VideoError(score.reason)
+    return score
+
+
+@dataclass(frozen=True)
+class QualityModel:
+    """A head with everything that is needed to score a video.
+
+    Attributes:
+        head: maps a video vector to a score.
+        row: feature row that the head was trained on.
+        settings: settings of the feature families.
+        label: what the score is: `MOS`, or the name of a synthetic score.
+        scale: (lowest, highest) value of the label.
+        trained_on: name of the training set and how many videos of it.
+        specs: family -> spec as JSON, of the features it was trained on; empty where these were imported.
+    """
+
+    head: Head
+    row: str
+    settings: FamilySettings
+    label: str
+    scale: tuple[float, float]
+    trained_on: str
+    specs: Mapping[str, str] = field(default_factory=dict)
+
+    part_names: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def name(self) -> str:
+        """What scores, for people."""
+        return f"{self.row} model"
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What else belongs to a record of a score."""
+        return {"row": self.row}
+
+    def predict(self, features: Any) -> npt.NDArray[np.float64]:  # noqa: ANN401 (what the head takes)
+        """Maps video vectors (N, D), or for a network the frames of N videos, to scores (N,), not clipped."""
+        return self.head.predict(features)
+
+    def predict_with_std(
+        self,
+        features: Any,  # noqa: ANN401 (what the head takes)
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """As `predict`, with standard deviations, both (N,); NaN where there is none."""
+        return predict_with_std(self.head, features)
+
+    def score(self, path: str | Path, device: str = "cpu", limits: DecodeLimits | None = None) -> Score:
+        """Scores one video file.
+
+        Raises:
+            VideoError: if the video cannot be read.
+            CheckpointError: if the features of this model cannot be computed from a video.
+        """
+        return only(self.score_many([path], device=device, limits=limits))
+
+    def score_many(
+        self,
+        paths: Sequence[str | Path],
+        batch_size: int = 1,
+        workers: int = 0,
+        device: str = "cpu",
+        limits: DecodeLimits | None = None,
+    ) -> Iterator[Score]:
+        """Scores videos one after the other and yields each score in the order of the paths.
+
+        A video that fails yields a score of NaN with its reason. Neither `batch_size` nor `workers` changes
+        a score.
+
+        Args:
+            paths: video files.
+            batch_size: clips that travel together from the decoder.
+            workers: processes that decode; 0 decodes in this one.
+            device: where features are computed: `cpu`, `cuda`, `cuda:1`.
+            limits: bounds on what is decoded.
+
+        Raises:
+            CheckpointError: if the features of this model cannot be computed from a video.
+        """
+        import torch
+
+        from ugcvqa.features.extraction import ClipStream, Task, extract_features, usable_device
+
+        families = self._families()
+        self._check_specs({name: family.spec.to_json() for name, family in families.items()})
+        tasks = [Task(str(path), str(path)) for path in paths]
+        stream = ClipStream(tasks, families, limits=limits)
+        results = extract_features(stream, families, batch_size, workers, usable_device(device))
+        model = replace(self, head=self.head.to(torch.device(device))) if is_network(self.head) else self
+        return (model._scored(tasks[result.task].path, result) for result in results)
+
+    def _families(self) -> "dict[str, Family]":
+        """Builds what computes the features of this model from a video."""
+        from ugcvqa.features.families import build_families
+
+        if is_network(self.head):
+            return self.head.families(self.row, self.settings)
+        if self.row not in ROWS:
+            raise CheckpointError(
+                f"this model was trained on imported features {self.row!r}, which cannot be computed from a "
+                "video here; predict from a feature table instead"
+            )
+        return build_families(families_of(self.row), self.settings)
+
+    def _input_of(self, features: "Mapping[str, Mapping[str, np.ndarray]]") -> npt.NDArray[Any]:
+        """The features of one video as this head takes them, with a first axis of length 1."""
+        if is_network(self.head):
+            return self.head.input_of(features)[None]
+        return assemble_row(self.row, {name: arrays["video"] for name, arrays in features.items()})[None]
+
+    def _scored(self, path: str, result: "VideoResult") -> Score:
+        """Scores the features of one video."""
+        reason = result.reason
+        if not reason:
+            features = self._input_of(result.features)
+            if np.isfinite(features).any():
+                pred, std = (float(values[0]) for values in self.predict_with_std(features))
+                return Score(path, float(np.clip(pred, *self.scale)), pred, std=std)
+            reason = f"{path}: no feature can be computed from this video; it may be too short"
+        return Score(path, float("nan"), float("nan"), reason)
+
+    def _check_specs(self, specs: Mapping[str, str]) -> None:
+        """Refuses features of another code version or other weights than those of the training."""
+        for name, spec in self.specs.items():
+            trained, here = json.loads(spec), json.loads(specs[name])
+            for key in sorted(set(trained) | set(here)):
+                if trained.get(key) != here.get(key):
+                    raise CheckpointError(
+                        f"this model was trained on {name} features with {key} {trained.get(key)!r}, computed here "
+                        f"would be {here.get(key)!r}: use the same weights and version, or train it again"
+                    )
+
+    def save(self, path: Path) -> None:
+        """Writes the model to one file without pickle.
+
+        Raises:
+            StoreError: if the file cannot be written.
+        """
+        arrays, values = self.head.to_arrays()
+        metadata = {
+            "format": FORMAT,
+            "ugcvqa": __version__,
+            "head": {"kind": kind_of(self.head), **values},
+            "row": self.row,
+            "settings": asdict(self.settings),
+            "specs": dict(self.specs),
+            "label": self.label,
+            "scale": list(self.scale),
+            "trained_on": self.trained_on,
+        }
+        write_atomic(path, arrays_to_bytes(arrays, metadata))
+
+
+def load(path: str | Path) -> QualityModel:
+    """Loads a trained model from a run folder or a model file.
+
+    Raises:
+        CheckpointError: if there is none, or it is damaged or from an incompatible version.
+    """
+    file = Path(path)
+    file = file / FILE_NAME if file.is_dir() else file
+    if not file.is_file():
+        raise CheckpointError(f"{file}: no such model; give a run folder made by `ugcvqa fit`")
+    try:
+        arrays, metadata = arrays_from_file(file)
+    except StoreError as error:
+        raise CheckpointError(str(error)) from error
+    _check_version(file, metadata)
+    try:
+        return _from_parts(arrays, metadata)
+    except UgcvqaError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{file}: is not a complete model ({type(error).__name__}: {error})") from error
+
+
+def _check_version(file: Path, metadata: dict[str, Any]) -> None:
+    written = metadata.get("format")
+    if not isinstance(written, int) or written > FORMAT:
+        raise CheckpointError(
+            f"{file}: model format {written} of ugcvqa {metadata.get('ugcvqa')}; this is ugcvqa {__version__}, "
+            f"which reads formats up to {FORMAT}: install a newer version"
+        )
+
+
+def _from_parts(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> QualityModel:
+    low, high = metadata["scale"]
+    return QualityModel(
+        head=head_from_arrays(metadata["head"]["kind"], arrays, metadata["head"]),
+        row=metadata["row"],
+        settings=_family_settings(metadata["settings"]),
+        label=metadata["label"],
+        scale=(low, high),
+        trained_on=metadata["trained_on"],
+        specs=metadata["specs"],
+    )
+
+
+def _family_settings(values: Mapping[str, Mapping[str, Any]]) -> FamilySettings:
+    return FamilySettings(
+        NSSSettings(**values["nss"]),
+        DeepSettings(**values["deep"]),
+        SaliencySettings(**values["saliency"]),
+        UVQSettings(**values.get("uvq", {})),
+    )

@@ -1,0 +1,66 @@
+"""Everything that scores video files, behind one door: trained models and UVQ."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from ugcvqa.scoring.model import QualityModel, Score
+from ugcvqa.scoring.model import load as load_model
+from ugcvqa.scoring.uvq_score import UVQModel
+from ugcvqa.settings import DecodeLimits, UVQSettings
+
+UVQ_NAMES = ("uvq", "uvq1.5")
+"""Names of the scorers that need no training."""
+
+
+class Scorer(Protocol):
+    """Scores video files.
+
+    Attributes:
+        label: what the score is: `MOS`, or the name of a synthetic score.
+        scale: (lowest, highest) value of the label.
+        name: what scores.
+        trained_on: name of the training set.
+        part_names: names of `Score.parts`, in order.
+        facts: what else belongs to a record of its scores.
+    """
+
+    @property
+    def label(self) -> str: ...  # noqa: D102
+    @property
+    def scale(self) -> tuple[float, float]: ...  # noqa: D102
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def trained_on(self) -> str: ...  # noqa: D102
+    @property
+    def part_names(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def facts(self) -> Mapping[str, Any]: ...  # noqa: D102
+
+    def score_many(
+        self,
+        paths: Sequence[str | Path],
+        batch_size: int = 1,
+        workers: int = 0,
+        device: str = "cpu",
+        limits: DecodeLimits | None = None,
+    ) -> Iterator[Score]:
+        """Scores videos one after the other, see `model.QualityModel.score_many`."""
+
+
+def load(model: str | Path, uvq: UVQSettings = UVQSettings()) -> QualityModel | UVQModel:
+    """Loads a scorer.
+
+    Args:
+        model: run folder made by `ugcvqa fit` or a model file in it; `uvq` or `uvq1.5` for UVQ with the user's weights,
+            unless a file or folder has that name.
+        uvq: settings of UVQ.
+
+    Raises:
+        CheckpointError: if there is no such model, or it is damaged or from an incompatible version.
+        WeightsError: if UVQ's weights are missing or damaged.
+    """
+    if str(model) in UVQ_NAMES and not Path(model).exists():
+        return UVQModel(cast(Any, str(model)), uvq)
+    return load_model(model)

@@ -1,0 +1,101 @@
+"""UVQ as a scorer of video files: its own score without any training, and the parts that it is made of."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from ugcvqa.features.extraction import ClipStream, Task, VideoResult, extract_features, usable_device
+from ugcvqa.features.families import UVQFamily, build_families
+from ugcvqa.scoring.model import Score, only
+from ugcvqa.settings import DecodeLimits, FamilySettings, UVQSettings
+from ugcvqa.uvq.state import SCORE_NAMES
+
+_N_TOPICS = 5
+_FAMILIES = {"uvq": "uvq", "uvq1.5": "uvq15"}
+
+
+class UVQModel:
+    """UVQ 1.0 or 1.5 with a user's weights.
+
+    The score is the mean over seconds, for UVQ 1.0 of `compression_content_distortion`, its documented default.
+
+    Args:
+        version: `uvq` for 1.0, `uvq1.5`.
+        settings: weights, sampling of frames, and how missing frames count.
+
+    Attributes:
+        label: what the score is.
+        scale: (lowest, highest) value of it.
+        name: the version, and what makes its numbers.
+        trained_on: the data set that the released weights come from.
+        part_names: names of `Score.parts`, in order.
+        facts: how frames were chosen, and the SHA-256 of the weights: of each file where they are files.
+
+    Raises:
+        WeightsError: if weights are missing or damaged.
+    """
+
+    label = "MOS"
+    scale = (1.0, 5.0)
+
+    def __init__(self, version: Literal["uvq", "uvq1.5"], settings: UVQSettings = UVQSettings()) -> None:
+        self._key = _FAMILIES[version]
+        self._family = cast(UVQFamily, build_families((self._key,), FamilySettings(uvq=settings))[self._key])
+        frames = "real frames" if settings.counting == "real" else "reference mode"
+        self.name = f"UVQ {'1.0' if version == 'uvq' else '1.5'} ({frames}, {settings.sampler})"
+        is_random = settings.weights.startswith("random:")
+        self.trained_on = "nothing (RANDOM weights)" if is_random else "YouTube-UGC"
+        self.part_names = (*SCORE_NAMES, "compression_level") if version == "uvq" else ()
+        self.facts: Mapping[str, Any] = {
+            "row": "UVQ" if version == "uvq" else "UVQ1.5",
+            "counting": settings.counting,
+            "sampler": settings.sampler,
+            "weights": dict(self._family.checksums) or self._family.spec.weights,
+        }
+
+    def score(self, path: str | Path, device: str = "cpu", limits: DecodeLimits | None = None) -> Score:
+        """Scores one video file.
+
+        Raises:
+            VideoError: if the video cannot be read.
+        """
+        return only(self.score_many([path], device=device, limits=limits))
+
+    def score_many(
+        self,
+        paths: Sequence[str | Path],
+        batch_size: int = 1,
+        workers: int = 0,
+        device: str = "cpu",
+        limits: DecodeLimits | None = None,
+    ) -> Iterator[Score]:
+        """Scores videos one after the other, see `model.QualityModel.score_many`.
+
+        `Score.details` holds `seconds` (the score of each second), and for UVQ 1.0 `topics` (the likeliest, 0..1) and
+        `distortions` (26 probabilities in the order of DistortionNet, whose names are not published).
+        """
+        tasks = [Task(str(path), str(path)) for path in paths]
+        families = {self._key: self._family}
+        stream = ClipStream(tasks, families, limits=limits)
+        results = extract_features(stream, families, batch_size, workers, usable_device(device))
+        return (self._scored(tasks[result.task].path, result) for result in results)
+
+    def _scored(self, path: str, result: VideoResult) -> Score:
+        if result.reason:
+            return Score(path, math.nan, math.nan, result.reason)
+        arrays = result.features[self._key]
+        pred = float(arrays["scores"][-1])
+        values = (*arrays["scores"].tolist(), *arrays["levels"].tolist())
+        details: dict[str, Any] = {"seconds": arrays["seconds"][:, -1].tolist()}
+        if self.part_names:
+            details |= {"topics": self._topics(arrays["topics"]), "distortions": arrays["distortions"].tolist()}
+        parts = dict(zip(self.part_names, values, strict=False))
+        return Score(path, float(np.clip(pred, *self.scale)), pred, parts=parts, details=details)
+
+    def _topics(self, probabilities: np.ndarray) -> dict[str, float]:
+        likeliest = np.argsort(-probabilities, kind="stable")[:_N_TOPICS].tolist()
+        names = self._family.topics
+        return {names[i] if i < len(names) else f"topic {i}": float(probabilities[i]) for i in likeliest}

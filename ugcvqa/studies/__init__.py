@@ -1,0 +1,1 @@
+"""The saliency study: similarity, activations, map quality, and its page."""

@@ -1,0 +1,378 @@
+"""One run of the saliency study: gathers numbers, tables and pictures, and writes the study's folder."""
+
+import json
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from ugcvqa.cli import is_main_process
+from ugcvqa.datasets.catalogue import Dataset
+from ugcvqa.deep.backbones import load_backbone
+from ugcvqa.display.lines import failure_rows
+from ugcvqa.display.text_tables import Table
+from ugcvqa.errors import ConfigError, VideoError
+from ugcvqa.features.extraction import usable_device
+from ugcvqa.features.families import SaliencyFamily
+from ugcvqa.features.inputs import open_dataset
+from ugcvqa.features.store import FeatureStore
+from ugcvqa.files import write_atomic
+from ugcvqa.records import plain_settings, versions
+from ugcvqa.settings import DataSettings, FamilySettings, LoaderSettings, MeasureSettings, PictureSettings
+from ugcvqa.studies.ablation import read_ablations
+from ugcvqa.studies.analysis import Collection, count, published_frames
+from ugcvqa.studies.data import NetworkFacts, StudyNetworks, adopt_maps, build_study, given_videos
+from ugcvqa.studies.figures import (
+    ablation_intervals,
+    cosine_histograms,
+    null_distributions,
+    published_cosines,
+    quality_curves,
+)
+from ugcvqa.studies.measures import ORDERS, VideoMeasures, measure_dataset, measure_folder
+from ugcvqa.studies.page import Exhibit, Page, Section
+from ugcvqa.studies.pictures import ActivationRow, draw_activations, draw_saliency, sampled_pictures
+from ugcvqa.studies.report import (
+    ablation_sentences,
+    ablation_table,
+    association_sentences,
+    association_table,
+    cosine_sentences,
+    coverage,
+    histogram_records,
+    network_text,
+    published_sentence,
+    quality_sentences,
+    records,
+    table,
+    warnings,
+    weights_text,
+)
+from ugcvqa.studies.similarity import Association
+
+log = logging.getLogger(__name__)
+
+_QUESTIONS = (
+    "Do deep features carry the saliency of their frame?",
+    "Does the paper's cosine tell?",
+    "Do the maps point at what the classifier uses?",
+    "Does saliency help to predict quality?",
+)
+_CONTENT, _COSINE, _MAPS, _QUALITY = _QUESTIONS
+
+
+class Study:
+    """The parts of a study, in the order in which they are added.
+
+    Args:
+        folder: where everything is written.
+        settings: what was asked for, for the record; the options of the verb by name.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.folder, self.settings = folder, settings
+        self.exit_code = 0
+        self._sections: list[Section] = []
+        self._answers: dict[str, list[str]] = {}
+        self._warnings: tuple[str, ...] = ()
+        self._notes: list[str] = []
+        self._numbers: dict[str, Any] = {}
+
+    def add_published(self, path: Path, seed: int) -> None:
+        """Regenerates the values of the published frames.
+
+        Raises:
+            LabelError: if the file cannot be used.
+        """
+        frames = published_frames(path, seed)
+        sentence = published_sentence(frames)
+        shown = table("Published frames", records(frames), ("frame", "published", "cosine", "difference", "permuted"))
+        self._table("published", shown)
+        caption = (
+            f"Algorithm 3 on the {len(frames)} published deep vectors and maps, beside the published values and the "
+            "mean over ten shuffles of the channels. The deep vectors come with the file; no network was run."
+        )
+        picture = self._picture("figure7/published.png", published_cosines(frames), caption)
+        self._sections.append(Section("Published frames", (shown,), (picture,)))
+        self._answer(_COSINE, [sentence])
+        self._numbers["published"] = records(frames)
+
+    def add_benchmark(self, folder: Path) -> None:
+        """Reads from a benchmark what saliency adds to predicted quality.
+
+        Raises:
+            LabelError: if it cannot be used.
+        """
+        ablations = read_ablations(folder)
+        sentences = ablation_sentences(ablations)
+        shown = ablation_table(ablations)
+        self._table("ablation", shown)
+        caption = (
+            f"Difference of mean SRCC over the splits of {folder.name}, with 95% intervals of the corrected resampled "
+            "t-test, one line per pair, data set and head. Blue: nothing but saliency differs. Grey: frames and their "
+            "size differ as well."
+        )
+        picture = self._picture("ablation.png", ablation_intervals(ablations, "srcc"), caption)
+        self._sections.append(Section("What saliency adds to predicted quality", (shown,), (picture,)))
+        self._answer(_QUALITY, sentences)
+        self._numbers["ablation"] = [asdict(one) | {"pair": one.pair._asdict()} for one in ablations]
+
+    def add_videos(
+        self,
+        videos: Sequence[str],
+        data: DataSettings | None,
+        store_folder: Path,
+        loader: LoaderSettings,
+        trainer: dict[str, Any],
+        device: str | None,
+    ) -> None:
+        """Studies videos: extracts what the store lacks, measures, tests and draws.
+
+        Args:
+            videos: files and folders; empty for a data set.
+            data: the data set, if no videos are given.
+            store_folder: folder of the feature store.
+            loader: how clips are read.
+            trainer: arguments of Lightning's Trainer.
+            device: where maps are checked; None takes a GPU if there is one.
+
+        Raises:
+            ConfigError: if a setting cannot be used.
+            WeightsError: if weights are missing or wrong.
+            LabelError: if labels cannot be read.
+        """
+        from ugcvqa.features.extractors import extract_dataset
+
+        asked = self.settings
+        families: FamilySettings = asked["families"]
+        chosen = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        dataset = given_videos(videos) if videos else open_dataset(data or DataSettings())
+        networks = build_study(families, asked["network"], asked["frames"])
+        store = FeatureStore(store_folder)
+        if is_main_process():
+            # first of all, as a folder that refuses it would refuse every result
+            self._write("settings.json", _json(plain_settings(self.settings)))
+            paths = [video.path for video in dataset.videos if video.path is not None]
+            adopt_maps(networks, store, paths, asked["frames"])
+        failures = extract_dataset(dataset, networks.families, store, loader, asked["limits"], trainer)
+        if is_main_process():
+            self._measure(dataset, networks, store, failures, chosen)
+
+    def finish(self) -> Page:
+        """Writes page and numbers, and returns the page."""
+        command = "Made by ugcvqa study; numbers.json holds every number, settings.json what was asked for."
+        self._write("settings.json", _json(plain_settings(self.settings)))
+        self._write("numbers.json", _json({**self._numbers, "versions": versions()}))
+        page = Page(
+            "Saliency study",
+            self._warnings,
+            {question: self._answers[question] for question in _QUESTIONS if question in self._answers},
+            tuple(self._sections),
+            (*self._notes, command),
+        )
+        self._write("conclusions.md", page.markdown().encode("utf-8", "replace"))
+        self._write("conclusions.html", page.html(self.folder).encode("utf-8", "replace"))
+        return page
+
+    def log_images(self, page: Page, mode: str) -> None:
+        """Sends pictures, videos and numbers of a finished study to Weights & Biases.
+
+        Args:
+            page: what `finish` returned.
+            mode: `offline` or `online`.
+
+        Raises:
+            ConfigError: if Weights & Biases refuses, for example for want of a key.
+        """
+        import wandb  # here because the import takes seconds and few want it
+
+        try:
+            run = wandb.init(
+                project="ugcvqa",
+                name=self.folder.name,
+                dir=self.folder,
+                mode=mode,  # type: ignore[arg-type]  # a plain word here
+                job_type="study",
+                config=plain_settings(self.settings),
+                settings={"silent": True},
+            )
+        except (wandb.Error, OSError) as error:
+            raise ConfigError(f"wandb {mode}: {error}; the study is in {self.folder}") from error
+        with run:
+            for exhibit in (one for section in page.sections for one in section.exhibits):
+                path = str(self.folder / exhibit.file)
+                is_video = exhibit.file.endswith(".mp4")
+                shown = (
+                    wandb.Video(path, caption=exhibit.caption)
+                    if is_video
+                    else wandb.Image(path, caption=exhibit.caption)
+                )
+                run.log({f"study/{exhibit.file.rsplit('.', 1)[0]}": shown})
+            run.summary.update({"warnings": list(page.warnings), "conclusions": dict(page.conclusions)})
+
+    def _measure(
+        self, dataset: Dataset, networks: StudyNetworks, store: FeatureStore, failures: dict[str, str], device: str
+    ) -> None:
+        """Measures all videos, then writes what the page says of them."""
+        measures: MeasureSettings = self.settings["measures"]
+        parts = measure_folder(self.folder / "parts", networks, measures)
+        limits = self.settings["limits"]
+        collection, drawn = Collection(dataset, measures.seed), list[VideoMeasures]()
+        for one in measure_dataset(dataset, networks, store, parts, measures, limits, device, failures):
+            collection.add(one)
+            if len(drawn) < self.settings["pictures"].videos:
+                drawn.append(one)
+        self._write("failures.csv", failure_rows(failures))
+        self.exit_code = 0 if not failures else 1 if collection.videos else 2
+        self._warnings = warnings(networks.facts)
+        self._notes += [_sentence(network_text(facts)) for facts in networks.facts]
+        limit = self.settings["frames"]
+        self._notes.append(f"One frame per second of video, at most {limit} of each video, evenly spread.")
+        self._notes += [f"Failed: {video_id}: {reason}" for video_id, reason in sorted(failures.items())[:10]]
+        covered = coverage(collection.videos, failures)
+        if not collection.videos:
+            self._answer(_CONTENT, [f"No video could be used; {len(failures)} failed, see failures.csv."])
+            return
+        frames = " ".join(one.text() for one in covered)
+        self._numbers |= {
+            "coverage": [asdict(one) for one in covered],
+            "networks": [asdict(facts) for facts in networks.facts],
+        }
+        by = _sentence("; ".join(network_text(facts) for facts in networks.facts))
+        self._similarity(collection, f"{frames} {by}")
+        self._content(collection, measures, f"{frames} {by}")
+        self._quality(collection, measures, f"{frames} {_sentence(network_text(networks.facts[1]))}")
+        self._table("frames", table("Frames", records(collection.frames), ()))
+        self._table("videos", table("Videos", records(collection.videos), ()))
+        self._draw(drawn, networks, store)
+
+    def _similarity(self, collection: Collection, caption: str) -> None:
+        """Figure 7."""
+        summaries = [collection.cosine(name) for name in collection.data_sets()]
+        sentences = [sentence for summary in summaries for sentence in cosine_sentences(summary)]
+        shown = table(
+            "Cosine of Algorithm 3",
+            [asdict(summary) for summary in summaries],
+            ("data", "n_videos", "n_frames", "n_missing", "mean", "median", "std", "permuted_mean", "correlation"),
+            ("data", "videos", "frames", "without", "mean", "median", "deviation", "shuffled: mean", "correlation"),
+        )
+        self._table("figure7", table("Histogram", histogram_records(collection.frames), ()))
+        self._table("cosine", shown)
+        text = (
+            "Figure 7: cosine of Algorithm 3 over all sampled frames, one per second, and the same with the channels "
+            f"of the deep vectors shuffled (mean of ten shuffles). {caption}"
+        )
+        picture = self._picture("figure7/cosine.png", cosine_histograms(collection.frames), text)
+        self._sections.append(Section("The paper's cosine and what shuffling leaves of it", (shown,), (picture,)))
+        self._answer(_COSINE, sentences)
+        self._numbers["cosine"] = [asdict(summary) for summary in summaries]
+
+    def _content(self, collection: Collection, measures: MeasureSettings, caption: str) -> None:
+        """Tests across videos."""
+        tests = {name: collection.associations(name, measures) for name in collection.data_sets()}
+        sentences = [line for name, found in tests.items() for line in association_sentences(name, found)]
+        shown = association_table(tests)
+        self._table("tests", shown)
+        nulls = [
+            {"data": name, "measure": one.measure, "value": value}
+            for name, found in tests.items()
+            for one in found
+            for value in one.null.tolist()
+        ]
+        self._table("nulls", table("Nulls", nulls, ()))
+        if nulls:
+            text = (
+                "Each measure on the true pairing of deep features and maps (line), and on re-pairings of whole videos "
+                f"(bars), which keep both shapes and destroy shared content; seed {measures.seed}. {caption}"
+            )
+            picture = self._picture("content.png", null_distributions(tests), text)
+            self._sections.append(Section("Shared content across videos", (shown,), (picture,)))
+        self._answer(_CONTENT, sentences)
+        self._numbers["tests"] = {name: [_plain_test(one) for one in found] for name, found in tests.items()}
+
+    def _quality(self, collection: Collection, measures: MeasureSettings, caption: str) -> None:
+        """Deletion, insertion and energy."""
+        summaries = [collection.quality(name, measures) for name in collection.data_sets()]
+        sentences = [sentence for summary in summaries for sentence in quality_sentences(summary)]
+        self._table("curves", table("Curves", records(collection.curves), ()))
+        if collection.curves:
+            text = (
+                "Probability of the class that the map explains, mean over "
+                f"{count(len(collection.curves) // len(ORDERS), 'frame')}, "
+                "while pixels are deleted (to the mean colour) or inserted (into a blurred frame), in the order of the "
+                f"map, of the same map moved elsewhere, and from the centre outwards. {caption}"
+            )
+            picture = self._picture("quality.png", quality_curves(collection.curves), text)
+            self._sections.append(Section("Quality of the maps", (), (picture,)))
+        self._answer(_MAPS, sentences)
+        self._numbers["quality"] = [asdict(summary) for summary in summaries]
+
+    def _draw(self, drawn: Sequence[VideoMeasures], networks: StudyNetworks, store: FeatureStore) -> None:
+        """Figures 1, 5 and 6; a video that cannot be drawn costs its pictures only."""
+        settings: PictureSettings = self.settings["pictures"]
+        exhibits, rows = list[Exhibit](), list[ActivationRow]()
+        for number, one in enumerate(drawn):
+            try:
+                pictures = sampled_pictures(one, networks, store, self.settings["limits"])
+                exhibits += draw_saliency(self.folder, one, pictures, _sentence(network_text(networks.facts[1])))
+                for name, network, facts in self._shown_networks(networks) if number == 0 else ():
+                    log.info("drawing activations of %s", name)
+                    caption = _sentence(f"{weights_text(facts)}{facts.remark}")
+                    more, found = draw_activations(self.folder, one, pictures, network, name, settings, caption)
+                    exhibits += more
+                    rows += found
+            except VideoError as error:
+                log.warning("%s: not drawn: %s", one.video_id, error)
+                self._notes.append(f"Not drawn: {one.video_id}: {error}")
+        self._table("activations", table("Strongest channels", records(rows), ()))
+        if exhibits:
+            self._sections.append(Section("Frames, maps and activations", (), tuple(exhibits)))
+
+    def _shown_networks(self, networks: StudyNetworks) -> Iterator[tuple[str, nn.Module, NetworkFacts]]:
+        """Yields name, network and facts of those whose activations are drawn: that of the maps, and the deep one."""
+        deep, saliency = networks.facts
+        yield saliency.name, cast(SaliencyFamily, networks.saliency).cam.network.cpu(), replace(saliency, remark="")
+        if (deep.name, deep.weights) != (saliency.name, saliency.weights):
+            # built again, as the one that computes features has its normalisations folded into its convolutions
+            name = deep.name if deep.name != saliency.name else f"{deep.name}_deep"
+            remark = f"; the complete network, while the features are from it {deep.remark}" if deep.remark else ""
+            yield name, load_backbone(deep.name, deep.weights), replace(deep, remark=remark)
+
+    def _answer(self, question: str, sentences: Sequence[str]) -> None:
+        self._answers.setdefault(question, []).extend(sentences)
+
+    def _table(self, name: str, shown: Table) -> None:
+        self._write(f"tables/{name}.csv", shown.csv().encode("utf-8", "surrogateescape"))
+
+    def _picture(self, name: str, data: bytes, caption: str) -> Exhibit:
+        self._write(name, data)
+        return Exhibit(name, caption)
+
+    def _write(self, name: str, data: bytes) -> None:
+        write_atomic(self.folder / name, data)
+
+
+def _plain_test(one: Association) -> dict[str, Any]:
+    return {**{key: value for key, value in vars(one).items() if key != "null"}, "p": one.p_value}
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _json(values: Any) -> bytes:  # noqa: ANN401 (anything plain)
+    return (json.dumps(_finite(values), indent=2) + "\n").encode()
+
+
+def _finite(values: Any) -> Any:  # noqa: ANN401
+    """Plain values in which NaN, which JSON lacks, is null."""
+    if isinstance(values, dict):
+        return {key: _finite(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values

@@ -1,0 +1,1 @@
+"""What `fit` does: vectors to heads, networks under Lightning, the run folder."""

@@ -1,0 +1,90 @@
+"""The Lightning data module of trainings: the same samples whatever the processes, workers and interruptions."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from ugcvqa.samples.batches import Batch, Draw, EpochSampler
+
+
+class Source(Protocol):
+    """Where samples come from."""
+
+    def __len__(self) -> int:
+        """Number of videos."""
+
+    def __getitem__(self, draw: Draw) -> Any:  # noqa: ANN401 (what `collate` takes)
+        """Makes one sample."""
+
+    def collate(self, samples: Any) -> Batch:  # noqa: ANN401
+        """Makes a batch of samples."""
+
+    def place(self, device: torch.device) -> None:
+        """Learns on which device training runs, before the first batch."""
+
+
+class TrainingData(LightningDataModule):
+    """Serves training batches in an order fixed by seed and epoch, and validation batches in the order given.
+
+    Args:
+        source: makes samples.
+        train: rows to train on.
+        val: rows that choose among epochs.
+        batch_size: videos per step and process.
+        seed: seed of the order.
+        workers: processes that load; 0 loads in the training process.
+    """
+
+    def __init__(
+        self, source: Source, train: Sequence[int], val: Sequence[int], batch_size: int, seed: int, workers: int = 0
+    ) -> None:
+        super().__init__()
+        self.source, self.train, self.val = source, train, val
+        self.batch_size, self.seed, self.workers = batch_size, seed, workers
+
+    def setup(self, stage: str) -> None:
+        """Lets the source know the device."""
+        if stage == "fit" and self.trainer is not None:
+            self.source.place(self.trainer.strategy.root_device)
+
+    def steps_per_epoch(self) -> int:
+        """Counts the optimiser's steps of an epoch; unlike Lightning's own count it builds no loader too early."""
+        trainer: Any = self.trainer
+        batches = -(-len(EpochSampler(self.train, self.seed, *self._place())) // self.batch_size)
+        limit = trainer.overfit_batches or trainer.limit_train_batches
+        limited = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
+        return max(1, -(-limited // int(trainer.accumulate_grad_batches)))
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Builds this rank's training loader, which goes on within an epoch where a checkpoint was left in one."""
+        trainer: Any = self.trainer
+        if trainer is not None and trainer.overfit_batches:
+            return self._loader(EpochSampler(self.train, None, *self._place()))
+        sampler = EpochSampler(self.train, self.seed, *self._place())
+        if trainer is not None:
+            loop = trainer.fit_loop
+            steps = -(-len(sampler) // self.batch_size)
+            done = loop.epoch_loop.batch_progress.current.processed if loop.restarting else 0
+            sampler.resume(loop.epoch_progress.current.processed, done % steps * self.batch_size)
+        return self._loader(sampler)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Builds this rank's validation loader."""
+        return self._loader(EpochSampler(self.val, None, *self._place()))
+
+    def _place(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _loader(self, sampler: EpochSampler) -> DataLoader[Any]:
+        return DataLoader(
+            self.source,  # type: ignore[arg-type]  # torch asks for its own base class
+            batch_size=self.batch_size,
+            sampler=sampler,
+            num_workers=self.workers,
+            collate_fn=self.source.collate,
+            persistent_workers=self.workers > 0,
+            pin_memory=self.workers > 0 and torch.cuda.is_available(),
+        )

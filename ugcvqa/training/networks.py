@@ -1,0 +1,334 @@
+"""Trains the heads that are networks, the GRU head and the end-to-end model, from a data set to a scoring model."""
+
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ugcvqa.datasets.catalogue import Dataset
+from ugcvqa.deep.backbones import load_backbone
+from ugcvqa.errors import ConfigError
+from ugcvqa.evaluation.metrics import Logistic, fit_logistic
+from ugcvqa.evaluation.splits import Split
+from ugcvqa.features.families import Family
+from ugcvqa.features.store import FeatureStore
+from ugcvqa.files import file_sha256
+from ugcvqa.heads.end_to_end import EndToEnd, calibrate_batchnorm
+from ugcvqa.heads.gru import VSFAHead
+from ugcvqa.heads.network_heads import EndToEndHead, GRUHead, MOSLine, build_end_to_end, build_gru, frame_families
+from ugcvqa.samples.batches import FIXED, Draw
+from ugcvqa.samples.clips import FAMILY, ClipFamily, ClipSource
+from ugcvqa.samples.sequences import SequenceSource, SequenceTable, pack, read_sequences
+from ugcvqa.scoring.model import QualityModel
+from ugcvqa.settings import DecodeLimits, FamilySettings, LoaderSettings, SplitSettings
+from ugcvqa.training.datamodule import Source, TrainingData
+from ugcvqa.training.learning import Outcome, best_score, predict, train
+from ugcvqa.training.regressor import QualityRegressor
+from ugcvqa.training.runs import Predicted
+from ugcvqa.training.vectors import Samples, make_split, usable_videos
+from ugcvqa.training_settings import EndToEndSettings, GRUSettings, RecipeSettings
+
+log = logging.getLogger(__name__)
+
+Array = npt.NDArray[np.float64]
+Network = TypeVar("Network", VSFAHead, EndToEnd)
+
+_PRECISION = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_PLACEMENT = ("accelerator", "devices", "num_nodes", "strategy")  # Trainer arguments that extraction shares
+_CALIBRATION_VIDEOS = 16
+END_TO_END_ROW = "CLIP"
+"""What stands in for the feature row of an end-to-end model."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a training reads and writes, and on what it runs.
+
+    Attributes:
+        folder: of the run; checkpoints go below it.
+        store: of features and clips.
+        loader: how videos and clips are read.
+        limits: bounds on what is decoded.
+        trainer: arguments of Lightning's Trainer.
+        loggers: Lightning's loggers.
+    """
+
+    folder: Path
+    store: FeatureStore
+    loader: LoaderSettings
+    limits: DecodeLimits
+    trainer: dict[str, Any]
+    loggers: Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training, as the first process knows it.
+
+    Attributes:
+        samples: the videos; without vectors.
+        split: which of them trained.
+        model: scores videos.
+        facts: how the training went.
+        predicted: predictions of all videos.
+    """
+
+    samples: Samples
+    split: Split
+    model: QualityModel
+    facts: dict[str, Any]
+    predicted: Predicted
+
+
+def train_gru(
+    dataset: Dataset,
+    files: Sequence[str],
+    row: str,
+    settings: GRUSettings,
+    families: FamilySettings,
+    split: SplitSettings,
+    place: Place,
+) -> Trained | None:
+    """Trains a GRU head on the frame features of a row, from files or, extracted where they lack, from the store.
+
+    Returns:
+        The result; None in all processes but the first, and after a signal or a fast_dev_run.
+    """
+    dtype = _PRECISION[settings.precision]
+    if files:
+        samples, table = _imported(dataset, files, dtype)
+    else:
+        samples, table = _extracted(dataset, frame_families(row, families), place, dtype)
+    parts = make_split(samples.dataset, split)
+    network = build_gru(settings, table.dim)
+    source = SequenceSource(table, _mos(samples.dataset))
+    record = {"kind": "gru", "row": row, "settings": json.dumps(asdict(settings))}
+    scale = _label_scale(samples.dataset)
+    outcome = _train(network, source, samples.dataset, parts, settings.recipe, scale, record, place, 0)
+    if not _is_result(outcome, place):
+        return None
+    pred, line = _predictions(network, source, parts, samples.dataset, settings.recipe, scale, place)
+    head = GRUHead(_finished(network), line, _logistic(pred, parts, samples.dataset))
+    return _trained(samples, parts, head, row, families, _facts(outcome, network), pred)
+
+
+def train_end_to_end(
+    dataset: Dataset, settings: EndToEndSettings, families: FamilySettings, split: SplitSettings, place: Place
+) -> Trained | None:
+    """Trains an end-to-end model on sampled frames: first its head on features computed once, then all of it.
+
+    Returns:
+        The result; None in all processes but the first, and after a signal or a fast_dev_run.
+    """
+    clips = ClipFamily(settings.clip)
+    kept, failures = _usable(dataset, {FAMILY: clips}, place)
+    samples = Samples(
+        kept, np.empty((len(kept.videos), 0)), failures, {FAMILY: clips.spec.key}, {FAMILY: clips.spec.to_json()}
+    )
+    parts = make_split(kept, split)
+    contents = [place.store.content(Path(str(video.path))) for video in kept.videos]
+    paths = [place.store.path(clips.spec, content) for content in contents]
+    source = ClipSource(paths, _mos(kept), settings.clip, settings.recipe.seed)
+    network = build_end_to_end(settings, load_backbone(settings.backbone, settings.weights))
+    if settings.weights.startswith("random:"):
+        rows = _rows(kept, parts.train)[:_CALIBRATION_VIDEOS]
+        calibrate_batchnorm(network.backbone, torch.cat([source[Draw(FIXED, row)][1] for row in rows]))
+    workers = place.loader.n_workers(on_gpu=_device(place).type == "cuda")
+    scale, facts = _label_scale(kept), dict[str, Any]()
+    if settings.head_epochs:
+        if not _train_head(network, source, samples, parts, settings, scale, place, workers):
+            return None
+        facts["head_val_srcc"] = best_score(_checkpoints(place) / "head")
+    record = {"kind": "end_to_end", "settings": json.dumps(asdict(settings))}
+    outcome = _train(network, source, kept, parts, settings.recipe, scale, record, place, workers)
+    if not _is_result(outcome, place):
+        return None
+    pred, line = _predictions(network, source, parts, kept, settings.recipe, scale, place, workers)
+    head = EndToEndHead(_finished(network), settings, line, _logistic(pred, parts, kept))
+    return _trained(samples, parts, head, END_TO_END_ROW, families, {**_facts(outcome, network), **facts}, pred)
+
+
+def _train_head(
+    network: EndToEnd,
+    source: ClipSource,
+    samples: Samples,
+    split: Split,
+    settings: EndToEndSettings,
+    scale: float,
+    place: Place,
+    workers: int,
+) -> bool:
+    """Trains the head of an end-to-end network on its backbone's features; skipped once all of it is training.
+
+    Returns:
+        Whether it is done; False after a signal.
+    """
+    if (_checkpoints(place) / "last.ckpt").is_file():
+        return True
+    rows = _rows(samples.dataset, split.train + split.val)
+    log.info("first the head alone, on the features of %d videos", len(rows))
+    features = _backbone_features(network, source, rows, settings.recipe.batch_size, _device(place), workers)
+    ids = [samples.dataset.videos[row].video_id for row in rows]
+    table = pack(ids, [features[row].numpy() for row in rows], torch.float32)
+    n_train = len(split.train)
+    recipe = replace(settings.recipe, epochs=settings.head_epochs, ema=0.0, patience=0)
+    regressor = QualityRegressor(network.head, scale, recipe, {"kind": "gru"})
+    head_source = SequenceSource(table, source.mos.numpy()[rows])
+    data = TrainingData(head_source, range(n_train), range(n_train, len(rows)), recipe.batch_size, recipe.seed)
+    arguments = {**place.trainer, "max_epochs": settings.head_epochs}
+    return train(regressor, data, _checkpoints(place) / "head", recipe, [], arguments).is_complete
+
+
+@torch.no_grad()  # not inference mode, in which a move to a GPU would make weights that cannot be trained
+def _backbone_features(
+    network: EndToEnd, source: ClipSource, rows: Sequence[int], batch_size: int, device: torch.device, workers: int
+) -> dict[int, Tensor]:
+    """Frame features of the fixed clip of each row."""
+    network.to(device).eval()
+    features: dict[int, Tensor] = {}
+    for batch in TrainingData(source, [], rows, batch_size, 0, workers).val_dataloader():
+        parts = network.features(batch.frames.to(device)).cpu().split(list(batch.lengths))
+        features.update(zip(batch.rows.tolist(), parts, strict=True))
+    network.train()
+    return features
+
+
+def _imported(dataset: Dataset, files: Sequence[str], dtype: torch.dtype) -> tuple[Samples, SequenceTable]:
+    """Frame features from one file, joined to the labels by video id."""
+    if len(files) != 1:
+        raise ConfigError(f"a GRU head reads frame features from one file, not from {len(files)}")
+    path = Path(files[0])
+    table = read_sequences(path, dtype)
+    rows = table.aligned([video.video_id for video in dataset.videos])
+    chosen = table.chosen(rows)
+    return Samples(dataset, np.empty((len(rows), 0)), {}, {str(path): file_sha256(path)}, {}), chosen
+
+
+def _extracted(
+    dataset: Dataset, families: Mapping[str, Family], place: Place, dtype: torch.dtype
+) -> tuple[Samples, SequenceTable]:
+    """Frame features from the store, after extracting what it lacks."""
+    kept, failures = _usable(dataset, families, place)
+    ((name, family),) = families.items()
+    contents = (place.store.content(Path(str(video.path))) for video in kept.videos)
+    sequences = (place.store.get(family.spec, content)["frames"] for content in contents)
+    table = pack([video.video_id for video in kept.videos], sequences, dtype)
+    spec = family.spec
+    return Samples(kept, np.empty((len(table.ids), 0)), failures, {name: spec.key}, {name: spec.to_json()}), table
+
+
+def _usable(dataset: Dataset, families: Mapping[str, Family], place: Place) -> tuple[Dataset, dict[str, str]]:
+    placement = {key: value for key, value in place.trainer.items() if key in _PLACEMENT}
+    return usable_videos(dataset, families, place.store, place.loader, place.limits, placement)
+
+
+def _train(
+    network: VSFAHead | EndToEnd,
+    source: Source,
+    dataset: Dataset,
+    split: Split,
+    recipe: RecipeSettings,
+    scale: float,
+    record: dict[str, Any],
+    place: Place,
+    workers: int,
+) -> Outcome:
+    train_rows, val_rows = _rows(dataset, split.train), _rows(dataset, split.val)
+    log.info("split: %d train, %d val, %d test videos", len(train_rows), len(val_rows), len(split.test))
+    data = TrainingData(source, train_rows, val_rows, recipe.batch_size, recipe.seed, workers)
+    regressor = QualityRegressor(network, scale, recipe, record)
+    return train(regressor, data, _checkpoints(place), recipe, place.loggers, place.trainer)
+
+
+def _predictions(
+    network: VSFAHead | EndToEnd,
+    source: Source,
+    split: Split,
+    dataset: Dataset,
+    recipe: RecipeSettings,
+    scale: float,
+    place: Place,
+    workers: int = 0,
+) -> tuple[Array, MOSLine]:
+    """Predicted MOS of all videos, and the line that brought them to the MOS scale.
+
+    A loss without absolute error leaves the scale open; then it is a least-squares line on the training videos.
+    """
+    rows = range(len(dataset.videos))
+    relative = predict(network, TrainingData(source, [], rows, recipe.batch_size, 0, workers), _device(place))
+    line = MOSLine(0.0, scale)
+    if not recipe.l1:
+        train_rows = _rows(dataset, split.train)
+        slope, offset = np.polyfit(relative[train_rows], _mos(dataset)[train_rows], 1)
+        line = MOSLine(float(offset), float(slope))
+    return line(relative), line
+
+
+def _trained(
+    samples: Samples,
+    split: Split,
+    head: GRUHead | EndToEndHead,
+    row: str,
+    families: FamilySettings,
+    facts: dict[str, Any],
+    pred: Array,
+) -> Trained:
+    dataset = samples.dataset
+    trained_on = f"{dataset.name} ({len(split.train)} videos)"
+    model = QualityModel(head, row, families, dataset.label, dataset.scale, trained_on, samples.specs)
+    return Trained(samples, split, model, facts, Predicted(pred, np.full(pred.shape, np.nan)))
+
+
+def _facts(outcome: Outcome, network: torch.nn.Module) -> dict[str, Any]:
+    return {
+        "epochs": outcome.epochs,
+        "best_epoch": outcome.best_epoch,
+        "val_srcc": outcome.val_srcc,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+    }
+
+
+def _finished(network: Network) -> Network:
+    return network.cpu().eval().requires_grad_(False)
+
+
+def _logistic(pred: Array, split: Split, dataset: Dataset) -> Logistic:
+    rows = _rows(dataset, split.train)
+    return fit_logistic(pred[rows], _mos(dataset)[rows])
+
+
+def _is_result(outcome: Outcome, place: Place) -> bool:
+    return outcome.is_complete and outcome.rank == 0 and not place.trainer.get("fast_dev_run")
+
+
+def _checkpoints(place: Place) -> Path:
+    return place.folder / "checkpoints"
+
+
+def _device(place: Place) -> torch.device:
+    """Where this process computes outside of the Trainer."""
+    if place.trainer.get("accelerator") == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+
+
+def _rows(dataset: Dataset, ids: Sequence[str]) -> list[int]:
+    position = {video.video_id: row for row, video in enumerate(dataset.videos)}
+    return [position[video_id] for video_id in ids]
+
+
+def _mos(dataset: Dataset) -> Array:
+    return np.array([video.mos for video in dataset.videos], dtype=np.float64)
+
+
+def _label_scale(dataset: Dataset) -> float:
+    """Largest label of the whole data set, as the published recipe has it."""
+    return float(np.abs(_mos(dataset)).max()) or 1.0

@@ -1,0 +1,148 @@
+"""The Lightning module that trains any network which maps the frames of videos to scores."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from ugcvqa.samples.batches import Batch
+from ugcvqa.training.losses import quality_loss
+from ugcvqa.training.metrics import GatheredMetric, quality_metrics
+from ugcvqa.training_settings import RecipeSettings
+
+Array = npt.NDArray[np.float64]
+
+_STEPS_OF_DECAY = 10  # of the schedule `step`: one every tenth of the epochs
+_DECAY = 0.8
+
+
+class QualityRegressor(LightningModule):
+    """Trains a network to predict MOS; its metrics are exact over any number of processes.
+
+    Logs `train/loss`, and on the MOS scale `val/loss`, `val/srcc`, `val/krcc`, `val/plcc` and `val/rmse`, where
+    `val/loss` is the training loss of all validation videos together.
+
+    Args:
+        network: maps (frames, lengths) of a `Batch` to relative scores (B,). Parameters below `backbone.` get the
+            backbone's learning rate. Parts without gradient are left alone.
+        label_scale: MOS of the relative score 1, usually the largest MOS; the loss is computed on MOS / label_scale.
+        recipe: how to train.
+        record: plain values to keep in checkpoints, such as how the network was made.
+    """
+
+    def __init__(
+        self, network: nn.Module, label_scale: float, recipe: RecipeSettings, record: Mapping[str, Any]
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters({**record, "label_scale": label_scale})
+        self.network, self.label_scale, self.recipe = network, label_scale, recipe
+        self.val_metrics = quality_metrics("val")
+        self.val_loss = _Loss(label_scale, recipe)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Predicts the MOS (B,) of a batch."""
+        relative: Tensor = self.network(batch.frames, batch.lengths)
+        return self.label_scale * relative
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Computes the loss of a batch."""
+        del batch_idx
+        pred: Tensor = self.network(batch.frames, batch.lengths)
+        recipe = self.recipe
+        loss = quality_loss(pred, batch.mos / self.label_scale, recipe.l1, recipe.plcc, recipe.rank)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.mos), sync_dist=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Gathers the predictions of a batch."""
+        del batch_idx
+        pred = self(batch)
+        self.val_metrics.update(pred, batch.mos, batch.rows)
+        self.val_loss.update(pred, batch.mos, batch.rows)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the figures of all validation videos."""
+        figures = {**self.val_metrics.compute(), "val/loss": self.val_loss.compute()}
+        # The values are the same in all processes: the metrics have gathered the samples already.
+        self.log_dict(figures, prog_bar=True)
+        self.val_metrics.reset()
+        self.val_loss.reset()
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401 (Lightning knows many forms)
+        """Makes the optimiser and its schedule, stepped after each batch (`cosine`) or epoch (`step`)."""
+        recipe = self.recipe
+        kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
+        optimiser = kind(self._groups())
+        trainer: Any = self.trainer
+        epochs = max(1, trainer.max_epochs or recipe.epochs)
+        total = epochs * trainer.datamodule.steps_per_epoch()
+
+        def factor(step: int) -> float:
+            if recipe.schedule == "step":
+                return _DECAY ** (step // max(1, epochs // _STEPS_OF_DECAY))
+            return cosine_factor(step, total, recipe.warm_up) if recipe.schedule == "cosine" else 1.0
+
+        interval = "epoch" if recipe.schedule == "step" else "step"
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": LambdaLR(optimiser, factor), "interval": interval, "name": "lr"},
+        }
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Groups of parameters by learning rate and weight decay; biases and normalisations do not decay."""
+        recipe = self.recipe
+        groups: dict[str, dict[str, Any]] = {}
+        for name, parameter in self.network.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            part = "backbone" if name.startswith("backbone.") else "head"
+            decays = parameter.ndim > 1
+            group = groups.setdefault(
+                part if decays else f"{part} without decay",
+                {
+                    "name": part if decays else f"{part} without decay",
+                    "params": [],
+                    "lr": recipe.backbone_lr if part == "backbone" else recipe.lr,
+                    "weight_decay": recipe.weight_decay if decays else 0.0,
+                },
+            )
+            group["params"].append(parameter)
+        return list(groups.values())
+
+
+def cosine_factor(step: int, total: int, warm_up: float) -> float:
+    """Factor of the learning rate: a straight rise over the first share of the steps, then half a cosine to 0.
+
+    Args:
+        step: steps done.
+        total: steps of the whole training.
+        warm_up: share of the steps in which the rate rises.
+
+    Returns:
+        Between 0 and 1; never 0 at the first step.
+    """
+    rising = math.ceil(warm_up * total)
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1, total - rising))))
+
+
+class _Loss(GatheredMetric):
+    """The training loss of all distinct samples together."""
+
+    higher_is_better = False
+
+    def __init__(self, label_scale: float, recipe: RecipeSettings) -> None:
+        super().__init__()
+        self._scale, self._weights = label_scale, (recipe.l1, recipe.plcc, recipe.rank)
+
+    def figure(self, mos: Array, pred: Array) -> float:
+        """Loss of (N,) labels and predictions."""
+        relative_pred, relative_mos = (torch.from_numpy(values) / self._scale for values in (pred, mos))
+        return float(quality_loss(relative_pred, relative_mos, *self._weights))

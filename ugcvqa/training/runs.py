@@ -1,0 +1,250 @@
+"""The run folder of a training: settings, model, predictions, figures, versions."""
+
+import csv
+import io
+import json
+import secrets
+import shlex
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from ugcvqa.display.figures import scatter
+from ugcvqa.display.lines import failure_rows, metrics_line
+from ugcvqa.errors import ConfigError, StoreError
+from ugcvqa.evaluation import metrics
+from ugcvqa.evaluation.splits import Split
+from ugcvqa.features.rows import ROWS
+from ugcvqa.files import write_atomic
+from ugcvqa.heads.gp import GPReport
+from ugcvqa.heads.kinds import is_network, kind_of
+from ugcvqa.heads.svr import SVRHead
+from ugcvqa.heads.svr_grid import GridReport
+from ugcvqa.records import named_folder, plain_settings, versions
+from ugcvqa.scoring.model import FILE_NAME, QualityModel
+from ugcvqa.training.vectors import Samples
+
+Array = npt.NDArray[np.float64]
+Fitting = GridReport | GPReport | Mapping[str, Any]
+"""How the training of a head went; plain values for a network."""
+
+_OPEN = "training.json"  # in the folder of a training that is under way or was interrupted
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """Predictions of all videos of a data set, in its order.
+
+    Attributes:
+        pred: (N,) on the label scale, not clipped.
+        std: (N,) their standard deviations, NaN where the head knows none.
+    """
+
+    pred: Array
+    std: Array
+
+
+def write_run(
+    folder: Path,
+    settings: dict[str, Any],
+    samples: Samples,
+    split: Split,
+    model: QualityModel,
+    fitting: Fitting,
+    predicted: Predicted,
+) -> Path:
+    """Writes the run folder, which appears complete or not at all.
+
+    It holds config.yaml, model.safetensors, predictions.csv, metrics.json, scatter.png and, where videos failed,
+    failures.csv. The folder of a training that wrote checkpoints is there already; its files join them, the model last.
+
+    Returns:
+        The folder.
+
+    Raises:
+        StoreError: if it cannot be written.
+    """
+    partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
+    try:
+        write_atomic(partial / "config.yaml", yaml.safe_dump(plain_settings(settings), sort_keys=False).encode())
+        model.save(partial / FILE_NAME)
+        table, figures = _predictions(samples, split, model, predicted)
+        write_atomic(partial / "predictions.csv", table.encode("utf-8", "surrogateescape"))
+        write_atomic(partial / "metrics.json", _metrics_json(samples, split, model, fitting, figures).encode())
+        write_atomic(partial / "scatter.png", _scatter(samples, split, model, predicted))
+        if samples.failures:
+            write_atomic(partial / "failures.csv", failure_rows(samples.failures))
+        return _published(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _published(partial: Path, folder: Path) -> Path:
+    """Gives a finished run folder its name; another run may have taken it meanwhile, then the next free one."""
+    if is_unfinished(folder):
+        for path in sorted(partial.iterdir(), key=lambda path: path.name == FILE_NAME):
+            path.replace(folder / path.name)
+        return folder
+    while True:
+        try:
+            return partial.rename(folder)
+        except OSError as error:
+            if not folder.exists():
+                raise StoreError(f"{folder}: cannot be written: {error.strerror or error}") from error
+            folder = new_folder(folder.parent, folder.name)
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a folder is that of a training that is under way or was interrupted."""
+    return (folder / _OPEN).is_file() and not (folder / FILE_NAME).is_file()
+
+
+def open_folder(out: Path, name: str, settings: Mapping[str, Any]) -> Path:
+    """Picks the folder of a training: that of an interrupted one with the same settings, else a new one.
+
+    Args:
+        out: folder of all runs.
+        name: name of the run; a number is added to it where finished runs have taken it.
+        settings: what decides the numbers of this training.
+
+    Returns:
+        The folder, which exists.
+
+    Raises:
+        ConfigError: if an interrupted training under this name had other settings.
+        StoreError: if it cannot be made.
+    """
+    folder, number = named_folder(out, name), 1
+    while folder.exists() and not is_unfinished(folder):
+        number += 1
+        folder = out / f"{name}-{number}"
+    record = plain_settings(dict(settings))
+    if not folder.exists():
+        write_atomic(folder / _OPEN, json.dumps(record, indent=1).encode())
+    before = json.loads((folder / _OPEN).read_bytes())
+    changed = [key for key in record if record[key] != before.get(key)]
+    if changed:
+        raise ConfigError(
+            f"{folder}: holds an interrupted training with other settings of {', '.join(changed)}; give another "
+            "--name, or delete it"
+        )
+    return folder
+
+
+def discard_unstarted(folder: Path) -> None:
+    """Removes the folder of a training that ended before its first state; the mended command may use its name."""
+    if [path.name for path in folder.iterdir()] == [_OPEN]:
+        shutil.rmtree(folder)
+
+
+def check_writable(folder: Path) -> None:
+    """Tries to make a run folder, so that a long training does not fail at its end.
+
+    Raises:
+        StoreError: if it cannot be made.
+    """
+    trial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
+    write_atomic(trial / "trial", b"")
+    shutil.rmtree(trial, ignore_errors=True)
+
+
+def new_folder(out: Path, name: str) -> Path:
+    """Picks the first of NAME, NAME-2, NAME-3 ... that does not exist."""
+    number = 1
+    folder = named_folder(out, name)
+    while folder.exists():
+        number += 1
+        folder = out / f"{name}-{number}"
+    return folder
+
+
+def predict_all(samples: Samples, model: QualityModel) -> Predicted:
+    """Predicts all videos of a data set from their vectors."""
+    return Predicted(*model.predict_with_std(samples.features))
+
+
+def part_scores(samples: Samples, ids: Sequence[str], predicted: Predicted) -> tuple[Array, Array, Array]:
+    """(labels, predictions, standard deviations of these) of the videos of one part."""
+    position = {video.video_id: index for index, video in enumerate(samples.dataset.videos)}
+    rows = [position[video_id] for video_id in ids]
+    mos = np.array([samples.dataset.videos[index].mos for index in rows])
+    return mos, predicted.pred[rows], predicted.std[rows]
+
+
+def _predictions(
+    samples: Samples, split: Split, model: QualityModel, predicted: Predicted
+) -> tuple[str, dict[str, metrics.Metrics]]:
+    """CSV text of all predictions, and the figures of each part."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    has_std = bool(np.isfinite(predicted.std).any())
+    writer.writerow(["video_id", "part", "label", "pred", "pred_mapped", *(["std"] if has_std else [])])
+    figures = {}
+    for part, ids in (("train", split.train), ("val", split.val), ("test", split.test)):
+        mos, pred, std = part_scores(samples, ids, predicted)
+        figures[part] = metrics.evaluate(mos, pred)
+        columns = [mos, pred, model.head.logistic(pred), *([std] if has_std else [])]
+        for video_id, *values in zip(ids, *columns, strict=True):
+            writer.writerow([video_id, part, *(repr(float(value)) for value in values)])
+    return text.getvalue(), figures
+
+
+def _metrics_json(
+    samples: Samples,
+    split: Split,
+    model: QualityModel,
+    fitting: Fitting,
+    figures: dict[str, metrics.Metrics],
+) -> str:
+    record = {
+        "label": samples.dataset.label,
+        "scale": list(samples.dataset.scale),
+        "test": asdict(figures["test"]),
+        "videos": {part: len(getattr(split, part)) for part in ("train", "val", "test")},
+        "failed_videos": len(samples.failures),
+        "head": {"kind": kind_of(model.head), **_head_facts(model, fitting)},
+        "features": samples.sources,
+        "versions": versions(),
+    }
+    return json.dumps(record, indent=2) + "\n"
+
+
+def _head_facts(model: QualityModel, fitting: Fitting) -> dict[str, Any]:
+    """What was chosen or learned, and what a reader should know of how it went."""
+    if isinstance(fitting, Mapping):
+        return dict(fitting)
+    if isinstance(fitting, GPReport):
+        return asdict(fitting)
+    facts = {"unconverged": fitting.n_unconverged, "unmapped": fitting.n_unmapped, "nonfinite": fitting.n_nonfinite}
+    if not isinstance(model.head, SVRHead):
+        return facts
+    chosen = {"C": model.head.C, "gamma": model.head.gamma, "support_vectors": model.head.dual_coef.size}
+    return {**chosen, **facts}
+
+
+def _scatter(samples: Samples, split: Split, model: QualityModel, predicted: Predicted) -> bytes:
+    mos, pred, _ = part_scores(samples, split.test, predicted)
+    title = f"{model.row} + {kind_of(model.head).upper()}, held-out videos of {samples.dataset.name}"
+    return scatter(pred, mos, metrics.evaluate(mos, pred), title, samples.dataset.label, samples.dataset.scale)
+
+
+def summary(
+    folder: Path, samples: Samples, split: Split, model: QualityModel, predicted: Predicted, seconds: float
+) -> str:
+    """What a person wants to know at the end of a run: the held-out figures, and how to score a video."""
+    mos, pred, _ = part_scores(samples, split.test, predicted)
+    held_out = metrics_line(f"held-out {samples.dataset.label}", metrics.evaluate(mos, pred), mos.size)
+    failed = f"{len(samples.failures)} videos failed, see {folder}/failures.csv\n" if samples.failures else ""
+    lines = f"{held_out}\nrun folder: {folder} ({model.row} + {kind_of(model.head).upper()}, {seconds:.0f} s)\n{failed}"
+    if model.row in ROWS or is_network(model.head):
+        video = next((video.path for video in samples.dataset.videos if video.path is not None), "VIDEO.mp4")
+        lines += (
+            f"score a video: python -m ugcvqa.score {shlex.quote(str(video))} --checkpoint {shlex.quote(str(folder))}\n"
+        )
+    return lines

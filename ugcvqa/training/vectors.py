@@ -1,0 +1,205 @@
+"""What `fit` does: gather features and labels, split, fit a head."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ugcvqa.cli import progress_bar
+from ugcvqa.datasets.catalogue import Dataset
+from ugcvqa.datasets.tables import FeatureTable, align, read_table
+from ugcvqa.errors import LabelError
+from ugcvqa.evaluation.splits import Split, group_split, protocol_split, read_permutation, stored_split
+from ugcvqa.features.container import container_table
+from ugcvqa.features.families import Family
+from ugcvqa.features.rows import ROWS, assemble_row, dimension, families_of
+from ugcvqa.features.store import FeatureStore, table_of_folder
+from ugcvqa.files import file_sha256
+from ugcvqa.heads.gp import GPReport, fit_gp, gp_parts
+from ugcvqa.heads.kinds import Head
+from ugcvqa.heads.svr import SVRHead, fit_svr
+from ugcvqa.heads.svr_grid import GridReport
+from ugcvqa.scoring.model import QualityModel
+from ugcvqa.settings import DecodeLimits, FamilySettings, GPSettings, LoaderSettings, SplitSettings, SVRSettings
+
+Array = npt.NDArray[np.float64]
+
+_MIN_VIDEOS = 13  # ten are left to train on when a fifth is held out
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Features and labels of the videos that can be used, row by row.
+
+    Attributes:
+        dataset: the data set without the videos that failed.
+        features: (N, D) float64 video vectors in the order of `dataset.videos`; what a network looks at instead is
+            held by its training.
+        failures: video id -> reason, of the others.
+        sources: where the features come from: file -> SHA-256, or family -> folder in the store.
+        specs: family -> spec as JSON, of features that were extracted here.
+    """
+
+    dataset: Dataset
+    features: Array
+    failures: dict[str, str]
+    sources: dict[str, str]
+    specs: dict[str, str]
+
+
+def imported_samples(
+    dataset: Dataset, files: Sequence[str], row: str, families: FamilySettings = FamilySettings()
+) -> Samples:
+    """Reads features from files or folders of a store and joins them to the labels by video id.
+
+    One file per family of the row, in the order of `rows.families_of`, is brought into the row's order of columns; any
+    other files stand side by side. Where the row wants facts of the file, a label file with columns width, height and
+    fps does in place of a feature file.
+
+    Raises:
+        LabelError: if ids do not match or the width is not that of the row.
+    """
+    ids = [video.video_id for video in dataset.videos]
+    paths = [Path(path) for path in files]
+    names = families_of(row) if row in ROWS else ()
+    is_by_family = 1 < len(names) == len(paths)
+    facts = paths[names.index("container")] if is_by_family and "container" in names else None
+    tables = [_table(path, is_of_container=path is facts) for path in paths]
+    blocks = [align(table, ids, allow_extra=True) for table in tables]
+    if is_by_family:
+        values = assemble_row(row, dict(zip(names, blocks, strict=True)))
+    else:
+        values = np.concatenate(blocks, axis=1)
+    if row in ROWS and families.has_paper_backbones and values.shape[1] != dimension(row):
+        raise LabelError(
+            f"{', '.join(files)}: {values.shape[1]} columns, but row {row} has {dimension(row)}; give another --row "
+            "name for other features"
+        )
+    return Samples(dataset, values, {}, {str(path): _checksum(path) for path in paths}, {})
+
+
+def _table(path: Path, is_of_container: bool) -> FeatureTable:
+    if path.is_dir():
+        return table_of_folder(path)
+    return container_table(path) if is_of_container and path.suffix.lower() == ".csv" else read_table(path)
+
+
+def _checksum(path: Path) -> str:
+    return "store" if path.is_dir() else file_sha256(path)
+
+
+def extracted_samples(
+    dataset: Dataset,
+    row: str,
+    families: Mapping[str, Family],
+    store: FeatureStore,
+    loader: LoaderSettings,
+    limits: DecodeLimits,
+    trainer: dict[str, Any],
+) -> Samples:
+    """Takes features from the store after extracting what it lacks; videos that fail are left out.
+
+    Raises:
+        LabelError: if no video is left.
+        StoreError: if the store cannot be read or written.
+    """
+    kept, failures = usable_videos(dataset, families, store, loader, limits, trainer)
+    specs = {name: family.spec for name, family in families.items()}
+    rows = []
+    for video in kept.videos:
+        content = store.content(Path(str(video.path)))
+        rows.append(assemble_row(row, {name: store.get(spec, content)["video"] for name, spec in specs.items()}))
+    sources = {name: spec.key for name, spec in specs.items()}
+    return Samples(kept, np.stack(rows), failures, sources, {name: spec.to_json() for name, spec in specs.items()})
+
+
+def usable_videos(
+    dataset: Dataset,
+    families: Mapping[str, Family],
+    store: FeatureStore,
+    loader: LoaderSettings,
+    limits: DecodeLimits,
+    trainer: dict[str, Any],
+) -> tuple[Dataset, dict[str, str]]:
+    """Fills the store with the features of a data set.
+
+    Returns:
+        The data set without the videos that failed, and the reasons of these by id.
+
+    Raises:
+        LabelError: if no video is left.
+        StoreError: if the store cannot be read or written.
+    """
+    from ugcvqa.features.extractors import extract_dataset  # Lightning takes seconds to import
+
+    if all(video.path is None for video in dataset.videos):
+        raise LabelError(f"{dataset.name}: no video file found; give --data.root FOLDER, or --data.features FILE")
+    if len(dataset.videos) < _MIN_VIDEOS:
+        raise LabelError(f"{dataset.name}: {len(dataset.videos)} videos; at least {_MIN_VIDEOS} are needed to train")
+    failures = extract_dataset(dataset, families, store, loader, limits, trainer)
+    usable = tuple(video for video in dataset.videos if video.video_id not in failures)
+    if not usable:
+        first = next(iter(failures.values()), "it is empty")
+        raise LabelError(f"{dataset.name}: none of {len(dataset.videos)} videos can be used ({first})")
+    return Dataset(dataset.name, dataset.label, dataset.scale, usable), failures
+
+
+def make_split(dataset: Dataset, settings: SplitSettings) -> Split:
+    """Splits a data set by content group, by the benchmark's protocol, or as stored in a file.
+
+    Raises:
+        LabelError: if there are too few videos or groups.
+        ConfigError: if the split number or seed cannot be used.
+    """
+    ids = [video.video_id for video in dataset.videos]
+    groups = [video.group for video in dataset.videos]
+    kind = settings.kind
+    if kind == "auto":
+        kind = "group" if len(set(groups)) < len(groups) else "protocol"
+    if settings.file is not None:
+        return stored_split(ids, *read_permutation(settings.file, settings.index))
+    if kind == "group":
+        return group_split(ids, groups, settings.seed)
+    return protocol_split(ids, settings.index)
+
+
+def fit_head(
+    samples: Samples, split: Split, row: str, settings: SVRSettings | GPSettings, families: FamilySettings
+) -> tuple[QualityModel, GridReport | GPReport]:
+    """Fits the head that the settings are of to the training part: train and val together.
+
+    Of these the SVR uses val to choose C and gamma before; the Gaussian process needs no such choice.
+    """
+    dataset = samples.dataset
+    position = {video.video_id: index for index, video in enumerate(dataset.videos)}
+    outer = [position[video_id] for video_id in split.outer_train]
+    mos = np.array([dataset.videos[index].mos for index in outer])
+    features = samples.features[outer]
+    if isinstance(settings, GPSettings):
+        fitted: tuple[Head, GridReport | GPReport] = fit_gp(features, mos, gp_parts(row, features.shape[1]), settings)
+    else:
+        fitted = _fitted_svr(features, mos, split, settings)
+    head, report = fitted
+    trained_on = f"{dataset.name} ({len(outer)} videos)"
+    return QualityModel(head, row, families, dataset.label, dataset.scale, trained_on, samples.specs), report
+
+
+def _fitted_svr(features: Array, mos: Array, split: Split, settings: SVRSettings) -> tuple[SVRHead, GridReport]:
+    within = {video_id: index for index, video_id in enumerate(split.outer_train)}
+    with progress_bar(1, "candidate", "grid search") as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return fit_svr(
+            features,
+            mos,
+            [within[video_id] for video_id in split.train],
+            [within[video_id] for video_id in split.val],
+            settings,
+            progress,
+        )
