@@ -64,8 +64,9 @@ def spec_of(name, settings):
 
 
 def tree(store):
-    """Every file of the store that does not tell where the videos lay, with its bytes."""
+    """Every finished file of the store that does not tell where the videos lay, with its bytes."""
     files = (path for path in store.rglob("*") if path.is_file() and "identities" not in path.parts)
+    files = (path for path in files if path.suffix != ".tmp")  # a killed write leaves one
     return {str(path.relative_to(store)): path.read_bytes() for path in files}
 
 
