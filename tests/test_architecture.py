@@ -23,7 +23,10 @@ ROOMS = {
         *("solver", "svr_grid", "svr", "scaling", "kernels", "gp", "gru", "end_to_end"),
         *("network_heads", "kinds", "exporting"),
     ),
-    "scoring": ("model", "uvq_score", "known_answers", "scorers"),
+    "scoring": (
+        *("model", "uvq_score", "known_answers", "scorers"),
+        *("columns", "listing", "workers", "shards", "sinks", "parquet", "bulk", "printing"),
+    ),
     "training": (
         *("vectors", "runs", "losses", "metrics", "regressor", "datamodule", "preemption", "throughput"),
         *("learning", "networks", "tracking"),
@@ -57,6 +60,7 @@ DOORS = {
     "sklearn": {"heads.svr_grid"},
     "torchmetrics": {"training.metrics"},
     "matplotlib": {"display.figures", "display.figure_labels", "studies.figures"},
+    "pyarrow": {"scoring.parquet"},
     "jsonargparse": {"cli"},
     "joblib": {"benchmarks.parallel"},
     "distributed": {"benchmarks.parallel"},

@@ -98,15 +98,16 @@ def _configure_logging() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
 
 
-def progress_bar(total: int, unit: str, title: str, is_shown: bool = True) -> "tqdm[NoReturn]":
+def progress_bar(total: int | None, unit: str, title: str, is_shown: bool = True, done: int = 0) -> "tqdm[NoReturn]":
     """Starts a bar with count, rate and remaining time on stderr, shown only if the work takes longer than seconds.
 
-    Where stderr is no terminal, such as in a batch job's log, it is written every ten seconds.
+    Where stderr is no terminal, such as in a batch job's log, it is written every ten seconds. `total` may be unknown;
+    `done` counts what an earlier run did, which is left out of the rate.
     """
     from tqdm import tqdm
 
     interval = 1.0 if sys.stderr.isatty() else 10.0
-    return tqdm(total=total, unit=unit, desc=title, disable=not is_shown, mininterval=interval, delay=3.0)
+    return tqdm(total=total, unit=unit, desc=title, initial=done, disable=not is_shown, mininterval=interval, delay=3.0)
 
 
 def is_main_process() -> bool:

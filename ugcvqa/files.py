@@ -1,12 +1,13 @@
 """Files that appear whole or not at all, their checksums, and arrays on disk without pickle."""
 
+import contextlib
 import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -27,13 +28,28 @@ def write_atomic(path: Path, data: bytes, scratch: Path | None = None) -> None:
     Raises:
         StoreError: if it cannot be written (full disk, no permission, a file where a folder should be).
     """
+    with written_atomically(path, scratch) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def written_atomically(path: Path, scratch: Path | None = None) -> Iterator[BinaryIO]:
+    """Opens a file to be written piece by piece; it appears whole when the block ends without an error, or not at all.
+
+    Args:
+        path: the file; its folder is made if needed.
+        scratch: folder on the same disk for the unfinished file; beside `path` by default.
+
+    Raises:
+        StoreError: if it cannot be written (full disk, no permission, a file where a folder should be).
+    """
     temporary = (scratch or path.parent) / f".{secrets.token_hex(8)}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("xb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)

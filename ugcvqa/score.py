@@ -1,67 +1,100 @@
-"""`ugcvqa score VIDEO... --checkpoint RUN`: predicted quality of videos with a trained model, or with UVQ."""
+"""`ugcvqa score WHAT... --checkpoint RUN`: predicted quality of videos with a trained model, or with UVQ."""
 
-import csv
-import json
-import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, TextIO
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from ugcvqa.cli import run_verb
 from ugcvqa.errors import ConfigError
 from ugcvqa.settings import DecodeLimits, LoaderSettings, UVQSettings
 
 if TYPE_CHECKING:
-    from ugcvqa.scoring.model import Score
     from ugcvqa.scoring.scorers import Scorer
-
-_N_DISTORTIONS = 3  # named in the table
+    from ugcvqa.scoring.sinks import Tally
 
 
 def score(
     videos: list[str],
+    list: str | None = None,
+    null: bool = False,
     checkpoint: str | None = None,
     model: Literal["uvq", "uvq1.5"] | None = None,
     uvq: UVQSettings = UVQSettings(),
     json: bool = False,
     csv: bool = False,
+    output: str | None = None,
+    shard: str | None = None,
+    merge: str | None = None,
     batch_size: int = 1,
-    workers: int = 0,
+    workers: int = -1,
+    timeout_s: float | None = None,
+    progress: bool = False,
     device: str = "cpu",
     limits: DecodeLimits = DecodeLimits(),
 ) -> int:
-    """Scores videos with a trained model or with UVQ; one row per video on stdout, in the order given.
+    """Scores videos with a trained model or with UVQ; one row per video in the order given, on stdout or in a file.
+
+    WHAT to score: files; folders (the videos in them and below, sorted); quoted patterns ('clips/**/*.mp4'); lists, as
+    @FILE or by the ending .txt (one name per line), .csv or .tsv (a column file, video or path); - for names on stdin.
+    Names in a list are looked up from the current folder, then beside the list. A video named twice has two rows.
+
+    With --output the run can be killed at any moment: the same command goes on after the last row, and ends with the
+    same file as a run that was not stopped. FILE.run.json beside it says what made the rows. Several machines share
+    the work by --shard, or by themselves under srun, torchrun or mpirun; --merge puts their files together.
 
     The CSV can be given to `ugcvqa benchmark` as predictions.
 
     Exit code 0 if every video has a score, 1 if some failed (their row says why), 2 if none could be scored.
 
     Args:
-        videos: video files.
+        videos: what to score.
+        list: one list more, text or CSV by its ending.
+        null: names in text lists and on stdin end with a NUL byte, as `find -print0` writes them.
         checkpoint: run folder made by `ugcvqa fit`, or the model file in it.
         model: a published model in place of one of your own: UVQ 1.0 or 1.5. They need their released weights.
         uvq: settings of UVQ.
         json: print one JSON object per line instead of a table.
         csv: print CSV instead of a table.
+        output: write to this file instead, whose ending decides the format: .csv, .jsonl or .parquet.
+        shard: score only this share of the list, such as 3/8; with --output into FILE.0003-of-0008.csv.
+        merge: join the files of all shards of this output, in place of scoring.
         batch_size: clips that travel together from the decoder; never changes a score.
-        workers: processes that decode; 0 decodes in the main one; never changes a score.
+        workers: processes that score, each on one core; 0 scores in the main one; -1 takes one per core, as far as
+            memory goes, and 0 for a single video; never changes a score.
+        timeout_s: seconds for one video, after which it has failed; no limit if left out.
+        progress: show progress on stderr also where that is no terminal.
         device: where features are computed: cpu, cuda, cuda:1.
         limits: bounds on what is decoded.
     """
-    if not videos:
-        raise ConfigError("no video given; use `ugcvqa score VIDEO... --checkpoint RUN`")
+    if merge is not None:
+        return _merge(merge, bool(videos or list or output or shard))
     if (checkpoint is None) == (model is None):
         problem = "no model given" if model is None else "--checkpoint and --model exclude each other"
         raise ConfigError(f"{problem}; give --checkpoint RUN for a model of your own, or --model uvq or uvq1.5")
-    if json and csv:
-        raise ConfigError("--json and --csv exclude each other; give one of them")
+    if json + csv + (output is not None) > 1:
+        raise ConfigError("--json, --csv and --output exclude each other; give one of them")
     LoaderSettings(batch_size, workers)  # says what is wrong with them
-    scorer = _scorer(checkpoint, model, uvq)
-    scores = scorer.score_many(videos, batch_size, max(0, workers), device, limits)
-    write = _write_json if json else _write_csv if csv else _write_table
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names need not be text
-    failed = write(scores, scorer, sys.stdout)
-    return 0 if not failed else 1 if failed < len(videos) else 2
+    from itertools import islice
+
+    from ugcvqa.scoring.bulk import Call, check_output, n_workers, score_into
+    from ugcvqa.scoring.listing import Inputs
+    from ugcvqa.scoring.printing import print_scores
+    from ugcvqa.scoring.shards import Shard, parse_shard, shard_of_environment
+
+    inputs = Inputs(tuple(videos), list, null)
+    total = inputs.count()
+    processes = n_workers(workers, total, output is not None, timeout_s)
+    if output is not None:
+        check_output(Path(output))
+    call = Call(_scorer(checkpoint, model, uvq), processes, device, batch_size, limits, timeout_s)
+    if output is None:
+        part = Shard() if shard is None else parse_shard(shard)
+        names = islice(inputs, part.number - 1, None, part.count)
+        return _exit_code(print_scores(call.scores(names), call.scorer, "json" if json else "csv" if csv else "table"))
+    part = shard_of_environment() if shard is None else parse_shard(shard)
+    tally = score_into(Path(output), inputs, total, part, call, progress or sys.stderr.isatty())
+    return _told(tally, part.path(Path(output)))
 
 
 def _scorer(checkpoint: str | None, model: Literal["uvq", "uvq1.5"] | None, uvq: UVQSettings) -> "Scorer":
@@ -74,75 +107,23 @@ def _scorer(checkpoint: str | None, model: Literal["uvq", "uvq1.5"] | None, uvq:
     return UVQModel(model or "uvq", uvq)
 
 
-def _each(scores: "Iterable[Score]", write: "Callable[[Score], object]") -> int:
-    """Writes every score as it arrives, tells failures on stderr, and counts them."""
-    failed = 0
-    for item in scores:
-        write(item)
-        sys.stdout.flush()
-        if item.reason:
-            failed += 1
-            sys.stderr.write(f"ugcvqa score: error: {' '.join(item.reason.split())}\n")
-    return failed
+def _merge(output: str, is_more_given: bool) -> int:
+    from ugcvqa.scoring.bulk import merge
+
+    if is_more_given:
+        raise ConfigError("--merge takes no videos and no other output; give it alone")
+    return _told(merge(Path(output)), Path(output))
 
 
-def _write_table(scores: "Iterable[Score]", scorer: "Scorer", out: TextIO) -> int:
-    low, high = scorer.scale
-    out.write(f"# {scorer.label} {low:g}..{high:g}, higher is better; {scorer.name} of {scorer.trained_on}\n")
-
-    def write(item: "Score") -> None:
-        mos = "failed" if item.reason else format(item.mos, ".4f")
-        out.write("\t".join([mos, _plain(item.path), *_summary(item)]) + "\n")
-
-    return _each(scores, write)
+def _told(tally: "Tally", path: Path) -> int:
+    """Says what is in an output, and returns the exit code."""
+    reasons = f", {tally.failed} failed (column error says why)" if tally.failed else ""
+    sys.stdout.write(f"{tally.rows - tally.failed} of {tally.rows} videos have a score{reasons}: {path}\n")
+    return _exit_code(tally)
 
 
-def _write_csv(scores: "Iterable[Score]", scorer: "Scorer", out: TextIO) -> int:
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["video", "mos", "pred", "std", *scorer.part_names, "error"])
-
-    def write(item: "Score") -> None:
-        numbers = (item.mos, item.pred, item.std, *(item.parts.get(name, math.nan) for name in scorer.part_names))
-        writer.writerow([item.path, *("" if math.isnan(number) else number for number in numbers), item.reason])
-
-    return _each(scores, write)
-
-
-def _write_json(scores: "Iterable[Score]", scorer: "Scorer", out: TextIO) -> int:
-    about = {
-        "label": scorer.label,
-        "scale": list(scorer.scale),
-        "model": scorer.name,
-        "trained_on": scorer.trained_on,
-        **scorer.facts,
-    }
-
-    def write(item: "Score") -> None:
-        numbers = {"mos": item.mos, "pred": item.pred, "std": item.std}
-        record = {"video": item.path, **_known(numbers), "error": item.reason or None, **about}
-        if item.parts:
-            record["parts"] = _known(item.parts)
-        out.write(json.dumps({**record, **item.details}) + "\n")
-
-    return _each(scores, write)
-
-
-def _known(numbers: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: None if math.isnan(number) else number for name, number in numbers.items()}
-
-
-def _summary(item: "Score") -> list[str]:
-    """What a score is made of, in words; nothing for models that have no parts."""
-    texts = [f"{name} {number:.2f}" for name, number in item.parts.items() if not math.isnan(number)]
-    likeliest = sorted(enumerate(item.details.get("distortions", ())), key=lambda pair: -pair[1])[:_N_DISTORTIONS]
-    texts += [f"{name} {number:.2f}" for name, number in item.details.get("topics", {}).items()]
-    texts += [f"distortion type {kind} {number:.2f}" for kind, number in likeliest]
-    return [_plain(", ".join(texts))] if texts else []
-
-
-def _plain(path: str) -> str:
-    """A file name on one line: control characters are escaped."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in path)
+def _exit_code(tally: "Tally") -> int:
+    return 0 if not tally.failed else 1 if tally.failed < tally.rows else 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:

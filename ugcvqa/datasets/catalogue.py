@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,9 +46,12 @@ _COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
     "konvid_1k": {"id": ("flickrid", "video", "videoid", "filename", "vid", "name"), "mos": ("mos",)},
     "youtube_ugc": {"id": ("vid", "video", "videoid", "filename", "name"), "mos": ("mosfull", "mos")},
 }
+FILE_COLUMNS = ("file", "video", "filename", "videofile", "filepath", "videopath", "path", "videoname", "name")
+"""Names of columns with a file, lower case without spaces and punctuation; the first that a file has is taken."""
+
 _OWN_COLUMNS = {
     "id": ("videoid", "flickrid", "vid", "id"),
-    "file": ("file", "video", "filename", "videofile", "filepath", "videopath", "path", "videoname", "name"),
+    "file": FILE_COLUMNS,
     "mos": ("mos", "mosfull", "score", "quality", "syntheticquality"),
 }
 _GROUP_COLUMNS = ("group", "scene", "content")
@@ -193,24 +196,36 @@ def video_files(root: Path) -> tuple[Path, ...]:
     Raises:
         LabelError: if the folder or one of its sub-folders cannot be listed.
     """
-
-    def stop(error: OSError) -> None:
-        raise LabelError(f"{error.filename}: cannot list this folder ({error.strerror})") from error
-
     if not root.is_dir():
         raise LabelError(f"{root}: no such folder of videos")
-    found: list[Path] = []
+    return tuple(map(Path, walk_videos(str(root))))
+
+
+def walk_videos(root: str) -> Iterator[str]:
+    """Yields the video files below a folder, following links, sorted by folder and name; holds one folder's names.
+
+    Raises:
+        LabelError: if the folder or one of its sub-folders cannot be listed.
+    """
+    pending = [(root, True)]
     seen: set[tuple[int, int]] = set()
-    for folder, folders, names in os.walk(root, onerror=stop, followlinks=True):
-        status = Path(folder).stat()
-        if (status.st_dev, status.st_ino) in seen:  # a link to a folder above would otherwise repeat for ever
-            folders.clear()
+    while pending:
+        path, is_folder = pending.pop()
+        if not is_folder:
+            yield path
             continue
-        seen.add((status.st_dev, status.st_ino))
-        folders.sort()
+        try:
+            status = os.stat(path)  # noqa: PTH116 (names of a million files are kept as plain text)
+            if (status.st_dev, status.st_ino) in seen:  # a link to a folder above would otherwise repeat for ever
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(path) as entries:
+                found = sorted((entry.name, entry.is_dir()) for entry in entries)
+        except OSError as error:
+            raise LabelError(f"{error.filename}: cannot list this folder ({error.strerror})") from error
         # "._name" is what macOS leaves beside a file on foreign disks; it is not a video.
-        found += [Path(folder, name) for name in names if _is_video(name) and not name.startswith("._")]
-    return tuple(sorted(found))
+        wanted = [one for one in found if one[1] or (_is_video(one[0]) and not one[0].startswith("._"))]
+        pending += [(os.path.join(path, name), deeper) for name, deeper in reversed(wanted)]  # noqa: PTH118
 
 
 def video_copies(data_set: str, files: Iterable[Path]) -> dict[str, list[Path]]:
@@ -274,7 +289,7 @@ class _LabelTable:
     @classmethod
     def read(cls, path: Path) -> "_LabelTable":
         (_, header), *rows = read_cells(path)
-        names = tuple(re.sub(r"[^a-z0-9]", "", cell.lower()) for cell in header)
+        names = tuple(map(_plain_name, header))
         if not rows:
             raise LabelError(f"{path}: holds a header but no rows (columns found: {', '.join(header)})")
         return cls(path, tuple(header), names, tuple(rows))
@@ -444,6 +459,17 @@ def _log_found(dataset: Dataset, root: Path | None) -> None:
         logger.warning(
             "%s: %d of %d videos not found below %s (see `ugcvqa check`)", dataset.name, missing, total, root
         )
+
+
+def file_column(header: Sequence[str]) -> int | None:
+    """Number of the column that names the file, in the header of a CSV file; None where there is none."""
+    names = [_plain_name(cell) for cell in header]
+    return next((names.index(alias) for alias in FILE_COLUMNS if alias in names), None)
+
+
+def _plain_name(cell: str) -> str:
+    """A column name in lower case without spaces and punctuation."""
+    return re.sub(r"[^a-z0-9]", "", cell.lower())
 
 
 def _key(video: Video) -> str:

@@ -217,10 +217,7 @@ def read_cells(path: Path) -> list[tuple[int, list[str]]]:
     """
     text = _read_text(path)
     first = next((line for line in text.splitlines() if line.strip()), "")
-    try:
-        delimiter = max(",;\t", key=lambda candidate: len(next(csv.reader([first], delimiter=candidate), [])))
-    except csv.Error as error:
-        raise LabelError(f"{path}, line 1: cannot be read as CSV ({error})") from error
+    delimiter = delimiter_of(path, first)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[tuple[int, list[str]]] = []
     try:
@@ -238,6 +235,18 @@ def read_cells(path: Path) -> list[tuple[int, list[str]]]:
     if not rows:
         raise LabelError(f"{path}: the file is empty")
     return rows
+
+
+def delimiter_of(path: Path, first: str) -> str:
+    """The comma, semicolon or tab that splits the first row of a text table most often.
+
+    Raises:
+        LabelError: if the row cannot be read.
+    """
+    try:
+        return max(",;\t", key=lambda candidate: len(next(csv.reader([first], delimiter=candidate), [])))
+    except csv.Error as error:
+        raise LabelError(f"{path}, line 1: cannot be read as CSV ({error})") from error
 
 
 def _read_text(path: Path) -> str:

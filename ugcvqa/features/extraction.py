@@ -4,8 +4,9 @@ Used by the `extract` verb through Lightning (`extractors.py`) and by scoring wi
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import error_reason
 from ugcvqa.media.video import VideoInfo, probe, read_clips
 from ugcvqa.settings import DecodeLimits
+
+_BLOCK = 64  # videos for each decoding process before the next are taken
 
 
 @dataclass(frozen=True)
@@ -285,6 +288,34 @@ def extract_features(
         while following in waiting:
             yield waiting.pop(following)
             following += 1
+
+
+def extract_files(
+    paths: Iterable[str | Path],
+    families: Mapping[str, Family],
+    limits: DecodeLimits | None = None,
+    batch_size: int = 1,
+    workers: int = 0,
+    device: str = "cpu",
+) -> Iterator[tuple[str, VideoResult]]:
+    """Yields each path with the result of its video, in order, and takes the next path only when it is needed.
+
+    Paths may come from anything that can be iterated, also without end: only a block of them is held. Without
+    workers a block is one video; with workers it is some dozens for each.
+
+    Args:
+        paths: video files.
+        families: the frozen networks.
+        limits: bounds on what is decoded.
+        batch_size: items per loader batch; changes speed, never a result.
+        workers: processes that decode; 0 decodes in this one.
+        device: where the networks run.
+    """
+    remaining = iter(paths)
+    while block := [Task(str(path), str(path)) for path in islice(remaining, _BLOCK * workers or 1)]:
+        stream = ClipStream(block, families, limits=limits)
+        for result in extract_features(stream, families, batch_size, workers, device):
+            yield block[result.task].path, result
 
 
 def _batches(loader: DataLoader[Item]) -> Iterator[list[Item]]:

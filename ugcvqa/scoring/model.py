@@ -1,8 +1,9 @@
 """A trained model as one file: head, feature settings and label scale; made by `fit`, used by `score`."""
 
+import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -40,6 +41,9 @@ class Score:
         std: standard deviation of a measured label about `pred`, same unit; NaN where the head knows none.
         parts: numbers that the score is made of, by name.
         details: what else the model says about the video, by name: lists and mappings of numbers.
+        low: lower end of the 90 % interval of a newly measured label, same unit; NaN where unknown.
+        high: upper end of it.
+        warnings: why the score may not hold for this video, one plain sentence each.
     """
 
     path: str
@@ -49,6 +53,9 @@ class Score:
     std: float = math.nan
     parts: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+    low: float = math.nan
+    high: float = math.nan
+    warnings: tuple[str, ...] = ()
 
 
 def only(scores: Iterator[Score]) -> Score:
@@ -119,7 +126,7 @@ class QualityModel:
 
     def score_many(
         self,
-        paths: Sequence[str | Path],
+        paths: Iterable[str | Path],
         batch_size: int = 1,
         workers: int = 0,
         device: str = "cpu",
@@ -128,7 +135,7 @@ class QualityModel:
         """Scores videos one after the other and yields each score in the order of the paths.
 
         A video that fails yields a score of NaN with its reason. Neither `batch_size` nor `workers` changes
-        a score.
+        a score. Paths are taken as they are needed, so a generator of a million is as good as a list.
 
         Args:
             paths: video files.
@@ -142,15 +149,13 @@ class QualityModel:
         """
         import torch
 
-        from ugcvqa.features.extraction import ClipStream, Task, extract_features, usable_device
+        from ugcvqa.features.extraction import extract_files, usable_device
 
         families = self._families()
         self._check_specs({name: family.spec.to_json() for name, family in families.items()})
-        tasks = [Task(str(path), str(path)) for path in paths]
-        stream = ClipStream(tasks, families, limits=limits)
-        results = extract_features(stream, families, batch_size, workers, usable_device(device))
+        results = extract_files(paths, families, limits, batch_size, workers, usable_device(device))
         model = replace(self, head=self.head.to(torch.device(device))) if is_network(self.head) else self
-        return (model._scored(tasks[result.task].path, result) for result in results)
+        return (model._scored(path, result) for path, result in results)
 
     def _families(self) -> "dict[str, Family]":
         """Builds what computes the features of this model from a video."""
@@ -193,12 +198,20 @@ class QualityModel:
                         f"would be {here.get(key)!r}: use the same weights and version, or train it again"
                     )
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the model as `save` writes it: what tells its scores from those of another model."""
+        return hashlib.sha256(self._to_bytes()).hexdigest()
+
     def save(self, path: Path) -> None:
         """Writes the model to one file without pickle.
 
         Raises:
             StoreError: if the file cannot be written.
         """
+        write_atomic(path, self._to_bytes())
+
+    def _to_bytes(self) -> bytes:
         arrays, values = self.head.to_arrays()
         metadata = {
             "format": FORMAT,
@@ -211,7 +224,7 @@ class QualityModel:
             "scale": list(self.scale),
             "trained_on": self.trained_on,
         }
-        write_atomic(path, arrays_to_bytes(arrays, metadata))
+        return arrays_to_bytes(arrays, metadata)
 
 
 def load(path: str | Path) -> QualityModel:

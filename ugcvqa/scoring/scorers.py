@@ -1,6 +1,6 @@
 """Everything that scores video files, behind one door: trained models and UVQ."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -23,6 +23,7 @@ class Scorer(Protocol):
         trained_on: name of the training set.
         part_names: names of `Score.parts`, in order.
         facts: what else belongs to a record of its scores.
+        fingerprint: SHA-256 that differs between scorers whose scores differ.
     """
 
     @property
@@ -37,10 +38,12 @@ class Scorer(Protocol):
     def part_names(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def facts(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102
 
     def score_many(
         self,
-        paths: Sequence[str | Path],
+        paths: Iterable[str | Path],
         batch_size: int = 1,
         workers: int = 0,
         device: str = "cpu",

@@ -1,13 +1,14 @@
 """UVQ as a scorer of video files: its own score without any training, and the parts that it is made of."""
 
+import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
 
-from ugcvqa.features.extraction import ClipStream, Task, VideoResult, extract_features, usable_device
+from ugcvqa.features.extraction import VideoResult, extract_files, usable_device
 from ugcvqa.features.families import UVQFamily, build_families
 from ugcvqa.scoring.model import Score, only
 from ugcvqa.settings import DecodeLimits, FamilySettings, UVQSettings
@@ -56,6 +57,11 @@ class UVQModel:
             "weights": dict(self._family.checksums) or self._family.spec.weights,
         }
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what makes the scores: version, settings and weights."""
+        return hashlib.sha256(f"{self.name} {self._family.spec.to_json()}".encode()).hexdigest()
+
     def score(self, path: str | Path, device: str = "cpu", limits: DecodeLimits | None = None) -> Score:
         """Scores one video file.
 
@@ -66,7 +72,7 @@ class UVQModel:
 
     def score_many(
         self,
-        paths: Sequence[str | Path],
+        paths: Iterable[str | Path],
         batch_size: int = 1,
         workers: int = 0,
         device: str = "cpu",
@@ -77,11 +83,9 @@ class UVQModel:
         `Score.details` holds `seconds` (the score of each second), and for UVQ 1.0 `topics` (the likeliest, 0..1) and
         `distortions` (26 probabilities in the order of DistortionNet, whose names are not published).
         """
-        tasks = [Task(str(path), str(path)) for path in paths]
         families = {self._key: self._family}
-        stream = ClipStream(tasks, families, limits=limits)
-        results = extract_features(stream, families, batch_size, workers, usable_device(device))
-        return (self._scored(tasks[result.task].path, result) for result in results)
+        results = extract_files(paths, families, limits, batch_size, workers, usable_device(device))
+        return (self._scored(path, result) for path, result in results)
 
     def _scored(self, path: str, result: VideoResult) -> Score:
         if result.reason:

@@ -1,0 +1,219 @@
+"""Scoring of many videos: from a stream of names through processes into an output, and shards merged."""
+
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ugcvqa.cli import progress_bar
+from ugcvqa.errors import ConfigError
+from ugcvqa.files import written_atomically
+from ugcvqa.records import versions
+from ugcvqa.scoring.columns import about
+from ugcvqa.scoring.listing import Digest, Inputs
+from ugcvqa.scoring.model import Score
+from ugcvqa.scoring.parquet import ParquetJournal, merge_parquet, need_pyarrow, read_parquet
+from ugcvqa.scoring.shards import Shard, shard_files
+from ugcvqa.scoring.sinks import (
+    CSVRows,
+    Journal,
+    JSONRows,
+    Row,
+    RowFormat,
+    Tally,
+    check_same_run,
+    in_turn,
+    read_record,
+    read_rows,
+    record_path_of,
+    write_record,
+)
+from ugcvqa.scoring.workers import WorkerPool
+from ugcvqa.settings import DecodeLimits, memory_bytes, n_cores
+
+if TYPE_CHECKING:
+    from ugcvqa.scoring.scorers import Scorer  # imports torch
+
+ENDINGS = (".csv", ".jsonl", ".parquet")
+"""What an output may end in; it decides the format."""
+
+_FORMAT = 1  # version of the record beside an output
+_WORKER_BYTES = 1 << 30  # a process with NSS of a 4K video takes about as much
+
+
+@dataclass(frozen=True)
+class Call:
+    """How videos are scored.
+
+    Attributes:
+        scorer: what scores them.
+        workers: processes that score; 0 scores in this one.
+        device: where features are computed.
+        batch_size: clips that travel together from the decoder.
+        limits: bounds on what is decoded.
+        timeout_s: seconds for one video, if there are workers.
+    """
+
+    scorer: "Scorer"
+    workers: int
+    device: str
+    batch_size: int
+    limits: DecodeLimits
+    timeout_s: float | None
+
+    def scores(self, paths: Iterable[str]) -> Generator[Score]:
+        """Yields the score of each path, in order; ends all processes when it is closed."""
+        score_many = partial(self.scorer.score_many, batch_size=self.batch_size, device=self.device, limits=self.limits)
+        if self.workers == 0:
+            yield from score_many(paths)
+            return
+        with WorkerPool(score_many, self.workers, self.timeout_s) as pool:
+            yield from pool.scores(paths)
+
+    def record(self, shard: Shard) -> dict[str, Any]:
+        """What decides the rows: the model, the settings, the share of the list, and the versions."""
+        settings = {
+            "limits": asdict(self.limits),
+            "timeout_s": self.timeout_s,
+            "device": self.device.partition(":")[0],
+        }
+        return {
+            "format": _FORMAT,
+            "model": {**about(self.scorer), "sha256": self.scorer.fingerprint},
+            "parts": list(self.scorer.part_names),
+            "settings": settings,
+            "shard": f"{shard.number}/{shard.count}",
+            "versions": versions(),
+        }
+
+
+def check_output(path: Path) -> None:
+    """Checks that an output has an ending that can be written.
+
+    Raises:
+        ConfigError: if it has not.
+    """
+    if path.suffix not in ENDINGS:
+        raise ConfigError(f"--output {path}: the name must end in {', '.join(ENDINGS)}")
+    if path.suffix == ".parquet":
+        need_pyarrow()
+
+
+def score_into(
+    output: Path, inputs: Inputs, total: int | None, shard: Shard, call: Call, is_bar_shown: bool = False
+) -> Tally:
+    """Scores a shard of a list into a file, and goes on where an earlier run was stopped.
+
+    Args:
+        output: the file; its ending decides the format.
+        inputs: the videos.
+        total: how many there are, for the progress bar; None if that is not known.
+        shard: which of them belong into this file.
+        call: how they are scored.
+        is_bar_shown: whether to show progress on stderr.
+
+    Returns:
+        The number of rows in the file and of failures among them, with those of earlier runs.
+
+    Raises:
+        StoreError: if the file cannot be written, or another job is writing it.
+        ConfigError: if it holds rows of another run.
+    """
+    digest = Digest()
+    names = islice(digest.passing(inputs), shard.number - 1, None, shard.count)
+    count = None if total is None else len(range(shard.number - 1, total, shard.count))
+    with _journal(output, call, shard) as journal:
+        journal.continue_after(names)
+        done = journal.tally.rows
+        with progress_bar(count, "video", "score", is_bar_shown, done) as bar, closing(call.scores(names)) as scores:
+            for score in scores:
+                journal.write(score)
+                bar.set_postfix_str(f"{journal.tally.failed} failed", refresh=False)
+                bar.update()
+        journal.complete({"videos": digest.count, "sha256": digest.sha256})
+        return journal.tally
+
+
+def merge(output: Path) -> Tally:
+    """Joins the files of all shards of an output, in the order of the list.
+
+    Raises:
+        ConfigError: if shards are missing, unfinished or of different runs, or the output is there and is another's.
+        StoreError: if a shard is damaged, or the output cannot be written.
+    """
+    check_output(output)
+    shards = shard_files(output)
+    records = [read_record(shard) for shard in shards]
+    merged = {**records[0], "shard": "1/1"}
+    _check_shards(shards, records, merged)
+    if output.exists():
+        if not record_path_of(output).is_file():
+            raise ConfigError(f"{output}: is there already, and no run of ours; delete it first")
+        check_same_run(output, merged, read_record(output))
+    tally = Tally()
+    for shard, record in zip(shards, records, strict=True):
+        found = Tally()
+        for row in _rows_of(shard, record):
+            found.add(row.is_failed)
+            tally.add(row.is_failed)
+        if found.rows != record["complete"]["rows"]:
+            raise ConfigError(f"{shard}: holds {found.rows} of {record['complete']['rows']} rows; run it again")
+    if output.suffix == ".parquet":
+        merge_parquet(output, shards, merged)
+    else:
+        with written_atomically(output) as file:
+            file.write(_format_of(output, merged).header())
+            for row in in_turn([_rows_of(shard, record) for shard, record in zip(shards, records, strict=True)]):
+                file.write(row.data)
+    write_record(record_path_of(output), {**merged, "complete": {**merged["complete"], **vars(tally)}})
+    return tally
+
+
+def _check_shards(shards: list[Path], records: list[dict[str, Any]], merged: Mapping[str, Any]) -> None:
+    for shard, record in zip(shards, records, strict=True):
+        check_same_run(shard, merged, {**record, "shard": "1/1"})
+        if "complete" not in record:
+            raise ConfigError(f"{shard}: is not finished; run its command again, then merge")
+        mine, first = record["complete"], records[0]["complete"]
+        if (mine["videos"], mine["sha256"]) != (first["videos"], first["sha256"]):
+            raise ConfigError(f"{shard}: was given another list of videos than {shards[0]}; score it again")
+
+
+def _journal(output: Path, call: Call, shard: Shard) -> Journal:
+    path, record = shard.path(output), call.record(shard)
+    if path.suffix == ".parquet":
+        return ParquetJournal(path, call.scorer, record)
+    rows = CSVRows(call.scorer.part_names) if path.suffix == ".csv" else JSONRows(call.scorer)
+    return Journal(path, rows, record)
+
+
+def _format_of(path: Path, record: Mapping[str, Any]) -> RowFormat:
+    return CSVRows(record["parts"]) if path.suffix == ".csv" else JSONRows()
+
+
+def _rows_of(path: Path, record: Mapping[str, Any]) -> Iterator[Row]:
+    if path.suffix == ".parquet":
+        yield from read_parquet(path)
+        return
+    with path.open("rb") as file:
+        yield from read_rows(file, _format_of(path, record), path)
+
+
+def n_workers(asked: int, total: int | None, has_output: bool, timeout_s: float | None) -> int:
+    """Processes that score, with -1 resolved: one per core as far as memory goes, and 0 for a single video.
+
+    Raises:
+        ConfigError: if a time limit is asked for without a process that can be ended.
+    """
+    if timeout_s is not None and not timeout_s > 0:
+        raise ConfigError(f"--timeout_s {timeout_s:g}: give more than 0 seconds")
+    if asked == 0 and timeout_s is not None:
+        raise ConfigError("--timeout_s needs a process that can be ended; leave --workers 0 out")
+    if asked >= 0:
+        return asked
+    if total == 1 and not has_output and timeout_s is None:
+        return 0
+    return max(1, min(n_cores(), memory_bytes() // _WORKER_BYTES))

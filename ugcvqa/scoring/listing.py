@@ -1,0 +1,216 @@
+"""What to score: files, folders, patterns, lists and standard input, as one stream that is never held whole."""
+
+import csv
+import glob
+import hashlib
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from ugcvqa.datasets.catalogue import FILE_COLUMNS, VIDEO_EXTENSIONS, file_column, walk_videos
+from ugcvqa.datasets.tables import delimiter_of
+from ugcvqa.errors import ConfigError, LabelError
+
+_STDIN = "-"
+_LIST_ENDINGS = (".txt", ".csv", ".tsv")
+_TABLE_ENDINGS = (".csv", ".tsv")
+_BLOCK = 1 << 16
+_LONGEST_LINE = 1 << 20  # no system has longer paths; a larger one is a file of another kind
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The videos that a command line names, in a stable order.
+
+    Arguments stand in the order given; a folder stands for the videos below it, sorted by folder and name; a pattern
+    for the files that it matches, sorted. A video named twice comes twice. A name that exists is always taken as it
+    is, whatever characters it has; one that neither exists nor is a pattern stays, so that its row says what is wrong.
+
+    Attributes:
+        arguments: files, folders, patterns with `*`, `**`, `?` and `[..]`, lists as `@FILE` or by the ending .txt, .csv
+            or .tsv, and `-` for standard input.
+        list_file: one list more, after the arguments.
+        is_null_separated: whether NUL bytes, not line ends, separate the names in text lists and on standard input.
+    """
+
+    arguments: Sequence[str]
+    list_file: str | None = None
+    is_null_separated: bool = False
+
+    def __iter__(self) -> Iterator[str]:
+        """Yields the paths; standard input can be read once only.
+
+        Raises:
+            ConfigError: if a folder, pattern or list holds no video.
+            LabelError: if a list cannot be read.
+        """
+        for argument in self._all():
+            found = False
+            for path in self._paths_of(argument):
+                found = True
+                yield path
+            if not found:
+                raise ConfigError(f"{_shown(argument)}: {_emptiness(argument)}")
+
+    def count(self) -> int | None:
+        """Walks over everything but standard input, so that what is wrong is said before hours of work.
+
+        Returns:
+            The number of paths; None where standard input is among them.
+
+        Raises:
+            ConfigError: if nothing is given, or a folder, pattern or list holds no video.
+            LabelError: if a list cannot be read.
+        """
+        arguments = self._all()
+        if not arguments:
+            raise ConfigError("no video given; name files, folders, patterns, lists (@FILE), or - for standard input")
+        if arguments.count(_STDIN) > 1:
+            raise ConfigError("standard input (-) can be given once only")
+        known = [argument for argument in arguments if argument != _STDIN]
+        total = sum(1 for _ in Inputs(known, None, self.is_null_separated))
+        return total if len(known) == len(arguments) else None
+
+    def _all(self) -> list[str]:
+        return [*self.arguments, *([f"@{self.list_file}"] if self.list_file is not None else [])]
+
+    def _paths_of(self, argument: str) -> Iterator[str]:
+        if argument == _STDIN:
+            yield from _names(sys.stdin.buffer, "standard input", self.is_null_separated)
+        elif os.path.isdir(argument):  # noqa: PTH112 (names stay as they were given, here and below)
+            yield from walk_videos(argument)
+        elif os.path.lexists(argument):
+            is_list = argument.lower().endswith(_LIST_ENDINGS)
+            yield from self._listed(argument) if is_list else (argument,)
+        elif argument.startswith("@"):
+            yield from self._listed(argument[1:])
+        elif glob.has_magic(argument):
+            yield from _matches(argument)
+        else:
+            yield argument
+
+    def _listed(self, file_name: str) -> Iterator[str]:
+        """Names in a list; relative ones are looked up from here, then beside the list."""
+        folder = os.path.dirname(file_name)  # noqa: PTH120
+        try:
+            if file_name.lower().endswith(_TABLE_ENDINGS):
+                names = _table_names(Path(file_name))
+                yield from (_located(name, folder) for name in names)
+            else:
+                with Path(file_name).open("rb") as file:
+                    names = _names(file, file_name, self.is_null_separated)
+                    yield from (_located(name, folder) for name in names)
+        except OSError as error:
+            raise LabelError(f"{file_name}: this list cannot be read ({error.strerror or error})") from error
+
+
+class Digest:
+    """Counts and hashes the names that pass, so that two machines can tell that they were given the same list.
+
+    Attributes:
+        count: names that have passed.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._hash = hashlib.sha256()
+
+    def passing(self, names: Iterable[str]) -> Iterator[str]:
+        """Yields the names on."""
+        for name in names:
+            self._hash.update(os.fsencode(name) + b"\0")
+            self.count += 1
+            yield name
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the names so far, each followed by a NUL byte, as hex."""
+        return self._hash.hexdigest()
+
+
+def _names(file: BinaryIO, source: str, is_null_separated: bool) -> Iterator[str]:
+    """Names in a text, whatever their encoding; empty lines are left out."""
+    for number, name in enumerate(_split(file, source, b"\0" if is_null_separated else b"\n"), start=1):
+        if not is_null_separated:
+            name = (name.removeprefix(b"\xef\xbb\xbf") if number == 1 else name).removesuffix(b"\r")
+            if b"\0" in name:
+                raise LabelError(
+                    f"{source}, line {number}: holds NUL bytes; give --null if these separate the names, else save "
+                    "the list as UTF-8 text"
+                )
+        if name.strip() or (is_null_separated and name):
+            yield os.fsdecode(name)
+
+
+def _split(file: BinaryIO, source: str, separator: bytes) -> Iterator[bytes]:
+    """Pieces between separators as soon as each is complete, also from a pipe that is still written."""
+    rest = b""
+    while block := _read_some(file):
+        *whole, rest = (rest + block).split(separator)
+        yield from whole
+        if len(rest) > _LONGEST_LINE:
+            raise LabelError(f"{source}: is no list of paths, it has a line of more than {_LONGEST_LINE} bytes")
+    if rest:
+        yield rest
+
+
+def _read_some(file: BinaryIO) -> bytes:
+    read1 = getattr(file, "read1", file.read)  # whatever is there, without waiting for a full block
+    block: bytes = read1(_BLOCK)
+    return block
+
+
+def _table_names(path: Path) -> Iterator[str]:
+    """Cells of the column that names the file, in a CSV file of any size."""
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        delimiter = delimiter_of(path, file.readline(_LONGEST_LINE).rstrip("\r\n"))
+        file.seek(0)
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        try:
+            header = next(reader, [])
+            column = file_column(header)
+            if column is None:
+                raise LabelError(
+                    f"{path}, line 1: no column of files ({', '.join(FILE_COLUMNS)}); columns found: "
+                    f"{', '.join(header)[:200] or 'none'}"
+                )
+            for cells in filter(any, reader):
+                if len(cells) <= column or not cells[column]:
+                    raise LabelError(f"{path}, line {reader.line_num}: column {header[column]!r} names no file")
+                yield cells[column]
+        except csv.Error as error:
+            raise LabelError(f"{path}, line {reader.line_num}: cannot be read as CSV ({error})") from error
+
+
+def _located(name: str, folder: str) -> str:
+    """A listed name as it is opened: as it stands, or beside the list where only that exists."""
+    if not folder or os.path.isabs(name) or "\0" in name or os.path.lexists(name):  # noqa: PTH117
+        return name
+    beside = os.path.join(folder, name)  # noqa: PTH118
+    return beside if os.path.lexists(beside) else name
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    """Files that a pattern matches, in the order of a folder's; videos only, unless it names another ending."""
+    ending = Path(pattern).suffix
+    takes_all = bool(ending) and not glob.has_magic(ending)
+    found = (path for path in glob.iglob(pattern, recursive=True) if not os.path.isdir(path))  # noqa: PTH112, PTH207
+    wanted = {path for path in found if takes_all or path.lower().endswith(VIDEO_EXTENSIONS)}
+    yield from sorted(wanted, key=lambda path: Path(path).parts)
+
+
+def _emptiness(argument: str) -> str:
+    if argument == _STDIN:
+        return "names no video"
+    if os.path.isdir(argument):  # noqa: PTH112
+        return f"no video in this folder or below (endings: {', '.join(VIDEO_EXTENSIONS)})"
+    if glob.has_magic(argument) and not argument.startswith("@") and not os.path.lexists(argument):
+        return "this pattern matches no video file"
+    return "this list names no video"
+
+
+def _shown(argument: str) -> str:
+    return "standard input" if argument == _STDIN else argument

@@ -1,0 +1,67 @@
+"""Scores on stdout as they arrive: a table for people, CSV or JSON lines for programs."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Literal
+
+from ugcvqa.scoring.columns import record_of
+from ugcvqa.scoring.model import Score
+from ugcvqa.scoring.sinks import CSVRows, Tally
+
+if TYPE_CHECKING:
+    from ugcvqa.scoring.scorers import Scorer  # imports torch
+
+_N_DISTORTIONS = 3  # named in the table
+
+
+def print_scores(scores: Iterable[Score], scorer: "Scorer", form: Literal["table", "csv", "json"]) -> Tally:
+    """Writes every score to stdout as it arrives, and tells failures on stderr.
+
+    Returns:
+        How many there were, and how many failed.
+    """
+    out, tally = sys.stdout, Tally()
+    as_bytes = {"encoding": "utf-8", "errors": "surrogateescape"} if form == "csv" else {"errors": "backslashreplace"}
+    out.reconfigure(**as_bytes)  # type: ignore[union-attr]  # names need not be text
+    header, line = _forms(scorer)[form]
+    for score in scores:
+        if not tally.rows:
+            out.write(header)
+        out.write(line(score))
+        out.flush()
+        tally.add(bool(score.reason))
+        if score.reason:
+            sys.stderr.write(f"ugcvqa score: error: {' '.join(score.reason.split())}\n")
+    return tally
+
+
+def _forms(scorer: "Scorer") -> dict[str, tuple[str, Callable[[Score], str]]]:
+    """The header and the line of a score, of each form."""
+    low, high = scorer.scale
+    title = f"# {scorer.label} {low:g}..{high:g}, higher is better; {scorer.name} of {scorer.trained_on}\n"
+    table = CSVRows(scorer.part_names)
+    return {
+        "table": (title, _table_line),
+        "csv": (table.header().decode(), lambda score: table.encode(score).decode("utf-8", "surrogateescape")),
+        "json": ("", lambda score: json.dumps(record_of(score, scorer)) + "\n"),
+    }
+
+
+def _table_line(score: Score) -> str:
+    mos = "failed" if score.reason else format(score.mos, ".4f")
+    return "\t".join([mos, _plain(score.path), *_summary(score)]) + "\n"
+
+
+def _summary(item: Score) -> list[str]:
+    """What a score is made of, in words; nothing for models that have no parts."""
+    texts = [f"{name} {number:.2f}" for name, number in item.parts.items() if number == number]
+    likeliest = sorted(enumerate(item.details.get("distortions", ())), key=lambda pair: -pair[1])[:_N_DISTORTIONS]
+    texts += [f"{name} {number:.2f}" for name, number in item.details.get("topics", {}).items()]
+    texts += [f"distortion type {kind} {number:.2f}" for kind, number in likeliest]
+    return [_plain(", ".join(texts))] if texts else []
+
+
+def _plain(path: str) -> str:
+    """A file name on one line: control characters are escaped."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in path)

@@ -1,0 +1,80 @@
+"""One list of videos shared out over several jobs or machines, and their outputs put together again."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ugcvqa.errors import ConfigError
+
+# Set by torchrun and Lightning, by SLURM's srun, and by Open MPI: number of this process from 0, number of processes.
+_ENVIRONMENTS = (
+    ("RANK", "WORLD_SIZE"),
+    ("SLURM_PROCID", "SLURM_NTASKS"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Every `count`-th video of a list.
+
+    Attributes:
+        number: which one, from 1.
+        count: how many there are; 1 means the whole list.
+    """
+
+    number: int = 1
+    count: int = 1
+
+    def path(self, output: Path) -> Path:
+        """File of this shard, such as `out.0003-of-0008.csv`; the output itself where there is one only."""
+        if self.count == 1:
+            return output
+        return output.with_name(f"{output.stem}.{self.number:04d}-of-{self.count:04d}{output.suffix}")
+
+
+def parse_shard(text: str) -> Shard:
+    """Reads `3/8`, the third of eight.
+
+    Raises:
+        ConfigError: if it is not of that form, or the number is not among 1 to the count.
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    shard = Shard(int(match[1]), int(match[2])) if match else None
+    if shard is None or not 1 <= shard.number <= shard.count:
+        raise ConfigError(f"--shard {text}: give NUMBER/COUNT such as 3/8; numbers run from 1 to the count")
+    return shard
+
+
+def shard_of_environment(environment: Mapping[str, str] = os.environ) -> Shard:
+    """The share of this process among those that torchrun, SLURM or MPI have started; the whole list without them."""
+    for number, count in _ENVIRONMENTS:
+        if environment.get(number, "").isdecimal() and environment.get(count, "").isdecimal():
+            return parse_shard(f"{int(environment[number]) + 1}/{environment[count]}")
+    return Shard()
+
+
+def shard_files(output: Path) -> list[Path]:
+    """Finds the files of all shards of an output, in order.
+
+    Raises:
+        ConfigError: if there is none, if some are missing, or if they come from divisions of different size.
+    """
+    pattern = re.compile(re.escape(output.stem) + r"\.(\d{4,})-of-(\d{4,})" + re.escape(output.suffix))
+    names = sorted(path.name for path in output.parent.iterdir()) if output.parent.is_dir() else []
+    found = [(int(match[2]), int(match[1])) for name in names if (match := pattern.fullmatch(name))]
+    if not found:
+        raise ConfigError(f"{output}: no shards to merge, such as {Shard(1, 8).path(output).name}")
+    counts = sorted({count for count, _ in found})
+    if len(counts) > 1:
+        raise ConfigError(f"{output}: shards of {' and of '.join(map(str, counts))} lie here; remove those not meant")
+    present = {number for _, number in found}
+    missing = [
+        Shard(number, counts[0]).path(output).name for number in range(1, counts[0] + 1) if number not in present
+    ]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ConfigError(f"{output}: {missing[0]}{more} missing of {counts[0]} shards; run them first")
+    return [Shard(number, counts[0]).path(output) for number in range(1, counts[0] + 1)]

@@ -1,0 +1,362 @@
+"""Outputs that grow row by row, outlive `kill -9`, and are continued by the same command."""
+
+import csv
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, TypeVar, cast
+
+from ugcvqa.errors import ConfigError, StoreError
+from ugcvqa.files import error_reason, write_atomic
+from ugcvqa.scoring.columns import cells_of, column_names, record_of
+from ugcvqa.scoring.model import Score
+
+if TYPE_CHECKING:
+    from ugcvqa.scoring.scorers import Scorer  # imports torch
+
+_T = TypeVar("_T")
+_SYNC_S = 2.0  # rows of so many seconds may be lost when the power fails; none when a process dies
+_ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # a name's bytes come out as they are on disk
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row that an output holds.
+
+    Attributes:
+        video: the file as it was given.
+        is_failed: whether it has a reason in place of a score.
+        data: its bytes with the line end.
+    """
+
+    video: str
+    is_failed: bool
+    data: bytes
+
+
+class RowFormat(Protocol):
+    """How scores are written as bytes, one row each, and read back."""
+
+    def header(self) -> bytes:
+        """What stands before the first row."""
+
+    def encode(self, score: Score) -> bytes:
+        """A row with its line end."""
+
+    def is_whole(self, data: bytes) -> bool:
+        """Whether bytes from the start of a row up to some line end are a complete row."""
+
+    def decode(self, data: bytes) -> Row:
+        """Reads a complete row; raises ValueError, LookupError or csv.Error if it is none."""
+
+
+class CSVRows:
+    """Rows of a CSV file with a header."""
+
+    def __init__(self, part_names: Sequence[str]) -> None:
+        self._part_names = part_names
+        self._columns = column_names(part_names)
+
+    def header(self) -> bytes:
+        """The names of the columns."""
+        return _csv_line(self._columns)
+
+    def encode(self, score: Score) -> bytes:
+        """A row with its line end."""
+        return _csv_line(cells_of(score, self._part_names))
+
+    def is_whole(self, data: bytes) -> bool:
+        """Whether no quote is open at the end: quoted names and reasons may hold line ends."""
+        return data.endswith(b"\n") and data.count(b'"') % 2 == 0
+
+    def decode(self, data: bytes) -> Row:
+        """Reads a complete row."""
+        (cells,) = csv.reader(io.StringIO(data.decode(**_ENCODING), newline=""), strict=True)
+        if len(cells) != len(self._columns):
+            raise ValueError(f"{len(cells)} cells in place of {len(self._columns)}")
+        return Row(cells[0], bool(cells[-1]), data)
+
+
+class JSONRows:
+    """One JSON object per line."""
+
+    def __init__(self, scorer: "Scorer | None" = None) -> None:
+        self._scorer = scorer
+
+    def header(self) -> bytes:
+        """Nothing."""
+        return b""
+
+    def encode(self, score: Score) -> bytes:
+        """A row with its line end; bytes of a name that are no text become lone surrogates, as Python has them."""
+        if self._scorer is None:
+            raise ValueError("only reads")
+        return json.dumps(record_of(score, self._scorer), allow_nan=False).encode() + b"\n"
+
+    def is_whole(self, data: bytes) -> bool:
+        """Whether the line is complete."""
+        return data.endswith(b"\n")
+
+    def decode(self, data: bytes) -> Row:
+        """Reads a complete row."""
+        record = json.loads(data)
+        return Row(str(record["video"]), record["error"] is not None, data)
+
+
+def _csv_line(cells: Sequence[Any]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode(**_ENCODING)
+
+
+def read_rows(file: BinaryIO, rows: RowFormat, path: Path) -> Iterator[Row]:
+    """Yields the complete rows of an output after its header; what a killed job left torn at the end is left out.
+
+    Raises:
+        StoreError: if it holds something else.
+    """
+    number, pending, header = 0, b"", rows.header()
+    for line in file:
+        number, pending = number + 1, pending + line
+        if not rows.is_whole(pending):
+            continue
+        data, pending = pending, b""
+        if header and data == header:
+            header = b""
+            continue
+        try:
+            if header:
+                raise ValueError("the header is not the one of this model")
+            row = rows.decode(data)
+        except (ValueError, LookupError, TypeError, csv.Error) as error:
+            raise StoreError(
+                f"{path}, line {number}: is no row of this run ({error_reason(error)}); delete the file or give "
+                "another --output"
+            ) from error
+        yield row
+
+
+@dataclass
+class Tally:
+    """How many videos have a row, and how many of these have a reason in place of a score."""
+
+    rows: int = 0
+    failed: int = 0
+
+    def add(self, is_failed: bool) -> None:
+        """Counts one row."""
+        self.rows += 1
+        self.failed += is_failed
+
+
+class Journal:
+    """A file of rows that one job at a time appends to, with a record beside it of what made the rows.
+
+    Used as a context manager. A row that was written is safe when the process is killed, and two seconds later when
+    the machine fails. Nothing is written before the first row.
+
+    Args:
+        path: the file of rows.
+        rows: their format.
+        record: what made them, as JSON values; rows of another record are never mixed in.
+        record_path: file of the record; `PATH.run.json` if left out.
+
+    Raises:
+        StoreError: if the file cannot be opened, or another job is writing it.
+        ConfigError: if it holds rows of another run.
+    """
+
+    def __init__(self, path: Path, rows: RowFormat, record: Mapping[str, Any], record_path: Path | None = None) -> None:
+        self.path, self.tally = path, Tally()
+        self._rows, self._record = rows, dict(record)
+        self.record_path = record_path or record_path_of(path)
+        self._length = 0  # bytes of whole rows
+        self._is_started = False
+        self._synced = time.monotonic()
+
+    def __enter__(self) -> Self:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        except OSError as error:
+            raise StoreError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+        try:
+            _lock(self._file, self.path)
+            self._check_record()
+        except BaseException:
+            os.close(self._file)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            os.fsync(self._file)
+        except OSError:
+            pass  # what can be said of a failing disk was said when a row was written
+        finally:
+            if not self._is_started and os.fstat(self._file).st_size == 0:
+                self.path.unlink(missing_ok=True)
+            os.close(self._file)
+
+    def continue_after(self, names: Iterator[str]) -> None:
+        """Goes over the rows that are there and takes as many names, which must be theirs.
+
+        Raises:
+            ConfigError: if the rows are of other videos.
+            StoreError: if the file holds something else.
+        """
+        reader = io.BufferedReader(io.FileIO(self._file, "rb", closefd=False))
+        offset = len(self._rows.header())
+        for row in read_rows(reader, self._rows, self.path):
+            self.take(row, next(names, None))
+            offset += len(row.data)
+            self._length = offset
+
+    def take(self, row: Row, name: str | None) -> None:
+        """Counts a row that is there already.
+
+        Raises:
+            ConfigError: if it is not of the video named.
+        """
+        if name is None:
+            raise ConfigError(f"{self.path}: has more rows than videos are given; give another --output")
+        if row.video != name:
+            raise ConfigError(
+                f"{self.path}: row {self.tally.rows + 1} is of {row.video}, but now {name} stands there in the list; "
+                "give another --output for another list"
+            )
+        self.tally.add(row.is_failed)
+
+    def write(self, score: Score) -> None:
+        """Appends a row.
+
+        Raises:
+            StoreError: if it cannot be written; the rows before it stay.
+        """
+        try:
+            if not self._is_started:
+                self._start()
+            data = self._rows.encode(score)
+            self._append(data)
+            if time.monotonic() - self._synced > _SYNC_S:
+                os.fsync(self._file)
+                self._synced = time.monotonic()
+        except OSError as error:
+            os.ftruncate(self._file, self._length)
+            raise StoreError(
+                f"{self.path}: cannot be written: {error.strerror or error}; its {self.tally.rows} rows are kept, "
+                "and the same command goes on"
+            ) from error
+        self.tally.add(bool(score.reason))
+
+    def complete(self, inputs: Mapping[str, Any]) -> None:
+        """Records that every video has its row, and what the list of videos was."""
+        self.finish_rows()
+        write_record(self.record_path, {**self._record, "complete": {**vars(self.tally), **inputs}})
+
+    def finish_rows(self) -> None:
+        """Makes sure that the file holds whole rows only, and that they are on the disk."""
+        if not self._is_started:
+            self._start()
+        os.fsync(self._file)
+
+    def has_rows(self) -> bool:
+        """Whether rows of some run are there."""
+        return os.fstat(self._file).st_size > 0
+
+    def _start(self) -> None:
+        """Writes the record and cuts off what is no whole row."""
+        write_record(self.record_path, self._record)
+        os.ftruncate(self._file, self._length)
+        os.lseek(self._file, self._length, os.SEEK_SET)
+        self._is_started = True
+        if self._length == 0:
+            self._append(self._rows.header())
+
+    def _append(self, data: bytes) -> None:
+        remaining = memoryview(data)
+        while remaining:
+            remaining = remaining[os.write(self._file, remaining) :]
+        self._length += len(data)
+
+    def _check_record(self) -> None:
+        """Refuses a file that has rows of another run."""
+        if not self.has_rows():
+            return
+        if not self.record_path.is_file():
+            raise ConfigError(f"{self.path}: is there already, and no run of ours; give another --output or delete it")
+        check_same_run(self.path, self._record, read_record(self.path, self.record_path))
+
+
+def record_path_of(path: Path) -> Path:
+    """File that says what made the rows of an output."""
+    return path.with_name(f"{path.name}.run.json")
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Writes what made the rows of an output.
+
+    Raises:
+        StoreError: if it cannot be written.
+    """
+    write_atomic(path, json.dumps(record, indent=1).encode() + b"\n")
+
+
+def read_record(path: Path, record_path: Path | None = None) -> dict[str, Any]:
+    """Reads what made the rows of an output.
+
+    Raises:
+        ConfigError: if it is missing or damaged.
+    """
+    file = record_path or record_path_of(path)
+    try:
+        record = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file}: cannot be read ({error_reason(error)}); score again to another --output") from error
+    if not isinstance(record, dict):
+        raise ConfigError(f"{file}: is no record of a run; score again to another --output")
+    return record
+
+
+def check_same_run(path: Path, record: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+    """Compares two records but for what they say about completion.
+
+    Raises:
+        ConfigError: if they differ, naming the first difference.
+    """
+    wanted: Any = json.loads(json.dumps(record))
+    for name in sorted((set(wanted) | set(other)) - {"complete"}):
+        mine, its = wanted.get(name), other.get(name)
+        if isinstance(mine, dict) and isinstance(its, dict):
+            inner = next((key for key in sorted(set(mine) | set(its)) if mine.get(key) != its.get(key)), "")
+            name, mine, its = (f"{name} {inner}", mine.get(inner), its.get(inner)) if inner else (name, 0, 0)
+        if mine != its:
+            raise ConfigError(f"{path}: has rows of another run ({name} {its}, now {mine}); give another --output")
+
+
+def in_turn(shards: Sequence[Iterator[_T]]) -> Iterator[_T]:
+    """The first of each, the second of each, and so on: undoes the division into shards."""
+    missing = object()
+    for group in zip_longest(*shards, fillvalue=missing):
+        yield from (cast(_T, one) for one in group if one is not missing)
+
+
+def _lock(file: int, path: Path) -> None:
+    """Keeps other jobs from writing a file until this process ends, however it ends."""
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StoreError(f"{path}: another job is writing it; wait for its end or give another --output") from error
