@@ -163,7 +163,7 @@ def test_mean_weighs_and_repeats_groups():
 
 def test_verb_prints_score_parts_and_failures_also_as_predictions_table(stand_ins, clips, capsys, tmp_path):
     videos = [str(clips / name) for name in ("a.mkv", "bad.mkv", "one.mkv")]
-    assert score.main([*videos, "--model", "uvq"]) == 1
+    assert score.main([*videos, "--workers", "0", "--model", "uvq"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == ("# MOS 1..5, higher is better; UVQ 1.0 (real frames, ffmpeg-cfr) of YouTube-UGC")
     assert "compression_content_distortion 3.33" in lines[1]
@@ -171,20 +171,20 @@ def test_verb_prints_score_parts_and_failures_also_as_predictions_table(stand_in
     assert "distortion type 3 0.50" in lines[1]
     assert lines[2].startswith("failed\t")
 
-    assert score.main([*videos, "--model", "uvq", "--csv", "--uvq.counting", "reference"]) == 1
+    assert score.main([*videos, "--workers", "0", "--model", "uvq", "--csv", "--uvq.counting", "reference"]) == 1
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert [bool(row["pred"]) for row in rows] == [True, False, True]
     assert [bool(row["error"]) for row in rows] == [False, True, False]
     assert rows[0]["compression"] == ""
     assert float(rows[0]["compression_content_distortion"]) == float(rows[0]["pred"])
 
-    assert score.main([*videos, "--model", "uvq", "--csv"]) == 1
+    assert score.main([*videos, "--workers", "0", "--model", "uvq", "--csv"]) == 1
     (tmp_path / "uvq.csv").write_text(capsys.readouterr().out)
     table = read_table(tmp_path / "uvq.csv")
     assert table.ids == ("a", "bad", "one")
     np.testing.assert_allclose(table.values[:, 0], [3.33, math.nan, 5], atol=0.05)
 
-    assert score.main([*videos, "--model", "uvq1.5", "--json"]) == 1
+    assert score.main([*videos, "--workers", "0", "--model", "uvq1.5", "--json"]) == 1
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert records[0]["counting"] == "real"
     assert records[0]["sampler"] == "ffmpeg-cfr"

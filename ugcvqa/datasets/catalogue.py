@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -198,11 +198,20 @@ def video_files(root: Path) -> tuple[Path, ...]:
     """
     if not root.is_dir():
         raise LabelError(f"{root}: no such folder of videos")
-    return tuple(map(Path, walk_videos(str(root))))
+    return tuple(map(Path, walk_files(str(root))))
 
 
-def walk_videos(root: str) -> Iterator[str]:
-    """Yields the video files below a folder, following links, sorted by folder and name; holds one folder's names.
+def is_video_name(name: str) -> bool:
+    """Whether a file name ends as one of a video; `._name` is what macOS leaves beside a file on foreign disks."""
+    return _is_video(name) and not name.startswith("._")
+
+
+def walk_files(root: str, is_wanted: Callable[[str], bool] = is_video_name) -> Iterator[str]:
+    """Yields files below a folder, following links, sorted by folder and name; holds the names of open folders only.
+
+    Args:
+        root: the folder.
+        is_wanted: tells by the name, without folder, whether a file is yielded.
 
     Raises:
         LabelError: if the folder or one of its sub-folders cannot be listed.
@@ -223,8 +232,7 @@ def walk_videos(root: str) -> Iterator[str]:
                 found = sorted((entry.name, entry.is_dir()) for entry in entries)
         except OSError as error:
             raise LabelError(f"{error.filename}: cannot list this folder ({error.strerror})") from error
-        # "._name" is what macOS leaves beside a file on foreign disks; it is not a video.
-        wanted = [one for one in found if one[1] or (_is_video(one[0]) and not one[0].startswith("._"))]
+        wanted = [one for one in found if one[1] or is_wanted(one[0])]
         pending += [(os.path.join(path, name), deeper) for name, deeper in reversed(wanted)]  # noqa: PTH118
 
 

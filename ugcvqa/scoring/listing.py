@@ -1,6 +1,7 @@
 """What to score: files, folders, patterns, lists and standard input, as one stream that is never held whole."""
 
 import csv
+import fnmatch
 import glob
 import hashlib
 import os
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ugcvqa.datasets.catalogue import FILE_COLUMNS, VIDEO_EXTENSIONS, file_column, walk_videos
+from ugcvqa.datasets.catalogue import FILE_COLUMNS, VIDEO_EXTENSIONS, file_column, is_video_name, walk_files
 from ugcvqa.datasets.tables import delimiter_of
 from ugcvqa.errors import ConfigError, LabelError
 
@@ -81,7 +82,7 @@ class Inputs:
         if argument == _STDIN:
             yield from _names(sys.stdin.buffer, "standard input", self.is_null_separated)
         elif os.path.isdir(argument):  # noqa: PTH112 (names stay as they were given, here and below)
-            yield from walk_videos(argument)
+            yield from walk_files(argument)
         elif os.path.lexists(argument):
             is_list = argument.lower().endswith(_LIST_ENDINGS)
             yield from self._listed(argument) if is_list else (argument,)
@@ -196,10 +197,29 @@ def _located(name: str, folder: str) -> str:
 def _matches(pattern: str) -> Iterator[str]:
     """Files that a pattern matches, in the order of a folder's; videos only, unless it names another ending."""
     ending = Path(pattern).suffix
-    takes_all = bool(ending) and not glob.has_magic(ending)
-    found = (path for path in glob.iglob(pattern, recursive=True) if not os.path.isdir(path))  # noqa: PTH112, PTH207
-    wanted = {path for path in found if takes_all or path.lower().endswith(VIDEO_EXTENSIONS)}
-    yield from sorted(wanted, key=lambda path: Path(path).parts)
+    is_wanted = is_video_name if not ending or glob.has_magic(ending) else bool
+    before, is_deep, below = pattern.partition("**")
+    found = sorted(glob.iglob(before or "." if is_deep else pattern), key=lambda path: Path(path).parts)  # noqa: PTH207
+    if not is_deep:
+        files = (path for path in found if not os.path.isdir(path))  # noqa: PTH112
+        yield from (path for path in files if is_wanted(os.path.basename(path)))  # noqa: PTH119
+        return
+    patterns = ("**" + below).split(os.sep)
+    for folder in filter(os.path.isdir, found):
+        for path in walk_files(folder, is_wanted):
+            name = os.path.relpath(path, folder)
+            if _fits(name.split(os.sep), patterns):
+                yield path if before else name
+
+
+def _fits(names: Sequence[str], patterns: Sequence[str]) -> bool:
+    """Whether the parts of a path match those of a pattern; as in a shell, hidden names are named by a dot only."""
+    if not names or not patterns:
+        return not names and all(pattern == "**" for pattern in patterns)
+    is_shown = not names[0].startswith(".") or patterns[0].startswith(".")
+    if patterns[0] == "**":
+        return _fits(names, patterns[1:]) or (is_shown and _fits(names[1:], patterns))
+    return is_shown and fnmatch.fnmatchcase(names[0], patterns[0]) and _fits(names[1:], patterns[1:])
 
 
 def _emptiness(argument: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, TypeVar, cast
 
-from ugcvqa.errors import ConfigError, StoreError
+from ugcvqa.errors import ConfigError, StoreError, UgcvqaError
 from ugcvqa.files import error_reason, write_atomic
 from ugcvqa.scoring.columns import cells_of, column_names, record_of
 from ugcvqa.scoring.model import Score
@@ -189,9 +189,13 @@ class Journal:
             raise StoreError(f"{self.path}: cannot be written: {error.strerror or error}") from error
         try:
             _lock(self._file, self.path)
-            self._check_record()
-        except BaseException:
+        except StoreError:
             os.close(self._file)
+            raise
+        try:
+            self._check_record()
+        except UgcvqaError:
+            self._leave()
             raise
         return self
 
@@ -203,9 +207,13 @@ class Journal:
         except OSError:
             pass  # what can be said of a failing disk was said when a row was written
         finally:
-            if not self._is_started and os.fstat(self._file).st_size == 0:
-                self.path.unlink(missing_ok=True)
-            os.close(self._file)
+            self._leave()
+
+    def _leave(self) -> None:
+        """Ends the hold on the file, and removes it if no row came about."""
+        if not self._is_started and os.fstat(self._file).st_size == 0:
+            self.path.unlink(missing_ok=True)
+        os.close(self._file)
 
     def continue_after(self, names: Iterator[str]) -> None:
         """Goes over the rows that are there and takes as many names, which must be theirs.

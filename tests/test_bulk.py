@@ -1,0 +1,347 @@
+"""Outputs of `score`: the same bytes however often a run is killed, whatever the workers and however it is shared out."""
+
+import csv
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from stub_scorer import StubScorer, main
+
+from ugcvqa.cli import progress_bar
+from ugcvqa.errors import ConfigError
+from ugcvqa.scoring.shards import Shard, parse_shard, shard_of_environment
+
+STUB = Path(__file__).with_name("stub_scorer.py")
+needs_pyarrow = pytest.mark.skipif(not find_spec("pyarrow"), reason="Parquet needs the extra `parquet`")
+FORMATS = ["csv", "jsonl", pytest.param("parquet", marks=needs_pyarrow)]
+ODD = ["a b.mp4", '"q".mp4', "new\nline.mp4", "odd,;ü.mp4", os.fsdecode(b"bad\xff\xc3.mp4"), "fail.mp4", "bare.mp4"]
+NAMES = [*ODD, *(f"{number}.mp4" for number in range(20)), ODD[0]]
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """No sign of SLURM or torchrun around the tests."""
+    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS", "OMPI_COMM_WORLD_RANK"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def listed(folder, names=NAMES):
+    path = folder / "list.txt"
+    path.write_bytes(b"\0".join(map(os.fsencode, names)) + b"\0" * bool(names))
+    return ["--list", str(path), "--null"]
+
+
+def run(folder, *more, names=NAMES, output="out.csv", workers=0, **options):
+    return main([*listed(folder, names), "--output", str(folder / output), "--workers", str(workers), *more], **options)
+
+
+def table(path):
+    """The rows of an output as mappings with the CSV's columns, by a reader that is not ours."""
+    if path.suffix == ".csv":
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return [{key: value or None for key, value in row.items()} for row in csv.DictReader(file)]
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    import pyarrow.parquet
+
+    rows = pyarrow.parquet.read_table(path).to_pylist()
+    return [{**row, "video": os.fsdecode(row["video_bytes"] or row["video"].encode())} for row in rows]
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_every_format_has_every_name_and_number_in_order(tmp_path, ending):
+    assert run(tmp_path, output=f"out.{ending}") == 1
+    rows = table(tmp_path / f"out.{ending}")
+    assert [row["video"] for row in rows] == NAMES
+    for row, item in zip(rows, StubScorer().score_many(NAMES), strict=True):
+        assert (row["error"] or "").replace("\\xff", "\udcff") == item.reason
+        for column, expected in {"mos": item.mos, "std": item.std, "low": math.nan}.items():
+            assert row[column] is None if math.isnan(expected) else float(row[column]) == expected
+        parts = row.get("parts", {}) if ending == "jsonl" else row
+        assert (float(parts["sharpness"]) if parts.get("sharpness") else None) == item.parts.get("sharpness")
+        warnings = "; ".join(row["warnings"]) if ending == "jsonl" else row["warnings"] or ""
+        assert warnings == "; ".join(item.warnings)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["list.txt", f"out.{ending}", f"out.{ending}.run.json"]
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_same_bytes_whatever_the_workers_and_printed_as_written(tmp_path, ending, capfdbinary):
+    for workers in (0, 1, 3):
+        (tmp_path / str(workers)).mkdir()
+        assert run(tmp_path / str(workers), output=f"out.{ending}", workers=workers) == 1
+    written = [(tmp_path / str(workers) / f"out.{ending}").read_bytes() for workers in (0, 1, 3)]
+    assert written[0] == written[1] == written[2]
+    if ending != "parquet":
+        capfdbinary.readouterr()
+        assert main([*listed(tmp_path), "--csv" if ending == "csv" else "--json"]) == 1
+        assert capfdbinary.readouterr().out == written[0]
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_a_file_cut_anywhere_is_continued_to_the_same_bytes(tmp_path, ending):
+    output = tmp_path / f"out.{ending}"
+    if ending == "parquet":
+        from ugcvqa.scoring.parquet import ParquetJournal
+
+        rows = tmp_path / "out.parquet.rows.jsonl"
+        complete, ParquetJournal.complete = ParquetJournal.complete, lambda *_: None
+        try:
+            assert run(tmp_path, output=output.name) == 1
+        finally:
+            ParquetJournal.complete = complete
+    else:
+        rows = output
+        assert run(tmp_path, output=output.name) == 1
+    whole = rows.read_bytes()
+    assert run(tmp_path, output=output.name) == 1
+    finished = output.read_bytes()
+    draw = random.Random(0)
+    for length in [0, 1, len(whole) - 1, *(draw.randrange(len(whole)) for _ in range(12))]:
+        output.unlink()
+        rows.write_bytes(whole[:length] + b"\0" * draw.choice([0, 0, 5000]))
+        assert run(tmp_path, output=output.name) == 1
+        assert output.read_bytes() == finished, length
+
+
+def killed(arguments, delay_s, seconds):
+    """Starts the verb on the stub, kills it after some seconds, and returns its exit code."""
+    command = [sys.executable, str(STUB), str(delay_s), *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        return process.wait()
+
+
+def test_ten_kills_give_the_file_of_an_undisturbed_run(tmp_path):
+    names = [*NAMES, *(f"more{number}.mp4" for number in range(300))]
+    assert run(tmp_path, names=names, output="undisturbed.csv") == 1
+    arguments = [*listed(tmp_path, names), "--output", str(tmp_path / "out.csv"), "--workers", "0"]
+    draw, lengths = random.Random(1), []
+    while len(lengths) < 11:
+        code = killed(arguments, 0.004, 600 if len(lengths) == 10 else draw.uniform(0.5, 2.5))
+        lengths.append((tmp_path / "out.csv").stat().st_size if (tmp_path / "out.csv").exists() else 0)
+    assert code == 1
+    assert sorted(lengths) == lengths
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "undisturbed.csv").read_bytes()
+
+
+def test_a_finished_run_does_nothing_and_a_longer_list_goes_on(tmp_path, capsys):
+    assert run(tmp_path, names=NAMES[:9]) == 1
+    before = (tmp_path / "out.csv").read_bytes()
+    assert run(tmp_path, names=NAMES[:9]) == 1
+    assert (tmp_path / "out.csv").read_bytes() == before
+    assert capsys.readouterr().out.splitlines()[-1].startswith("8 of 9 videos have a score, 1 failed")
+    assert run(tmp_path) == 1
+    assert run(tmp_path, output="fresh.csv") == 1
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "fresh.csv").read_bytes()
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fingerprint": "1" * 64}, "rows of another run (model sha256"),
+        ({"part_names": ("other",)}, "rows of another run (parts"),
+        ({"more": ["--limits.max_frames", "9"]}, "rows of another run (settings limits"),
+        ({"names": NAMES[1:]}, "row 1 is of a b.mp4"),
+        ({"names": NAMES[:3]}, "has more rows than videos are given"),
+        ({"more": ["--shard", "1/1"], "names": []}, "names no video"),
+    ],
+)
+def test_rows_of_different_runs_are_never_mixed(tmp_path, capsys, ending, change, message):
+    assert run(tmp_path, output=f"out.{ending}") == 1
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.name != "list.txt"}
+    options = {name: value for name, value in change.items() if name != "more"}
+    assert run(tmp_path, *change.get("more", []), output=f"out.{ending}", **options) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert before == {path: path.read_bytes() for path in tmp_path.iterdir() if path.name != "list.txt"}
+
+
+def test_foreign_and_damaged_files_are_left_alone(tmp_path, capsys):
+    (tmp_path / "out.csv").write_text("precious\n")
+    assert run(tmp_path) == 2
+    assert "no run of ours" in capsys.readouterr().err
+    assert (tmp_path / "out.csv").read_text() == "precious\n"
+    assert run(tmp_path, output="b.csv") == 1
+    data = (tmp_path / "b.csv").read_text(encoding="utf-8", errors="surrogateescape").replace("a b.mp4,", "a b.mp4,,,")
+    (tmp_path / "b.csv").write_text(data, encoding="utf-8", errors="surrogateescape")
+    assert run(tmp_path, output="b.csv") == 2
+    assert "line 2: is no row of this run" in capsys.readouterr().err
+
+
+def test_the_second_of_two_jobs_says_so_and_the_lock_dies_with_its_process(tmp_path, capsys):
+    output = tmp_path / "out.csv"
+    arguments = [*listed(tmp_path), "--output", str(output), "--workers", "0"]
+    first = subprocess.Popen([sys.executable, str(STUB), "0.5", *arguments], stdout=subprocess.DEVNULL)
+    while not output.exists() or not output.stat().st_size:
+        time.sleep(0.05)
+    assert run(tmp_path) == 2
+    assert capsys.readouterr().err.endswith("another job is writing it; wait for its end or give another --output\n")
+    first.kill()
+    first.wait()
+    assert run(tmp_path) == 1
+    assert [row["video"] for row in table(output)] == NAMES
+
+
+@pytest.mark.parametrize("limit", [0, 10, 700, 1500])
+def test_a_full_disk_is_one_line_and_keeps_whole_rows(tmp_path, limit):
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        f"sys.path.insert(0, {str(STUB.parent)!r}); sys.dont_write_bytecode = True\n"
+        "from stub_scorer import main; sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = [*listed(tmp_path), "--output", str(tmp_path / "out.csv"), "--workers", "0"]
+    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert result.returncode == 2, result.stderr
+    assert "cannot be written" in result.stderr
+    assert result.stderr.count("\n") == 1
+    kept = (tmp_path / "out.csv").read_bytes() if (tmp_path / "out.csv").exists() else b""
+    assert run(tmp_path) == 1
+    assert (tmp_path / "out.csv").read_bytes().startswith(kept)
+    assert kept.endswith(b"\n") or not kept
+
+
+def test_an_output_that_cannot_be_made_is_one_line_before_any_work(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for output, message in (
+        (tmp_path / "file" / "out.csv", "cannot be written"),
+        (tmp_path / "out.xlsx", "must end in .csv, .jsonl, .parquet"),
+        (tmp_path / "out", "must end in .csv, .jsonl, .parquet"),
+    ):
+        assert main([*listed(tmp_path), "--output", str(output)]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    assert run(tmp_path, output="folder/new.csv", workers=2, starts=False) == 2
+    assert "the stub has no weights" in capsys.readouterr().err
+    assert not list((tmp_path / "folder").iterdir())
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_shards_merge_to_the_file_of_a_single_run(tmp_path, ending, capsys):
+    output = tmp_path / f"out.{ending}"
+    assert run(tmp_path, output="single." + ending) == 1
+    for number in (3, 1, 2):
+        assert run(tmp_path, "--shard", f"{number}/3", output=output.name, workers=number - 1) in {0, 1}
+    assert (tmp_path / f"out.0002-of-0003.{ending}").is_file()
+    capsys.readouterr()
+    assert main(["--merge", str(output)]) == 1
+    told = capsys.readouterr().out
+    assert told == f"27 of 28 videos have a score, 1 failed (column error says why): {output}\n"
+    if ending == "parquet":
+        assert table(output) == table(tmp_path / "single.parquet")
+    else:
+        assert output.read_bytes() == (tmp_path / f"single.{ending}").read_bytes()
+    assert run(tmp_path, output=output.name) == 1  # the merged file counts as a complete run
+    assert main(["--merge", str(output)]) == 1
+
+
+def test_more_shards_than_videos_are_fine(tmp_path):
+    for number in range(1, 6):
+        assert run(tmp_path, "--shard", f"{number}/5", names=["a.mp4", "b.mp4"]) in {0, 2}
+    assert main(["--merge", str(tmp_path / "out.csv")]) == 0
+    assert [row["video"] for row in table(tmp_path / "out.csv")] == ["a.mp4", "b.mp4"]
+
+
+def test_shards_that_do_not_belong_together_are_not_merged(tmp_path, capsys):
+    def refused(message):
+        assert main(["--merge", str(tmp_path / "out.csv")]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+        assert not (tmp_path / "out.csv").exists()
+
+    refused("no shards to merge, such as out.0001-of-0008.csv")
+    run(tmp_path, "--shard", "1/3")
+    run(tmp_path, "--shard", "3/3")
+    refused("out.0002-of-0003.csv missing of 3 shards")
+    second = tmp_path / "out.0002-of-0003.csv"
+    run(tmp_path, "--shard", "2/3", names=NAMES[:-1])
+    refused("another list of videos than")
+    second.unlink()
+    run(tmp_path, "--shard", "2/3", fingerprint="1" * 64)
+    refused("rows of another run (model sha256")
+    second.unlink()
+    run(tmp_path, "--shard", "2/3")
+    whole = second.read_bytes()
+    second.write_bytes(whole[:-10])
+    refused("run it again")
+    second.write_bytes(whole)
+    record = second.with_name(second.name + ".run.json")
+    finished = record.read_text()
+    record.write_text(json.dumps({key: value for key, value in json.loads(finished).items() if key != "complete"}))
+    refused("is not finished")
+    record.write_text(finished)
+    run(tmp_path, "--shard", "1/2")
+    refused("shards of 2 and of 3 lie here")
+    (tmp_path / "out.0001-of-0002.csv").unlink()
+    assert main(["--merge", str(tmp_path / "out.csv")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "shard"),
+    [
+        ({}, Shard(1, 1)),
+        ({"SLURM_PROCID": "2", "SLURM_NTASKS": "8"}, Shard(3, 8)),
+        ({"RANK": "0", "WORLD_SIZE": "2", "SLURM_PROCID": "2", "SLURM_NTASKS": "8"}, Shard(1, 2)),
+        ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}, Shard(2, 2)),
+        ({"SLURM_PROCID": "0"}, Shard(1, 1)),
+    ],
+)
+def test_shares_come_from_the_environment(environment, shard):
+    assert shard_of_environment(environment) == shard
+
+
+def test_a_job_under_slurm_writes_its_share(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    run(tmp_path)
+    assert [row["video"] for row in table(tmp_path / "out.0002-of-0004.csv")] == NAMES[1::4]
+    run(tmp_path, "--shard", "1/1")
+    assert len(table(tmp_path / "out.csv")) == len(NAMES)
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0", "-1/3"])
+def test_unusable_shares_are_refused(text):
+    with pytest.raises(ConfigError, match="numbers run from 1"):
+        parse_shard(text)
+
+
+def test_exit_codes_tell_all_some_and_none(tmp_path):
+    assert run(tmp_path, names=["a.mp4"], output="all.csv") == 0
+    assert run(tmp_path, names=["a.mp4", "fail.mp4"], output="some.csv") == 1
+    assert run(tmp_path, names=["fail.mp4"], output="none.csv") == 2
+    assert run(tmp_path, names=[], output="empty.csv") == 2
+    assert not (tmp_path / "empty.csv").exists()
+
+
+def test_progress_is_silent_off_a_terminal_and_counts_the_rest(tmp_path, capsys):
+    assert run(tmp_path) == 1
+    assert capsys.readouterr().err == ""
+    with progress_bar(10, "video", "score", True, 4) as bar:
+        assert (bar.n, bar.initial, bar.total) == (4, 4, 10)
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from ugcvqa import score\n"
+        "try: score.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "sys.exit(str({'numpy', 'torch', 'av', 'pyarrow', 'tqdm'} & set(sys.modules) or ''))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stderr == "\n"
+    assert "--output" in result.stdout
