@@ -1,4 +1,4 @@
-"""Outputs of `score`: the same bytes however often a run is killed, whatever the workers and however it is shared out."""
+"""Outputs of `score`: the same bytes however often a run is killed, and however the work is shared out."""
 
 import csv
 import json

@@ -91,7 +91,7 @@ def test_standard_input_is_one_source_among_others(folder, monkeypatch):
 
 def test_a_name_is_passed_on_as_soon_as_its_line_is_there(monkeypatch):
     reader, writer = os.pipe()
-    with open(reader, "rb") as source, open(writer, "wb", buffering=0) as sink:
+    with os.fdopen(reader, "rb") as source, os.fdopen(writer, "wb", buffering=0) as sink:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(source))
         names = iter(Inputs(["-"]))
         sink.write(b"first.mp4\nsec")

@@ -56,7 +56,7 @@ def test_processes_that_die_at_their_start_are_an_error():
 
 def test_names_are_taken_as_needed_from_a_stream_without_end():
     taken = itertools.count()
-    found = scores((f"{number}.mp4" for number in taken))
+    found = scores(f"{number}.mp4" for number in taken)
     assert [item.path for item in itertools.islice(found, 5)] == [f"{number}.mp4" for number in range(5)]
     found.close()
     time.sleep(0.1)
@@ -65,7 +65,7 @@ def test_names_are_taken_as_needed_from_a_stream_without_end():
 
 def test_a_score_does_not_wait_for_the_next_name():
     reader, writer = os.pipe()
-    with open(reader) as source, open(writer, "w", buffering=1) as sink:
+    with os.fdopen(reader) as source, os.fdopen(writer, "w", buffering=1) as sink:
         found = scores(line.rstrip() for line in source)
         sink.write("first.mp4\n")
         assert next(found).path == "first.mp4"

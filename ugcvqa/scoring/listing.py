@@ -204,11 +204,11 @@ def _matches(pattern: str) -> Iterator[str]:
         files = (path for path in found if not os.path.isdir(path))  # noqa: PTH112
         yield from (path for path in files if is_wanted(os.path.basename(path)))  # noqa: PTH119
         return
-    patterns = ("**" + below).split(os.sep)
+    patterns = Path("**" + below).parts
     for folder in filter(os.path.isdir, found):
         for path in walk_files(folder, is_wanted):
             name = os.path.relpath(path, folder)
-            if _fits(name.split(os.sep), patterns):
+            if _fits(Path(name).parts, patterns):
                 yield path if before else name
 
 
