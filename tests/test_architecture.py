@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "ugcvqa"
 
 ROOMS = {
     "": ("errors", "settings", "training_settings", "cli", "files", "records"),
-    "media": ("imresize", "sampling", "decode", "video", "encode"),
+    "media": ("imresize", "sampling", "boxes", "decode", "video", "encode"),
     "datasets": ("tables", "catalogue", "inventory"),
     "demo": ("paint", "scenes", "distort", "quality", "videos"),
     "evaluation": ("metrics", "splits", "significance", "published"),
