@@ -23,7 +23,7 @@ ROOMS = {
         *("solver", "svr_grid", "svr", "scaling", "kernels", "gp", "gru", "end_to_end"),
         *("network_heads", "kinds", "exporting"),
     ),
-    "scoring": ("model", "uvq_score", "known_answers", "scorers"),
+    "scoring": ("model", "uvq_score", "known_answers", "known_models", "scorers"),
     "training": (
         *("vectors", "runs", "losses", "metrics", "regressor", "datamodule", "preemption", "throughput"),
         *("learning", "networks", "tracking"),

@@ -1,15 +1,18 @@
 """Makes the files that `fuzz.py` reads: small videos of many kinds, and damage to their bytes."""
 
+import itertools
+import os
 import random
 import struct
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, cast
 
 import av
 import numpy as np
 
+os.environ.setdefault("SVT_LOG", "1")  # this encoder reports every start on stderr
 Size = tuple[int, int]
 
 # name, encoder, pixel format, encoder options, (height, width), frames, rate
@@ -39,6 +42,7 @@ _ENCODED: list[tuple[str, str, str, dict[str, str], Size, int, int]] = [
     ("palette.mov", "png", "pal8", {}, (48, 64), 15, 10),
     ("palette.gif", "gif", "rgb8", {}, (48, 64), 20, 10),
     ("raw.nut", "rawvideo", "yuyv422", {}, (32, 32), 20, 10),
+    ("mpeg2.mxf", "mpeg2video", "yuv422p", {}, (96, 128), 25, 25),
     ("raw.y4m", "wrapped_avframe", "yuv420p", {}, (32, 32), 20, 10),
     ("tiny.mp4", "libx264", "yuv420p", {}, (2, 2), 30, 10),
     ("thin.mkv", "ffv1", "yuv420p", {}, (1, 300), 20, 10),
@@ -53,38 +57,36 @@ def make_seeds(folder: Path, clips: Sequence[Path]) -> list[Path]:
     """Writes one small video of each kind that the local FFmpeg can encode, and short cuts of real clips."""
     folder.mkdir(parents=True, exist_ok=True)
     made: list[Path] = []
-    for name, codec, pix_fmt, options, size, count, rate in _ENCODED:
-        _keep(made, folder / name, lambda path: _encode(path, codec, pix_fmt, options, size, count, rate))
-    for clip in clips:
-        for ending in (".mp4", ".mkv", ".ts", ".avi", ".flv"):
-            _keep(made, folder / f"cut_{clip.stem}{ending}", lambda path: _cut(clip, path, 60))
-    odd: dict[str, Callable[[Path], None]] = {
-        "rotated.mp4": lambda path: _encode(path, "mpeg4", "yuv420p", {}, (48, 64), 20, 10, rotation=90),
-        "wide_pixels.mkv": lambda path: _encode(path, "mpeg4", "yuv420p", {}, (48, 64), 20, 10, aspect=Fraction(4, 3)),
-        "negative.mkv": lambda path: _encode(path, "mpeg4", "yuv420p", {}, (48, 64), 30, 10, first=-7),
-        "gap.mkv": lambda path: _encode(path, "mpeg4", "yuv420p", {"bf": "0"}, (48, 64), 30, 10, gap=9_000_000),
-        "sound.mp4": lambda path: _sound(path, with_video=False),
-        "two.mkv": lambda path: _sound(path, with_video=True),
-        "resized.h264": lambda path: _join(path, folder, ((48, 64), (64, 48), (96, 96)), "h264", "libx264"),
-        "resized.m4v": lambda path: _join(path, folder, ((48, 64), (64, 48)), "m4v", "mpeg4"),
-        "text.mp4": lambda path: _write(path, b"this is no video\n" * 300),
-        "zeros.mkv": lambda path: _write(path, bytes(20000)),
-        "noise.ts": lambda path: _write(path, random.Random(5).randbytes(188 * 200)),
-        "list.m3u8": lambda path: _write(
-            path, b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nh264.ts\n#EXT-X-ENDLIST\n"
-        ),
-        "streams.mkv": lambda path: _many_streams(path, 900),
-        "streams.mp4": lambda path: _many_streams(path, 900),
+    for name, *how in _ENCODED:
+        _keep(made, folder / name, _encode, *how)
+    for clip, ending in itertools.product(clips, (".mp4", ".mkv", ".ts", ".avi", ".flv")):
+        _keep(made, folder / f"cut_{clip.stem}{ending}", _cut, clip, 60)
+    odd: dict[str, tuple[Any, ...]] = {
+        "rotated.mp4": (_encode, "mpeg4", "yuv420p", {}, (48, 64), 20, 10, 90),
+        "wide_pixels.mkv": (_encode, "mpeg4", "yuv420p", {}, (48, 64), 20, 10, 0, Fraction(4, 3)),
+        "negative.mkv": (_encode, "mpeg4", "yuv420p", {}, (48, 64), 30, 10, 0, None, -7),
+        "gap.mkv": (_encode, "mpeg4", "yuv420p", {"bf": "0"}, (48, 64), 30, 10, 0, None, 0, 9_000_000),
+        "sound.mp4": (_sound, 0),
+        "two.mkv": (_sound, 2),
+        "resized.h264": (_join, ((48, 64), (64, 48), (96, 96)), "libx264"),
+        "resized.m4v": (_join, ((48, 64), (64, 48)), "mpeg4"),
+        "text.mp4": (_write, b"this is no video\n" * 300),
+        "zeros.mkv": (_write, bytes(20000)),
+        "empty.avi": (_write, b""),
+        "noise.ts": (_write, random.Random(5).randbytes(188 * 200)),
+        "list.m3u8": (_write, b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nh264.ts\n"),
+        "streams.mkv": (_many_streams, 900),
+        "streams.mp4": (_many_streams, 900),
     }
-    for name, write in odd.items():
-        _keep(made, folder / name, write)
+    for name, (write, *how) in odd.items():
+        _keep(made, folder / name, write, *how)
     return made
 
 
-def _keep(made: list[Path], path: Path, write: Callable[[Path], None]) -> None:
+def _keep(made: list[Path], path: Path, write: Callable[..., None], *how: Any) -> None:  # noqa: ANN401 (what it takes)
     """Writes a seed; what this build of FFmpeg cannot encode or hold is left out."""
     try:
-        write(path)
+        write(path, *how)
     except (av.FFmpegError, ValueError, StopIteration):
         path.unlink(missing_ok=True)
         return
@@ -120,7 +122,7 @@ def _encode(
 ) -> None:
     form = {".png": "image2", ".jpg": "image2", ".y4m": "yuv4mpegpipe"}.get(path.suffix)
     with av.open(str(path), "w", format=form, container_options={"avoid_negative_ts": "disabled"}) as output:
-        stream = output.add_stream(codec, rate=rate, options=options)
+        stream = cast(av.VideoStream, output.add_stream(codec, rate=rate, options=options))
         stream.height, stream.width, stream.pix_fmt = *size, pix_fmt
         stream.codec_context.thread_count = 1
         if aspect is not None:
@@ -133,7 +135,7 @@ def _encode(
         output.mux(stream.encode(None))
 
 
-def _cut(clip: Path, path: Path, n_packets: int) -> None:
+def _cut(path: Path, clip: Path, n_packets: int) -> None:
     """Copies the first packets of a clip, without decoding, into another container."""
     with av.open(str(clip)) as source, av.open(str(path), "w") as output:
         stream = source.streams.video[0]
@@ -144,10 +146,10 @@ def _cut(clip: Path, path: Path, n_packets: int) -> None:
                 output.mux(packet)
 
 
-def _sound(path: Path, with_video: bool) -> None:
-    """Sound alone, or beside two video tracks."""
+def _sound(path: Path, n_videos: int) -> None:
+    """Sound alone, or beside video tracks."""
     with av.open(str(path), "w") as output:
-        tracks = [output.add_stream("mpeg4", rate=10) for _ in range(2 if with_video else 0)]
+        tracks = [output.add_stream("mpeg4", rate=10) for _ in range(n_videos)]
         sound = output.add_stream("aac", rate=8000)
         for side, track in zip((64, 32), tracks, strict=False):
             track.height, track.width, track.pix_fmt = side, side, "yuv420p"
@@ -163,14 +165,12 @@ def _sound(path: Path, with_video: bool) -> None:
         output.mux(sound.encode(None))
 
 
-def _join(path: Path, folder: Path, sizes: Sequence[Size], ending: str, codec: str) -> None:
+def _join(path: Path, sizes: Sequence[Size], codec: str) -> None:
     """Streams of several sizes, one behind the other."""
     parts = []
     for size in sizes:
-        part = folder / f"part.{ending}"
-        _encode(part, codec, "yuv420p", {}, size, 12, 10)
-        parts.append(part.read_bytes())
-        part.unlink()
+        _encode(path, codec, "yuv420p", {}, size, 12, 10)
+        parts.append(path.read_bytes())
     path.write_bytes(b"".join(parts))
 
 
@@ -190,6 +190,7 @@ _BOXES = b"mvhd tkhd mdhd hdlr stsd avc1 avcC hvc1 mp4v esds stts ctts stsz stsc
 _CHUNKS = b"RIFF avih strh strf idx1 movi LIST JUNK onMetaData GIF8 OggS YUV4MPEG2 IHDR IDAT".split()
 # Names of Matroska: time scale, duration, default duration, width, height, codec, cluster time, block, length
 _MATROSKA = ("2ad7b1", "4489", "23e383", "b0", "ba", "86", "e7", "a3", "1f43b675", "1549a966", "1654ae6b", "ae", "e0")
+_CODECS = b"avc1,hvc1,mp4v,av01,vp09,jpeg,rle ,apcn,raw ,H264,FMP4,MJPG,V_VP9,V_VP8,V_AV1".split(b",")
 _MARKS = [*_BOXES, *_CHUNKS, *(bytes.fromhex(name) for name in _MATROSKA)]
 
 
@@ -296,15 +297,3 @@ _DAMAGES = (
     *(_flip_bits, _set_bytes, _set_number, _edit_header, _edit_header, _cut_short),
     *(_drop_part, _repeat_part, _move_part, _splice, _swap_codec),
 )
-
-
-def huge_size_png(width: int, height: int) -> bytes:
-    """An image file that declares a size without holding its pixels."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
-    )
