@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "ugcvqa"
 
 ROOMS = {
     "": ("errors", "settings", "training_settings", "cli", "files", "records"),
-    "media": ("imresize", "sampling", "decode", "video", "encode"),
+    "media": ("imresize", "sampling", "boxes", "decode", "video", "encode"),
     "datasets": ("tables", "catalogue", "inventory"),
     "demo": ("paint", "scenes", "distort", "quality", "videos"),
     "evaluation": ("metrics", "splits", "significance", "published"),
@@ -24,7 +24,7 @@ ROOMS = {
         *("network_heads", "kinds", "exporting"),
     ),
     "scoring": (
-        *("model", "uvq_score", "known_answers", "scorers"),
+        *("model", "uvq_score", "known_answers", "known_models", "scorers"),
         *("columns", "listing", "workers", "shards", "sinks", "parquet", "bulk", "printing"),
     ),
     "training": (

@@ -1,11 +1,13 @@
 """The doctor verb: what it finds well, absent or wrong, and its exit code."""
 
+import numpy as np
 import pytest
 import torch
 
 from ugcvqa import doctor
 from ugcvqa.errors import UgcvqaError
-from ugcvqa.scoring import known_answers
+from ugcvqa.media.video import read_frames
+from ugcvqa.scoring import known_answers, known_models
 from ugcvqa.scoring.model import Score
 from ugcvqa.settings import UVQSettings
 from ugcvqa.uvq.state import SCORE_NAMES
@@ -25,10 +27,14 @@ def findings(capsys):
 
 
 def test_an_installation_without_weights_is_fine(no_weights, capsys):
-    assert doctor.main([]) == 0
+    assert doctor.main(["--quick"]) == 0
     found = findings(capsys)
-    for name in ("versions", "devices", "decoders", "decoder, known answer", "NSS, known answer"):
+    heads = ("SVR head, known answer", "GP head, known answer", "GRU head, known answer")
+    for name in ("versions", "devices", "decoders", "decoder, known answer", "NSS, known answer", *heads):
         assert found[name][0] == "ok", found[name]
+    for name in known_answers.CODECS:
+        state, text = found[f"{name} decoder"]
+        assert (state, text[:8]) == ("ok", "8 frames") or state == "absent", text
     assert found["ResNet-50 weights"] == (
         "absent",
         f"resnet50-0676ba61.pth belongs into {no_weights} or {no_weights.parent / 'hub' / 'checkpoints'}; "
@@ -42,16 +48,42 @@ def test_wrong_weights_and_wrong_numbers_are_failures(no_weights, capsys, monkey
     (no_weights / "vgg16-397923af.pth").write_bytes(b"another file")
     monkeypatch.setattr(known_answers, "_PLANES_SHA256", "0" * 64)
     monkeypatch.setitem(known_answers._NSS, 33, 1.5)
+    monkeypatch.setattr(known_models, "_SVR", (1.0, 2.0, 3.0))
+    monkeypatch.setitem(known_answers.CODECS, "FFV1", known_answers.CodecTrial("ffv1", ".nothing", {}, True))
     (tmp_path / "uvq").mkdir()
-    assert doctor.main(["--uvq.weights", str(tmp_path / "uvq")]) == 1
+    assert doctor.main(["--quick", "--uvq.weights", str(tmp_path / "uvq")]) == 1
     found = findings(capsys)
     failed = {name for name, (state, _) in found.items() if state == "FAILED"}
     assert failed == {
         *("decoder, known answer", "NSS, known answer", "VGG-16 weights"),
+        *("SVR head, known answer", "FFV1 decoder"),
         *("UVQ 1.0 weights", "UVQ 1.5 weights"),
     }
     assert "SHA-256 is" in found["VGG-16 weights"][1]
     assert "features of the built-in clip differ" in found["NSS, known answer"][1]
+
+
+def test_a_decoder_that_gives_other_pixels_is_a_failure(monkeypatch, tmp_path):
+    def darker(path, form):
+        return ((index, time_s, image - np.uint8(9)) for index, time_s, image in read_frames(path, form=form))
+
+    monkeypatch.setattr(known_answers, "read_frames", darker)
+    for name in ("FFV1", "MPEG-4"):
+        with pytest.raises(UgcvqaError, match="decode to other pixels"):
+            known_answers.check_codec(name, tmp_path)
+    monkeypatch.setattr(known_answers, "has_encoder", lambda codec: False)
+    assert known_answers.check_codec("FFV1", tmp_path) is None
+
+
+def test_large_networks_are_checked_unless_asked_to_be_quick(no_weights, capsys, monkeypatch):
+    asked = []
+    for name in ("check_resnet", "check_saliency"):
+        monkeypatch.setattr(known_models, name, lambda name=name: asked.append(name) or "fine")
+    monkeypatch.setattr(known_models, "check_uvq_networks", lambda version: asked.append(version) or "fine")
+    assert doctor.main(["--quick"]) == 0
+    assert not asked
+    assert doctor.main([]) == 0
+    assert asked == ["check_resnet", "check_saliency", "uvq", "uvq1.5"]
 
 
 def published(version):

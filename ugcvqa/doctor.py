@@ -1,9 +1,11 @@
 """`ugcvqa doctor`: checks an installation: versions, devices, decoders, weights, and known answers."""
 
+import logging
 import platform
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -32,30 +34,35 @@ class Finding(NamedTuple):
     text: str
 
 
-def doctor(uvq: UVQSettings = UVQSettings(), uvq_clip: str | None = None, device: str = "cpu") -> int:
-    """Checks this installation and prints one line per check.
+def doctor(
+    quick: bool = False, uvq: UVQSettings = UVQSettings(), uvq_clip: str | None = None, device: str = "cpu"
+) -> int:
+    """Checks this installation and prints one line per check, with what to do where something is wrong.
 
-    The exit code is 0 if nothing failed; what is merely absent is no failure.
+    The exit code is 0 if nothing failed; what is merely absent is no failure. Every kind of model and decoder is
+    compared with known answers, for which nothing needs to be downloaded.
 
     Args:
+        quick: leave out the large networks (ResNet-50, VGG-16, UVQ), which take most of the time.
         uvq: settings of UVQ; its weights are checked.
         uvq_clip: the video Gaming_1080P-0ce6_orig.mp4 of YouTube-UGC (folder vp9_compressed_videos), whose UVQ scores
             are published; they are compared for each version whose weights are there.
         device: where UVQ computes: cpu, cuda, cuda:1.
     """
     failed = 0
-    for finding in _findings(uvq, uvq_clip, device):
+    for finding in _findings(quick, uvq, uvq_clip, device):
         sys.stdout.write(f"{finding.state:<7} {finding.name:<28} {finding.text}\n")
         sys.stdout.flush()
         failed += finding.state == "FAILED"
     return 1 if failed else 0
 
 
-def _findings(uvq: UVQSettings, uvq_clip: str | None, device: str) -> Iterator[Finding]:
+def _findings(quick: bool, uvq: UVQSettings, uvq_clip: str | None, device: str) -> Iterator[Finding]:
     yield Finding("ok", "versions", _versions())
     yield _checked("devices", _devices)
     yield _checked("decoders", _decoders)
     yield from _built_in_clip()
+    yield from _models(quick)
     for name, file in _BACKBONES.items():
         yield _backbone(name, file)
     for version in _UVQ_VERSIONS:
@@ -93,10 +100,19 @@ def _decoders() -> str:
 
 
 def _built_in_clip() -> Iterator[Finding]:
-    from ugcvqa.scoring.known_answers import check_decoder, check_nss, write_clip
+    from ugcvqa.scoring.known_answers import CODECS, check_codec, check_decoder, check_nss, write_clip
 
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "built-in.mkv"
+
+        def codec(name: str) -> str:
+            return check_codec(name, Path(folder)) or ""
+
+        for name in CODECS:
+            found = _checked(f"{name} decoder", partial(codec, name))
+            yield (
+                found if found.text else Finding("absent", found.name, "not tried: PyAV has no encoder for a test clip")
+            )
 
         def decoder() -> str:
             write_clip(clip)
@@ -104,6 +120,29 @@ def _built_in_clip() -> Iterator[Finding]:
 
         yield _checked("decoder, known answer", decoder)
         yield _checked("NSS, known answer", lambda: check_nss(clip))
+
+
+def _models(quick: bool) -> Iterator[Finding]:
+    """Known answers of all heads and networks."""
+    from ugcvqa.scoring import known_models
+
+    small: dict[str, Callable[[], str]] = {
+        "SVR head": known_models.check_svr,
+        "GP head": known_models.check_gp,
+        "GRU head": known_models.check_gru,
+    }
+    large: dict[str, Callable[[], str]] = {
+        "ResNet-50": known_models.check_resnet,
+        "Score-CAM": known_models.check_saliency,
+        "UVQ 1.0": lambda: known_models.check_uvq_networks("uvq"),
+        "UVQ 1.5": lambda: known_models.check_uvq_networks("uvq1.5"),
+    }
+    logging.disable(logging.WARNING)  # seeded weights are announced as such
+    try:
+        for name, check in (small if quick else {**small, **large}).items():
+            yield _checked(f"{name}, known answer", check)
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _backbone(name: str, file: str) -> Finding:
@@ -139,9 +178,9 @@ def _uvq(version: Literal["uvq", "uvq1.5"], uvq: UVQSettings, clip: str | None, 
     if found.state != "ok":
         return
     if clip is None:
-        yield Finding("absent", f"{name}, known answer", f"give --uvq_clip {UVQ_CLIP} to compare published scores")
+        yield Finding("absent", f"{name}, published answer", f"give --uvq_clip {UVQ_CLIP} to compare published scores")
     else:
-        yield _checked(f"{name}, known answer", lambda: check_uvq(version, uvq, clip, device))
+        yield _checked(f"{name}, published answer", lambda: check_uvq(version, uvq, clip, device))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -182,19 +182,27 @@ class FamilySettings:
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """Sizes above which a file is refused; None means no limit.
+    """Sizes above which a file is refused; None means no limit. They never change what is read of other files.
 
     Attributes:
         max_pixels: height times width of one frame.
         max_frames: frames of one video.
         max_duration_s: seconds of one video.
         max_file_bytes: size of the file.
+        max_decode_s: processor seconds of demuxing and decoding in one pass over the file; also wall seconds of opening
+            it and of reading any one packet, as of a disk that does not answer.
     """
 
     max_pixels: int | None = 2**26
     max_frames: int | None = 10_000_000
     max_duration_s: float | None = 24 * 3600.0
     max_file_bytes: int | None = None
+    max_decode_s: float | None = 6 * 3600.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and not value > 0:
+                raise ConfigError(f"limits.{name} is {value}: give a number greater than 0, or null for no limit")
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Opens, demuxes and decodes local video files with PyAV. The rules of sampling are in `video.py`."""
 
 import stat
+import time
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -18,6 +19,7 @@ from av.stream import Discard, Disposition
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from ugcvqa.errors import VideoError
+from ugcvqa.media.boxes import check_boxes
 from ugcvqa.media.sampling import FIXED_SIZES, SMALL_SIDE_PX
 from ugcvqa.settings import DecodeLimits
 
@@ -99,12 +101,13 @@ def survey_packets(path: str | Path, limits: DecodeLimits) -> Survey:
         VideoError: if the file is not a readable video, ends before its header says, or is over a limit.
     """
     with _opened(path, limits) as (container, stream):
-        scan = _Scan(stream.index)
+        scan, watch = _Scan(stream.index), _Stopwatch(path, limits.max_decode_s)
         # The header of Matroska tells the end of the longest track, so there all tracks are read.
         is_matroska = container.format.name.startswith("matroska")
         for packet in container.demux() if is_matroska else container.demux(_only(container, stream)):
             scan.add(path, packet)
             check_limit(path, "number of frames", scan.n_shown, limits.max_frames)
+            watch.check()
         if scan.first_frame is None:
             raise VideoError(f"{path}: holds no video frames")
         ticks = np.sort(np.array(scan.ticks if len(scan.ticks) == scan.n_shown else (), np.int64))
@@ -144,8 +147,11 @@ def decoded_frames(
     """
     count, last_s, size = 0, 0.0, (0, 0)
     with _opened(path, limits, threads) as (container, stream):
+        # With several threads the time of all counts, else not that of what others do in this process.
+        watch = _Stopwatch(path, limits.max_decode_s, time.process_time if threads > 1 else time.thread_time)
         for packet in container.demux(_only(container, stream)):
             frames, fault = _decode(packet)
+            watch.check()
             for frame in frames:
                 size = size if count else (frame.width, frame.height)
                 if (frame.width, frame.height) != size:
@@ -153,6 +159,7 @@ def decoded_frames(
                     raise VideoError(f"{path}: frame size changes from {change}; split or re-encode the file")
                 yield frame
                 count, last_s = count + 1, frame.time or last_s
+            watch.resume()
             if fault:
                 of = "" if n_frames is None else f" of {n_frames}"
                 raise VideoError(f"{path}: decoded {count}{of} frames (damaged near {last_s:.1f} s: {fault})")
@@ -186,6 +193,29 @@ def one_line(error: Exception) -> str:
         One line.
     """
     return str(getattr(error, "strerror", None) or error).splitlines()[0]
+
+
+class _Stopwatch:
+    """The time that a pass over a file has taken, without what the user of its frames takes."""
+
+    def __init__(self, path: str | Path, limit_s: float | None, clock: Callable[[], float] = time.thread_time) -> None:
+        self._path, self._limit_s, self._clock = path, limit_s, clock
+        self._used_s, self._since = 0.0, clock()
+
+    def resume(self) -> None:
+        """Goes on; the time since the last check was others'."""
+        self._since = self._clock()
+
+    def check(self) -> None:
+        """Refuses the file if its time is over."""
+        now = self._clock()
+        self._used_s, self._since = self._used_s + now - self._since, now
+        if self._limit_s is not None and self._used_s > self._limit_s:
+            raise VideoError(_too_slow(self._path, self._limit_s))
+
+
+def _too_slow(path: str | Path, limit_s: float | None) -> str:
+    return f"{path}: takes longer to read than the limit of {limit_s:g} s; raise limits.max_decode_s to wait"
 
 
 @dataclass
@@ -278,27 +308,35 @@ def _opened(
     """Opens a local file and its best video stream, with every library error turned into one `VideoError`."""
     _check_file(path, limits)
     try:
-        with _container(path) as container:
+        check_boxes(path)
+        with _container(path, limits) as container:
             stream = _best_video(path, container)
             check_limit(path, "number of pixels per frame", stream.width * stream.height, limits.max_pixels)
             context = stream.codec_context
             context.options = {"err_detect": "explode"}  # damage must be an error, not a guessed picture
-            if limits.max_pixels is not None:  # the stream itself may state another size than the header
-                context.options |= {"max_pixels": str(limits.max_pixels)}
+            context.options |= _pixel_option(limits)  # the stream itself may state another size than the header
             context.thread_count = threads
             context.thread_type = "AUTO" if threads > 1 else "NONE"
             yield container, stream
+    except av.ExitError as error:  # FFmpeg gave up by its clock
+        raise VideoError(_too_slow(path, limits.max_decode_s)) from error
     # PyAV adds IndexError for a stream that begins in mid-file, and ValueError for text it cannot read.
     except (av.FFmpegError, OSError, IndexError, ValueError) as error:
         raise VideoError(f"{path}: cannot be read as a video ({one_line(error)})") from error
 
 
-def _container(path: str | Path) -> av.container.InputContainer:
+def _pixel_option(limits: DecodeLimits) -> dict[str, str]:
+    """The limit that decoders keep before they reserve memory for a frame."""
+    return {} if limits.max_pixels is None else {"max_pixels": str(limits.max_pixels)}
+
+
+def _container(path: str | Path, limits: DecodeLimits) -> av.container.InputContainer:
     """Opens a container of the accepted kinds."""
-    options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
+    options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS, **_pixel_option(limits)}
     try:
         # An absolute path behind `file:` cannot be read as another protocol, whatever the file is called.
-        return av.open(f"file:{Path(path).absolute()}", "r", options=options, metadata_errors="replace")
+        url = f"file:{Path(path).absolute()}"
+        return av.open(url, "r", options=options, timeout=limits.max_decode_s, metadata_errors="replace")
     except av.ArgumentError as error:  # FFmpeg's answer to a container outside the list
         raise VideoError(f"{path}: is not in a video container that is read here (mp4, mkv, avi ...)") from error
 

@@ -14,11 +14,22 @@ import numpy as np
 from ugcvqa.errors import VideoError
 from ugcvqa.media.decode import EXACT, one_line
 
+os.environ.setdefault("SVT_LOG", "1")  # this encoder reports every start on stderr; 1 leaves errors
+
 # Encoders whose own threads are not governed by the thread count, and one line each that pins them.
 _ONE_THREAD = {
     "libx265": {"x265-params": "pools=none:frame-threads=1:log-level=none"},
     "libsvtav1": {"svtav1-params": "lp=1"},
 }
+
+
+def has_encoder(codec: str) -> bool:
+    """Whether this build of FFmpeg has an encoder of that name."""
+    try:
+        av.Codec(codec, "w")
+    except ValueError:
+        return False
+    return True
 
 
 def write_video(

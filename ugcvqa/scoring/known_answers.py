@@ -8,14 +8,14 @@ import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from ugcvqa.errors import UgcvqaError, VideoError
 from ugcvqa.features.extraction import ClipStream, Task, extract_features
 from ugcvqa.features.families import build_families
-from ugcvqa.media.encode import write_video
+from ugcvqa.media.encode import has_encoder, write_video
 from ugcvqa.media.video import read_frames
 from ugcvqa.scoring.uvq_score import UVQModel
 from ugcvqa.settings import FamilySettings, UVQSettings
@@ -24,6 +24,39 @@ from ugcvqa.uvq.state import SCORE_NAMES
 UVQ_CLIP = "Gaming_1080P-0ce6_orig.mp4"
 """The video of YouTube-UGC, folder vp9_compressed_videos, whose UVQ scores are published."""
 
+
+class CodecTrial(NamedTuple):
+    """How a small clip of one codec is made.
+
+    Attributes:
+        encoder: name of the FFmpeg encoder.
+        suffix: of the file, which gives its container.
+        options: of the encoder.
+        is_lossless: whether every luma level must come back, but for one level of rounding.
+    """
+
+    encoder: str
+    suffix: str
+    options: dict[str, str]
+    is_lossless: bool
+
+
+CODECS = {
+    "H.264": CodecTrial("libx264", ".mp4", {"qp": "0"}, True),
+    "HEVC": CodecTrial(
+        "libx265", ".mkv", {"x265-params": "lossless=1:pools=none:frame-threads=1:log-level=none"}, True
+    ),
+    "VP9": CodecTrial("libvpx-vp9", ".webm", {"lossless": "1"}, True),
+    "VP8": CodecTrial("libvpx", ".webm", {"b": "2M", "cpu-used": "8"}, False),
+    "AV1": CodecTrial("libsvtav1", ".mp4", {"crf": "10", "preset": "12"}, False),
+    "MPEG-4": CodecTrial("mpeg4", ".avi", {"b": "2M"}, False),
+    "MPEG-2": CodecTrial("mpeg2video", ".ts", {"b": "2M"}, False),
+    "ProRes": CodecTrial("prores_ks", ".mov", {}, False),
+    "FFV1": CodecTrial("ffv1", ".mkv", {}, True),
+}
+"""Codec -> how its decoder is tried; what is made here is compared with what was meant."""
+
+_SMALLEST_PSNR_DB = 30.0
 _SIZE, _RATE, _N_FRAMES = (96, 128), 10, 30
 _PLANES_SHA256 = "d135e26a163d4534141b8faaea6de9727dc39534866f6b808cb38ea8f2f291e2"
 # fmt: off
@@ -82,6 +115,40 @@ def check_decoder(clip: Path) -> str:
     if digest.hexdigest() != _PLANES_SHA256:
         raise VideoError(f"the built-in clip decodes to other pixels (SHA-256 {digest.hexdigest()}); reinstall PyAV")
     return f"{n_frames} frames bit for bit"
+
+
+def check_codec(name: str, folder: Path) -> str | None:
+    """Encodes a few grey frames and compares what the decoder makes of them with what they were.
+
+    Args:
+        name: key of `CODECS`.
+        folder: where the clip is written.
+
+    Returns:
+        What was found; None if this build of FFmpeg cannot encode it.
+
+    Raises:
+        VideoError: if the clip cannot be read, or reads as something else.
+    """
+    trial = CODECS[name]
+    if not has_encoder(trial.encoder):
+        return None
+    ramp = np.add.outer(np.arange(64), np.arange(96))
+    levels = np.stack([(ramp + 7 * k) % 200 + 20 for k in range(8)])
+    path = folder / f"{trial.encoder}{trial.suffix}"
+    frames = (np.repeat(image[..., None], 3, -1).astype(np.uint8) for image in levels)
+    write_video(path, frames, 10, trial.encoder, options=trial.options, pix_fmt=_pix_fmt(trial.encoder))
+    found = np.stack([image for _, _, image in read_frames(path, form="y")]).astype(float)
+    error = found - (16 + levels * 219 / 255) if found.shape == levels.shape else np.array(math.inf)
+    psnr_db = 10 * math.log10(255**2 / max(float(np.mean(error**2)), 1e-3))
+    is_met = np.abs(error).max() <= 1 if trial.is_lossless else psnr_db >= _SMALLEST_PSNR_DB
+    if not is_met:
+        raise VideoError(f"{len(found)} frames of {name} decode to other pixels ({psnr_db:.0f} dB); reinstall PyAV")
+    return f"{len(found)} frames, " + ("every level" if trial.is_lossless else f"{psnr_db:.0f} dB")
+
+
+def _pix_fmt(encoder: str) -> str:
+    return "yuv422p10le" if encoder.startswith("prores") else "yuv420p"
 
 
 def check_nss(clip: Path) -> str:
