@@ -129,6 +129,24 @@ def test_interrupted_run_goes_on_and_equals_an_unbroken_one(here, monkeypatch):
         assert (folder / name).read_bytes() == (here / "runs" / "own_vsfacnn_gru-2" / name).read_bytes(), name
 
 
+def test_two_runs_of_one_name_at_a_time_do_not_mix(here, capsys):
+    from test_files import hold
+
+    arguments = [*make_sequences(here, [f"v{k:02d}" for k in range(40)]), *GRU]
+    folder = here / "runs" / "own_vsfacnn_gru"
+    other = hold(folder / "training.lock")
+    assert fit.main(arguments) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"is in use by process {other.pid}" in line
+    assert line.endswith("wait for that training, or give another --name")
+    assert [path.name for path in folder.iterdir()] == ["training.lock"]
+    other.kill()
+    other.wait()
+    assert fit.main(arguments) == 0
+    assert [path.name for path in (here / "runs").iterdir()] == ["own_vsfacnn_gru"]
+    assert not (folder / "training.lock").exists()
+
+
 def test_gru_run_from_videos_scores_videos(here, videos, capsys):
     assert fit.main([*videos, *GRU, *TINY]) == 0
     folder = here / "runs" / "own_vsfacnn_gru"
