@@ -184,7 +184,7 @@ def build_gru(settings: GRUSettings, input_dim: int) -> VSFAHead:
 
 def build_end_to_end(settings: EndToEndSettings, network: torch.nn.Module) -> EndToEnd:
     """Builds an end-to-end network on a classification network, with an untrained head."""
-    backbone = Backbone(network, settings.backbone, settings.frozen_stages, settings.checkpointing)
+    backbone = Backbone(network, settings.backbone, settings.frozen_stages, settings.checkpointing, settings.stages)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.recipe.seed)
         head = VSFAHead(2 * backbone.width, settings.reduced_dim, settings.hidden_dim, settings.tau, settings.beta)
