@@ -148,7 +148,8 @@ class EndToEndHead:
             CheckpointError: if a part is missing or does not fit.
         """
         try:
-            kept = {key: value for key, value in values["settings"].items() if key not in ("clip", "recipe")}
+            no_more = ("clip", "recipe", "thaw_epochs")  # how it was trained is of no use any more
+            kept = {key: value for key, value in values["settings"].items() if key not in no_more}
             settings = EndToEndSettings(**kept, clip=ClipSettings(**values["settings"]["clip"]))
             network = build_end_to_end(settings, empty_backbone(settings.backbone))
             return cls(_filled(network, arrays), settings, *_line_and_logistic(values))
