@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ugcvqa.deep.backbones import load_backbone
-from ugcvqa.deep.pooling import VSFA, mean_std_pool
+from ugcvqa.deep.pooling import VSFA, mean_std_pool, normalise
 from ugcvqa.errors import ConfigError
 from ugcvqa.heads.end_to_end import Backbone, EndToEnd, calibrate_batchnorm, mean_std_with_gradient
 from ugcvqa.heads.gru import VSFAHead
@@ -52,6 +52,14 @@ def test_pooling_has_the_right_gradient():
     ours = maps.clone().requires_grad_()
     (mean_std_with_gradient(ours) * weight).sum().backward()
     torch.testing.assert_close(ours.grad, exact.grad.float(), rtol=1e-5, atol=1e-6)
+
+
+def test_first_stages_alone_give_their_own_maps():
+    network = load_backbone("resnet18", "random:1")
+    maps = network.layer1(network.maxpool(network.relu(network.bn1(network.conv1(normalise(pictures()))))))
+    model = build(stages=2)
+    assert model.backbone.width == 64
+    torch.testing.assert_close(model.features(pictures()), mean_std_pool(maps), rtol=2e-4, atol=2e-4)
 
 
 def test_gradient_reaches_the_first_layer_and_stops_at_frozen_stages():
@@ -112,3 +120,5 @@ def test_unusable_backbones_are_named():
         build("densenet121")
     with pytest.raises(ConfigError, match="has 5 stages: 9 cannot be frozen"):
         build(frozen_stages=9)
+    with pytest.raises(ConfigError, match="has 5 stages: 6 cannot be used"):
+        build(stages=6)

@@ -1,12 +1,15 @@
 """Files that appear whole or not at all."""
 
 import hashlib
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 
 from ugcvqa.errors import StoreError
-from ugcvqa.files import arrays_from_file, arrays_to_bytes, file_sha256, write_atomic
+from ugcvqa.files import arrays_from_file, arrays_to_bytes, file_sha256, locked, write_atomic
 
 
 def test_atomic_write_replaces_and_leaves_nothing_else(tmp_path):
@@ -76,3 +79,29 @@ def test_foreign_file_is_one_error(tmp_path, data):
 def test_missing_file_is_one_error(tmp_path):
     with pytest.raises(StoreError, match="cannot be read"):
         arrays_from_file(tmp_path / "none")
+
+
+def hold(path):
+    """Another process that holds a lock file until it is killed, with a child of its own."""
+    program = (
+        "import os, sys, time; from pathlib import Path; from ugcvqa.files import locked\n"
+        "with locked(Path(sys.argv[1])):\n"
+        "    os.fork() and print('held', flush=True)\n"
+        "    time.sleep(8)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"held\n"
+    return process
+
+
+def test_lock_keeps_other_processes_out_and_is_free_once_its_holder_is_killed(tmp_path):
+    path = tmp_path / "run" / "lock"
+    holder = hold(path)
+    with pytest.raises(StoreError, match=rf"run: is in use by process {holder.pid} on "), locked(path):
+        raise AssertionError("another process held it")
+    holder.kill()  # its child lives on
+    holder.wait()
+    assert path.exists()
+    with locked(path):
+        time.sleep(0)
+    assert not path.exists()

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import secrets
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -57,6 +58,50 @@ def written_atomically(path: Path, scratch: Path | None = None) -> Iterator[Bina
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds a lock file, which is gone afterwards; the system frees it when this process dies, however that happens.
+
+    Processes that this one forks or starts do not hold it, so that none of them can outlive it with the lock. The file
+    names the holder, for people.
+
+    Args:
+        path: the lock file; its folder is made if needed.
+
+    Raises:
+        StoreError: if another process holds it, or it cannot be written.
+    """
+    try:
+        file = _held(path)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be locked: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(file)
+
+
+def _held(path: Path) -> int:
+    """Descriptor of a lock file that this process holds."""
+    import fcntl  # POSIX only: without it everything but trainings works
+
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.fstat(file), path.stat()):
+                os.ftruncate(file, 0)
+                os.write(file, f"process {os.getpid()} on {socket.gethostname()}".encode())
+                return file
+        except BlockingIOError as error:
+            holder = os.read(file, 200).decode(errors="replace")
+            os.close(file)
+            raise StoreError(f"{path.parent}: is in use by {holder or 'another process'}") from error
+        os.close(file)  # its last holder had removed it meanwhile
 
 
 def file_sha256(path: Path) -> str:

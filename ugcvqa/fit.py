@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ugcvqa.cli import is_main_process, run_verb
-from ugcvqa.errors import ConfigError, UgcvqaError
+from ugcvqa.errors import ConfigError
 from ugcvqa.settings import (
     DataSettings,
     DecodeLimits,
@@ -140,8 +140,7 @@ def _fit_network(settings: dict[str, Any]) -> int:
     name = settings["name"] or f"{data.name}_{row.lower()}_{head}"
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch if trainer.get("fast_dev_run") else settings["out"])
-        folder = runs.open_folder(out, name, deciding)
-        try:
+        with runs.open_folder(out, name, deciding) as folder:
             loggers = tracking.make_loggers(settings["logger"], settings["wandb"], folder, plain_settings(settings))
             store = FeatureStore(Path(settings["store"]))
             place = networks.Place(folder, store, settings["loader"], settings["limits"], trainer, loggers)
@@ -154,15 +153,11 @@ def _fit_network(settings: dict[str, Any]) -> int:
                 trained = networks.train_end_to_end(
                     dataset, settings["end_to_end"], settings["families"], settings["split"], place
                 )
-        except UgcvqaError:
-            if is_main_process():
-                runs.discard_unstarted(folder)
-            raise
-        if trained is None:
-            return 0
-        samples, parts, model = trained.samples, trained.split, trained.model
-        runs.write_run(folder, settings, samples, parts, model, trained.facts, trained.predicted)
-        tracking.log_results(loggers, samples.dataset, parts, trained.predicted.pred, folder)
+            if trained is None:
+                return 0
+            samples, parts, model = trained.samples, trained.split, trained.model
+            runs.write_run(folder, settings, samples, parts, model, trained.facts, trained.predicted)
+            tracking.log_results(loggers, samples.dataset, parts, trained.predicted.pred, folder)
         sys.stdout.write(runs.summary(folder, samples, parts, model, trained.predicted, time.monotonic() - started))
     return 0
 

@@ -134,6 +134,8 @@ class EndToEndSettings:
     Attributes:
         backbone: a classification network of torchvision, by name.
         weights: its initial weights, as for the deep features; `random:SEED` trains from scratch.
+        stages: stages of the backbone that are used, counted from the input (the stem of a ResNet is the first);
+            0 for all. The first ones see noise, blur and blocks, the later ones what is shown.
         frozen_stages: stages of the backbone, counted from the input, that are not trained.
         checkpointing: recompute each stage in the backward pass instead of keeping its activations.
         reduced_dim: as for the GRU head.
@@ -141,12 +143,15 @@ class EndToEndSettings:
         tau: window of the temporal pooling, in sampled frames.
         beta: as for the GRU head.
         head_epochs: epochs in which the head alone is trained first, on features computed once; 0 for none.
+        thaw_epochs: epochs in which then only the last stage of the backbone is trained too, after these the last two,
+            and so on; none by default. At last all but the frozen stages are trained, for the epochs of the recipe.
         clip: which pictures it sees.
         recipe: how it is trained.
     """
 
     backbone: str = "resnet50"
     weights: str = "IMAGENET1K_V1"
+    stages: int = 0
     frozen_stages: int = 1
     checkpointing: bool = False
     reduced_dim: int = 128
@@ -154,6 +159,7 @@ class EndToEndSettings:
     tau: int = 3
     beta: float = 0.5
     head_epochs: int = 30
+    thaw_epochs: tuple[int, ...] = ()
     clip: ClipSettings = field(default_factory=ClipSettings)
     recipe: RecipeSettings = field(default_factory=lambda: RecipeSettings(epochs=30, ema=0.99))
 
@@ -163,10 +169,15 @@ class EndToEndSettings:
                 f"end_to_end: reduced_dim {self.reduced_dim}, hidden_dim {self.hidden_dim}, tau {self.tau}, beta "
                 f"{self.beta}: the first three must be at least 1, beta lies in 0..1"
             )
-        if self.frozen_stages < 0 or self.head_epochs < 0:
+        if min(self.stages, self.frozen_stages, self.head_epochs) < 0:
             raise ConfigError(
-                f"end_to_end: frozen_stages {self.frozen_stages}, head_epochs {self.head_epochs}: at least 0 each"
+                f"end_to_end: stages {self.stages}, frozen_stages {self.frozen_stages}, head_epochs "
+                f"{self.head_epochs}: at least 0 each"
             )
+        if self.stages and self.frozen_stages > self.stages:
+            raise ConfigError(f"end_to_end: frozen_stages {self.frozen_stages} of {self.stages} stages that are used")
+        if min(self.thaw_epochs, default=1) < 1:
+            raise ConfigError(f"end_to_end: thaw_epochs {list(self.thaw_epochs)}: at least 1 epoch each")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any, Self, cast
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ class Backbone(nn.Module):
         frozen_stages: stages, counted from the input, whose parameters get no gradient. For a ResNet the stem is the
             first stage, and `layer1` to `layer4` follow; for others each child of `features` is one.
         checkpointing: recompute each trained stage in the backward pass instead of keeping its activations.
+        stages: stages that are used, counted from the input; 0 for all.
 
     Attributes:
         width: channels C of the last maps.
@@ -38,19 +39,28 @@ class Backbone(nn.Module):
         ConfigError: if the network is no such chain, or has fewer stages.
     """
 
-    def __init__(self, network: nn.Module, name: str, frozen_stages: int = 0, checkpointing: bool = False) -> None:
+    def __init__(
+        self, network: nn.Module, name: str, frozen_stages: int = 0, checkpointing: bool = False, stages: int = 0
+    ) -> None:
         super().__init__()
-        self.stages = _stages(network, name)
-        self.width = _checked_width(self.stages, network, name)
-        if frozen_stages > len(self.stages):
-            raise ConfigError(f"backbone {name} has {len(self.stages)} stages: {frozen_stages} cannot be frozen")
-        self.frozen_stages, self.checkpointing = frozen_stages, checkpointing
+        self.stages = _checked_stages(network, name)
+        if max(stages, frozen_stages) > len(self.stages):
+            kept = f"{stages} cannot be used" if stages > len(self.stages) else f"{frozen_stages} cannot be frozen"
+            raise ConfigError(f"backbone {name} has {len(self.stages)} stages: {kept}")
+        self.stages = self.stages[: stages or None]
+        self.width = _width(self.stages)
+        self.checkpointing = checkpointing
+        self.freeze(frozen_stages)
+        self.train(self.training)
+
+    def freeze(self, stages: int) -> None:
+        """Freezes so many stages, counted from the input, and no others; normalisations always are frozen."""
+        self.frozen_stages = stages
         self.requires_grad_(True)
-        self.stages[:frozen_stages].requires_grad_(False)
+        self.stages[:stages].requires_grad_(False)
         for module in self.modules():
             if isinstance(module, _NORMS):
                 module.requires_grad_(False)
-        self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
         """Switches the mode of all but the batch normalisations, which stay in evaluation mode."""
@@ -164,11 +174,20 @@ def _stages(network: nn.Module, name: str) -> nn.Sequential:
 
 
 @torch.no_grad()
-def _checked_width(stages: nn.Sequential, network: nn.Module, name: str) -> int:
-    """Channels of the last maps, after a check that the chain computes what the network does."""
-    reference, width = features_of(network.eval(), name)
-    generator = torch.Generator().manual_seed(0)
-    probe: Any = torch.rand(1, 3, _PROBE_SIDE_PX, _PROBE_SIDE_PX, generator=generator)
-    if not torch.allclose(stages.eval()(probe), reference(probe), rtol=1e-4, atol=1e-5):
+def _checked_stages(network: nn.Module, name: str) -> nn.Sequential:
+    """The chain of stages, after a check that it computes what the network does."""
+    stages = _stages(network, name)
+    reference, _ = features_of(network.eval(), name)
+    if not torch.allclose(stages.eval()(_probe()), reference(_probe()), rtol=1e-4, atol=1e-5):
         raise ConfigError(f"backbone {name}: its stages are joined by more than a chain; use resnet50 or the like")
-    return width
+    return stages
+
+
+@torch.no_grad()
+def _width(stages: nn.Sequential) -> int:
+    maps: Tensor = stages(_probe())
+    return maps.shape[1]
+
+
+def _probe() -> Tensor:
+    return torch.rand(1, 3, _PROBE_SIDE_PX, _PROBE_SIDE_PX, generator=torch.Generator().manual_seed(0))

@@ -148,7 +148,8 @@ class EndToEndHead:
             CheckpointError: if a part is missing or does not fit.
         """
         try:
-            kept = {key: value for key, value in values["settings"].items() if key not in ("clip", "recipe")}
+            no_more = ("clip", "recipe", "thaw_epochs")  # how it was trained is of no use any more
+            kept = {key: value for key, value in values["settings"].items() if key not in no_more}
             settings = EndToEndSettings(**kept, clip=ClipSettings(**values["settings"]["clip"]))
             network = build_end_to_end(settings, empty_backbone(settings.backbone))
             return cls(_filled(network, arrays), settings, *_line_and_logistic(values))
@@ -184,7 +185,7 @@ def build_gru(settings: GRUSettings, input_dim: int) -> VSFAHead:
 
 def build_end_to_end(settings: EndToEndSettings, network: torch.nn.Module) -> EndToEnd:
     """Builds an end-to-end network on a classification network, with an untrained head."""
-    backbone = Backbone(network, settings.backbone, settings.frozen_stages, settings.checkpointing)
+    backbone = Backbone(network, settings.backbone, settings.frozen_stages, settings.checkpointing, settings.stages)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.recipe.seed)
         head = VSFAHead(2 * backbone.width, settings.reduced_dim, settings.hidden_dim, settings.tau, settings.beta)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ugcvqa import __version__
 from ugcvqa.errors import CheckpointError, StoreError, UgcvqaError, VideoError
 from ugcvqa.features.rows import ROWS, assemble_row, families_of
-from ugcvqa.files import arrays_from_file, arrays_to_bytes, write_atomic
+from ugcvqa.files import arrays_from_file, arrays_to_bytes, error_reason, write_atomic
 from ugcvqa.heads.kinds import Head, head_from_arrays, is_network, kind_of, predict_with_std
 from ugcvqa.settings import DecodeLimits, DeepSettings, FamilySettings, NSSSettings, SaliencySettings, UVQSettings
 
@@ -244,10 +244,13 @@ def load(path: str | Path) -> QualityModel:
     _check_version(file, metadata)
     try:
         return _from_parts(arrays, metadata)
-    except UgcvqaError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{file}: is not a complete model ({type(error).__name__}: {error})") from error
+    except (UgcvqaError, KeyError, TypeError, ValueError) as error:
+        reason = str(error) if isinstance(error, UgcvqaError) else f"is not a complete model ({error_reason(error)})"
+        written = metadata.get("ugcvqa")
+        other = (
+            "" if written == __version__ else f"; ugcvqa {written} wrote it, this is {__version__}: install that one"
+        )
+        raise CheckpointError(f"{file}: {reason}{other}") from error
 
 
 def _check_version(file: Path, metadata: dict[str, Any]) -> None:
@@ -273,9 +276,10 @@ def _from_parts(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> Qual
 
 
 def _family_settings(values: Mapping[str, Mapping[str, Any]]) -> FamilySettings:
+    """Settings from a model file; what an older version did not know yet has its default."""
     return FamilySettings(
-        NSSSettings(**values["nss"]),
-        DeepSettings(**values["deep"]),
-        SaliencySettings(**values["saliency"]),
+        NSSSettings(**values.get("nss", {})),
+        DeepSettings(**values.get("deep", {})),
+        SaliencySettings(**values.get("saliency", {})),
         UVQSettings(**values.get("uvq", {})),
     )

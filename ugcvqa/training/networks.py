@@ -107,7 +107,7 @@ def train_gru(
         samples, table = _imported(dataset, files, dtype)
     else:
         samples, table = _extracted(dataset, frame_families(row, families), place, dtype)
-    parts = make_split(samples.dataset, split)
+    parts = _split(samples.dataset, split)
     network = build_gru(settings, table.dim)
     source = SequenceSource(table, _mos(samples.dataset))
     record = {"kind": "gru", "row": row, "settings": json.dumps(asdict(settings))}
@@ -123,7 +123,7 @@ def train_gru(
 def train_end_to_end(
     dataset: Dataset, settings: EndToEndSettings, families: FamilySettings, split: SplitSettings, place: Place
 ) -> Trained | None:
-    """Trains an end-to-end model on sampled frames: first its head on features computed once, then all of it.
+    """Trains an end-to-end model on sampled frames: its head on features computed once, then ever more of it.
 
     Returns:
         The result; None in all processes but the first, and after a signal or a fast_dev_run.
@@ -133,7 +133,7 @@ def train_end_to_end(
     samples = Samples(
         kept, np.empty((len(kept.videos), 0)), failures, {FAMILY: clips.spec.key}, {FAMILY: clips.spec.to_json()}
     )
-    parts = make_split(kept, split)
+    parts = _split(kept, split)
     contents = [place.store.content(Path(str(video.path))) for video in kept.videos]
     paths = [place.store.path(clips.spec, content) for content in contents]
     source = ClipSource(paths, _mos(kept), settings.clip, settings.recipe.seed)
@@ -142,12 +142,11 @@ def train_end_to_end(
         rows = _rows(kept, parts.train)[:_CALIBRATION_VIDEOS]
         calibrate_batchnorm(network.backbone, torch.cat([source[Draw(FIXED, row)][1] for row in rows]))
     workers = place.loader.n_workers(on_gpu=_device(place).type == "cuda")
-    scale, facts = _label_scale(kept), dict[str, Any]()
-    if settings.head_epochs:
-        if not _train_head(network, source, samples, parts, settings, scale, place, workers):
-            return None
-        facts["head_val_srcc"] = best_score(_checkpoints(place) / "head")
-    record = {"kind": "end_to_end", "settings": json.dumps(asdict(settings))}
+    scale, record = _label_scale(kept), {"kind": "end_to_end", "settings": json.dumps(asdict(settings))}
+    facts = _train_steps(network, source, samples, parts, settings, scale, record, place, workers)
+    if facts is None:
+        return None
+    network.backbone.freeze(settings.frozen_stages)
     outcome = _train(network, source, kept, parts, settings.recipe, scale, record, place, workers)
     if not _is_result(outcome, place):
         return None
@@ -156,35 +155,68 @@ def train_end_to_end(
     return _trained(samples, parts, head, END_TO_END_ROW, families, {**_facts(outcome, network), **facts}, pred)
 
 
-def _train_head(
+def _train_steps(
     network: EndToEnd,
     source: ClipSource,
     samples: Samples,
     split: Split,
     settings: EndToEndSettings,
     scale: float,
+    record: dict[str, Any],
     place: Place,
     workers: int,
-) -> bool:
-    """Trains the head of an end-to-end network on its backbone's features; skipped once all of it is training.
+) -> dict[str, float] | None:
+    """Trains the head alone, then ever more of the backbone; each step begins with the best weights of the one before.
+
+    A step is left out once a later one has begun.
 
     Returns:
-        Whether it is done; False after a signal.
+        Validation SRCC that each step reached, by name; None after a signal.
     """
-    if (_checkpoints(place) / "last.ckpt").is_file():
-        return True
+    folder, recipe = _checkpoints(place), settings.recipe
+    steps = {f"thaw_{number}": epochs for number, epochs in enumerate(settings.thaw_epochs, start=1)}
+    steps = ({"head": settings.head_epochs} if settings.head_epochs else {}) | steps
+    for number, (name, epochs) in enumerate(steps.items()):
+        later = [folder / other for other in list(steps)[number + 1 :]] + [folder]
+        if any((step / "last.ckpt").is_file() for step in later):
+            continue
+        here = replace(place, trainer={**place.trainer, "max_epochs": epochs}, loggers=[])
+        if name == "head":
+            outcome = _train_head(network, source, samples, split, replace(recipe, epochs=epochs), scale, here, workers)
+        else:
+            thawed = int(name.removeprefix("thaw_"))
+            network.backbone.freeze(max(settings.frozen_stages, len(network.backbone.stages) - thawed))
+            log.info("then the head and the last %d stages of the backbone", thawed)
+            step = replace(recipe, epochs=epochs)
+            outcome = _train(network, source, samples.dataset, split, step, scale, record, here, workers, name)
+        if not outcome.is_complete:
+            return None
+        log.info("validation SRCC %.4f", outcome.val_srcc)
+    return {f"{name}_val_srcc": best_score(folder / name) for name in steps if (folder / name).is_dir()}
+
+
+def _train_head(
+    network: EndToEnd,
+    source: ClipSource,
+    samples: Samples,
+    split: Split,
+    recipe: RecipeSettings,
+    scale: float,
+    place: Place,
+    workers: int,
+) -> Outcome:
+    """Trains the head of an end-to-end network on the features that its backbone computes, once, of fixed clips."""
     rows = _rows(samples.dataset, split.train + split.val)
     log.info("first the head alone, on the features of %d videos", len(rows))
-    features = _backbone_features(network, source, rows, settings.recipe.batch_size, _device(place), workers)
+    features = _backbone_features(network, source, rows, recipe.batch_size, _device(place), workers)
     ids = [samples.dataset.videos[row].video_id for row in rows]
     table = pack(ids, [features[row].numpy() for row in rows], torch.float32)
     n_train = len(split.train)
-    recipe = replace(settings.recipe, epochs=settings.head_epochs, ema=0.0, patience=0)
+    recipe = replace(recipe, ema=0.0, patience=0)
     regressor = QualityRegressor(network.head, scale, recipe, {"kind": "gru"})
     head_source = SequenceSource(table, source.mos.numpy()[rows])
     data = TrainingData(head_source, range(n_train), range(n_train, len(rows)), recipe.batch_size, recipe.seed)
-    arguments = {**place.trainer, "max_epochs": settings.head_epochs}
-    return train(regressor, data, _checkpoints(place) / "head", recipe, [], arguments).is_complete
+    return train(regressor, data, _checkpoints(place) / "head", recipe, [], place.trainer)
 
 
 @torch.no_grad()  # not inference mode, in which a move to a GPU would make weights that cannot be trained
@@ -230,6 +262,12 @@ def _usable(dataset: Dataset, families: Mapping[str, Family], place: Place) -> t
     return usable_videos(dataset, families, place.store, place.loader, place.limits, placement)
 
 
+def _split(dataset: Dataset, settings: SplitSettings) -> Split:
+    split = make_split(dataset, settings)
+    log.info("split: %d train, %d val, %d test videos", len(split.train), len(split.val), len(split.test))
+    return split
+
+
 def _train(
     network: VSFAHead | EndToEnd,
     source: Source,
@@ -240,12 +278,12 @@ def _train(
     record: dict[str, Any],
     place: Place,
     workers: int,
+    step: str = "",
 ) -> Outcome:
     train_rows, val_rows = _rows(dataset, split.train), _rows(dataset, split.val)
-    log.info("split: %d train, %d val, %d test videos", len(train_rows), len(val_rows), len(split.test))
     data = TrainingData(source, train_rows, val_rows, recipe.batch_size, recipe.seed, workers)
     regressor = QualityRegressor(network, scale, recipe, record)
-    return train(regressor, data, _checkpoints(place), recipe, place.loggers, place.trainer)
+    return train(regressor, data, _checkpoints(place) / step, recipe, place.loggers, place.trainer)
 
 
 def _predictions(

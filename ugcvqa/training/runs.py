@@ -6,7 +6,8 @@ import json
 import secrets
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
+from ugcvqa.cli import is_main_process
 from ugcvqa.display.figures import scatter
 from ugcvqa.display.lines import failure_rows, metrics_line
-from ugcvqa.errors import ConfigError, StoreError
+from ugcvqa.errors import ConfigError, StoreError, UgcvqaError
 from ugcvqa.evaluation import metrics
 from ugcvqa.evaluation.splits import Split
 from ugcvqa.features.rows import ROWS
-from ugcvqa.files import write_atomic
+from ugcvqa.files import locked, write_atomic
 from ugcvqa.heads.gp import GPReport
 from ugcvqa.heads.kinds import is_network, kind_of
 from ugcvqa.heads.svr import SVRHead
@@ -35,6 +37,7 @@ Fitting = GridReport | GPReport | Mapping[str, Any]
 """How the training of a head went; plain values for a network."""
 
 _OPEN = "training.json"  # in the folder of a training that is under way or was interrupted
+_LOCK = "training.lock"  # held while it is under way
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,30 +105,67 @@ def _published(partial: Path, folder: Path) -> Path:
 
 def is_unfinished(folder: Path) -> bool:
     """Whether a folder is that of a training that is under way or was interrupted."""
-    return (folder / _OPEN).is_file() and not (folder / FILE_NAME).is_file()
+    return not (folder / FILE_NAME).is_file() and ((folder / _OPEN).is_file() or (folder / _LOCK).is_file())
 
 
-def open_folder(out: Path, name: str, settings: Mapping[str, Any]) -> Path:
+@contextmanager
+def open_folder(out: Path, name: str, settings: Mapping[str, Any]) -> Iterator[Path]:
     """Picks the folder of a training: that of an interrupted one with the same settings, else a new one.
+
+    The first process of a training keeps others out of its folder; it removes the folder of a training that a user
+    error ended before its first state, so that the mended command may use the name.
 
     Args:
         out: folder of all runs.
         name: name of the run; a number is added to it where finished runs have taken it.
         settings: what decides the numbers of this training.
 
-    Returns:
+    Yields:
         The folder, which exists.
 
     Raises:
-        ConfigError: if an interrupted training under this name had other settings.
+        ConfigError: if a training under this name is under way, or an interrupted one had other settings.
         StoreError: if it cannot be made.
     """
+    if not is_main_process():
+        yield _opened(_free_folder(out, name), settings)
+        return
+    with ExitStack() as held:
+        folder = _locked_folder(out, name, held)
+        try:
+            yield _opened(folder, settings)
+        except UgcvqaError:
+            if {path.name for path in folder.iterdir()} <= {_OPEN, _LOCK}:
+                shutil.rmtree(folder)
+            raise
+
+
+def _free_folder(out: Path, name: str) -> Path:
+    """The first of NAME, NAME-2, NAME-3 ... that holds no finished run."""
     folder, number = named_folder(out, name), 1
     while folder.exists() and not is_unfinished(folder):
         number += 1
         folder = out / f"{name}-{number}"
+    return folder
+
+
+def _locked_folder(out: Path, name: str, held: ExitStack) -> Path:
+    """A folder as `_free_folder` finds it, kept from other trainings for as long as `held` lasts."""
+    while True:
+        folder = _free_folder(out, name)
+        try:
+            held.enter_context(locked(folder / _LOCK))
+        except StoreError as error:
+            raise ConfigError(f"{error}; wait for that training, or give another --name") from error
+        if not (folder / FILE_NAME).is_file():  # no other training has just finished there
+            return folder
+        held.close()
+
+
+def _opened(folder: Path, settings: Mapping[str, Any]) -> Path:
+    """Writes down the settings of a training, or compares them with those that are there."""
     record = plain_settings(dict(settings))
-    if not folder.exists():
+    if not (folder / _OPEN).is_file():
         write_atomic(folder / _OPEN, json.dumps(record, indent=1).encode())
     before = json.loads((folder / _OPEN).read_bytes())
     changed = [key for key in record if record[key] != before.get(key)]
@@ -135,12 +175,6 @@ def open_folder(out: Path, name: str, settings: Mapping[str, Any]) -> Path:
             "--name, or delete it"
         )
     return folder
-
-
-def discard_unstarted(folder: Path) -> None:
-    """Removes the folder of a training that ended before its first state; the mended command may use its name."""
-    if [path.name for path in folder.iterdir()] == [_OPEN]:
-        shutil.rmtree(folder)
 
 
 def check_writable(folder: Path) -> None:
