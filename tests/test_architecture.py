@@ -28,7 +28,7 @@ ROOMS = {
         *("columns", "listing", "workers", "shards", "sinks", "parquet", "bulk", "printing"),
     ),
     "training": (
-        *("vectors", "runs", "losses", "metrics", "regressor", "datamodule", "preemption", "throughput"),
+        *("vectors", "runs", "losses", "metrics", "regressor", "datamodule", "preemption", "throughput", "progress"),
         *("learning", "networks", "tracking"),
     ),
     "benchmarks": (
@@ -53,7 +53,13 @@ DOORS = {
     "av": {"media.decode", "media.encode"},
     "lightning": {
         *("features.datamodule", "features.extractors"),
-        *("training.regressor", "training.datamodule", "training.preemption", "training.throughput"),
+        *(
+            "training.regressor",
+            "training.datamodule",
+            "training.preemption",
+            "training.throughput",
+            "training.progress",
+        ),
         *("training.learning", "training.tracking"),
     },
     "wandb": {"training.tracking", "benchmarks.dashboard", "studies.run"},

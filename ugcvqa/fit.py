@@ -130,12 +130,14 @@ def _fit_network(settings: dict[str, Any]) -> int:
     from ugcvqa.features.inputs import open_dataset
     from ugcvqa.features.store import FeatureStore
     from ugcvqa.records import plain_settings
-    from ugcvqa.training import networks, runs, tracking
+    from ugcvqa.training import networks, runs, tracking, vectors
 
     started = time.monotonic()
     head, data, row = settings["head"], settings["data"], settings["row"]
     trainer = settings["trainer"]
     dataset = open_dataset(data)
+    if not data.features:
+        vectors.check_videos(dataset)
     deciding = {key: settings[key] for key in ("data", "row", "head", head, "split", "families")}
     name = settings["name"] or f"{data.name}_{row.lower()}_{head}"
     with tempfile.TemporaryDirectory() as scratch:

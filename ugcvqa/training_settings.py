@@ -30,6 +30,8 @@ class RecipeSettings:
         rank: weight of its ranking part.
         ema: decay of the exponential moving average of the weights, which is then what counts; 0 for none.
         clip_norm: bound on the norm of the gradient; 0 for none.
+        starts_at_mean: the untrained network predicts about the mean label of the training videos, which saves the
+            steps to there.
         patience: epochs without a better validation SRCC after which training stops; 0 for never.
         seed: of the initial weights, the order of the videos and what is random in training samples.
     """
@@ -47,6 +49,7 @@ class RecipeSettings:
     rank: float = 0.3
     ema: float = 0.0
     clip_norm: float = 1.0
+    starts_at_mean: bool = True
     patience: int = 0
     seed: int = 19920517
 

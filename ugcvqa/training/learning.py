@@ -1,6 +1,7 @@
 """Runs Lightning's Trainer on a network: what every training of a head or a backbone has in common."""
 
 import logging
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from ugcvqa.errors import CheckpointError, ConfigError
 from ugcvqa.files import error_reason
 from ugcvqa.training.datamodule import TrainingData
 from ugcvqa.training.preemption import Preempted, Preemption
+from ugcvqa.training.progress import EpochLines
 from ugcvqa.training.regressor import QualityRegressor
 from ugcvqa.training.throughput import Throughput
 from ugcvqa.training_settings import RecipeSettings
@@ -146,7 +148,7 @@ def _state_key(states: Mapping[str, Any]) -> str:
 
 
 def _callbacks(folder: Path, recipe: RecipeSettings, has_logger: bool) -> list[Callback]:
-    callbacks: list[Callback] = []
+    callbacks: list[Callback] = [EpochLines()]
     if recipe.ema:
         callbacks.append(EMAWeightAveraging(decay=recipe.ema))
     if recipe.patience:
@@ -177,6 +179,7 @@ def _trainer(
         "default_root_dir": folder,
         "num_sanity_val_steps": 0,
         "enable_model_summary": False,
+        "enable_progress_bar": sys.stdout.isatty(),
         "use_distributed_sampler": False,
     }
     try:

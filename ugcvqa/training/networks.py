@@ -112,6 +112,7 @@ def train_gru(
     source = SequenceSource(table, _mos(samples.dataset))
     record = {"kind": "gru", "row": row, "settings": json.dumps(asdict(settings))}
     scale = _label_scale(samples.dataset)
+    _start_at_mean(network, samples.dataset, parts, scale, settings.recipe)
     outcome = _train(network, source, samples.dataset, parts, settings.recipe, scale, record, place, 0)
     if not _is_result(outcome, place):
         return None
@@ -139,10 +140,12 @@ def train_end_to_end(
     source = ClipSource(paths, _mos(kept), settings.clip, settings.recipe.seed)
     network = build_end_to_end(settings, load_backbone(settings.backbone, settings.weights))
     if settings.weights.startswith("random:"):
+        log.info("training starts from these")
         rows = _rows(kept, parts.train)[:_CALIBRATION_VIDEOS]
         calibrate_batchnorm(network.backbone, torch.cat([source[Draw(FIXED, row)][1] for row in rows]))
     workers = place.loader.n_workers(on_gpu=_device(place).type == "cuda")
     scale, record = _label_scale(kept), {"kind": "end_to_end", "settings": json.dumps(asdict(settings))}
+    _start_at_mean(network.head, kept, parts, scale, settings.recipe)
     facts = _train_steps(network, source, samples, parts, settings, scale, record, place, workers)
     if facts is None:
         return None
@@ -153,6 +156,13 @@ def train_end_to_end(
     pred, line = _predictions(network, source, parts, kept, settings.recipe, scale, place, workers)
     head = EndToEndHead(_finished(network), settings, line, _logistic(pred, parts, kept))
     return _trained(samples, parts, head, END_TO_END_ROW, families, {**_facts(outcome, network), **facts}, pred)
+
+
+@torch.no_grad()
+def _start_at_mean(head: VSFAHead, dataset: Dataset, split: Split, scale: float, recipe: RecipeSettings) -> None:
+    """Puts the mean relative label of the training videos where the recipe wants it."""
+    if recipe.starts_at_mean:
+        head.quality.bias.fill_(float(_mos(dataset)[_rows(dataset, split.train)].mean()) / scale)
 
 
 def _train_steps(

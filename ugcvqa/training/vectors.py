@@ -135,16 +135,25 @@ def usable_videos(
     """
     from ugcvqa.features.extractors import extract_dataset  # Lightning takes seconds to import
 
-    if all(video.path is None for video in dataset.videos):
-        raise LabelError(f"{dataset.name}: no video file found; give --data.root FOLDER, or --data.features FILE")
-    if len(dataset.videos) < _MIN_VIDEOS:
-        raise LabelError(f"{dataset.name}: {len(dataset.videos)} videos; at least {_MIN_VIDEOS} are needed to train")
+    check_videos(dataset)
     failures = extract_dataset(dataset, families, store, loader, limits, trainer)
     usable = tuple(video for video in dataset.videos if video.video_id not in failures)
     if not usable:
         first = next(iter(failures.values()), "it is empty")
         raise LabelError(f"{dataset.name}: none of {len(dataset.videos)} videos can be used ({first})")
     return Dataset(dataset.name, dataset.label, dataset.scale, usable), failures
+
+
+def check_videos(dataset: Dataset) -> None:
+    """Checks that there are videos to train on, before anything slow is done.
+
+    Raises:
+        LabelError: if there are none, or too few.
+    """
+    if all(video.path is None for video in dataset.videos):
+        raise LabelError(f"{dataset.name}: no video file found; give --data.root FOLDER, or --data.features FILE")
+    if len(dataset.videos) < _MIN_VIDEOS:
+        raise LabelError(f"{dataset.name}: {len(dataset.videos)} videos; at least {_MIN_VIDEOS} are needed to train")
 
 
 def make_split(dataset: Dataset, settings: SplitSettings) -> Split:
