@@ -40,7 +40,7 @@ ENDINGS = (".csv", ".jsonl", ".parquet")
 """What an output may end in; it decides the format."""
 
 _FORMAT = 1  # version of the record beside an output
-_WORKER_BYTES = 1 << 30  # a process with NSS of a 4K video takes about as much
+_WORKER_BYTES = 3 << 29  # a process takes 1.3 GiB with NSS of a 4K video, some networks take more
 
 
 @dataclass(frozen=True)
