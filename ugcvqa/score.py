@@ -75,9 +75,7 @@ def score(
     if json + csv + (output is not None) > 1:
         raise ConfigError("--json, --csv and --output exclude each other; give one of them")
     LoaderSettings(batch_size, workers)  # says what is wrong with them
-    from itertools import islice
-
-    from ugcvqa.scoring.bulk import Call, check_output, n_workers, score_into
+    from ugcvqa.scoring.bulk import Call, check_output, n_workers, score_into, with_progress
     from ugcvqa.scoring.listing import Inputs
     from ugcvqa.scoring.printing import print_scores
     from ugcvqa.scoring.shards import Shard, parse_shard, shard_of_environment
@@ -90,8 +88,9 @@ def score(
     call = Call(_scorer(checkpoint, model, uvq), processes, device, batch_size, limits, timeout_s)
     if output is None:
         part = Shard() if shard is None else parse_shard(shard)
-        names = islice(inputs, part.number - 1, None, part.count)
-        return _exit_code(print_scores(call.scores(names), call.scorer, "json" if json else "csv" if csv else "table"))
+        is_shown = progress or (sys.stderr.isatty() and not sys.stdout.isatty())
+        scores = with_progress(call.scores(part.of(iter(inputs))), part.share(total), is_shown)
+        return _exit_code(print_scores(scores, call.scorer, "json" if json else "csv" if csv else "table"))
     part = shard_of_environment() if shard is None else parse_shard(shard)
     tally = score_into(Path(output), inputs, total, part, call, progress or sys.stderr.isatty())
     return _told(tally, part.path(Path(output)))

@@ -4,7 +4,6 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +40,7 @@ ENDINGS = (".csv", ".jsonl", ".parquet")
 """What an output may end in; it decides the format."""
 
 _FORMAT = 1  # version of the record beside an output
-_WORKER_BYTES = 1 << 30  # a process with NSS of a 4K video takes about as much
+_WORKER_BYTES = 3 << 29  # a process takes 1.3 GiB with NSS of a 4K video, some networks take more
 
 
 @dataclass(frozen=True)
@@ -123,18 +122,25 @@ def score_into(
         ConfigError: if it holds rows of another run.
     """
     digest = Digest()
-    names = islice(digest.passing(inputs), shard.number - 1, None, shard.count)
-    count = None if total is None else len(range(shard.number - 1, total, shard.count))
+    names = shard.of(digest.passing(inputs))
     with _journal(output, call, shard) as journal:
         journal.continue_after(names)
-        done = journal.tally.rows
-        with progress_bar(count, "video", "score", is_bar_shown, done) as bar, closing(call.scores(names)) as scores:
-            for score in scores:
+        with closing(call.scores(names)) as scores:
+            for score in with_progress(scores, shard.share(total), is_bar_shown, journal.tally):
                 journal.write(score)
-                bar.set_postfix_str(f"{journal.tally.failed} failed", refresh=False)
-                bar.update()
         journal.complete({"videos": digest.count, "sha256": digest.sha256})
         return journal.tally
+
+
+def with_progress(scores: Iterable[Score], total: int | None, is_shown: bool, done: Tally = Tally()) -> Iterator[Score]:
+    """Passes scores on with a bar of count, rate, remaining time and failures on stderr; `done` is of earlier runs."""
+    failed = done.failed
+    with progress_bar(total, "video", "score", is_shown, done.rows) as bar:
+        for score in scores:
+            yield score
+            failed += bool(score.reason)
+            bar.update()
+            bar.set_postfix_str(f"{failed} failed, {failed / bar.n:.1%}" if failed and bar.n else "", refresh=False)
 
 
 def merge(output: Path) -> Tally:

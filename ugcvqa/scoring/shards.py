@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from ugcvqa.errors import ConfigError
@@ -27,6 +28,14 @@ class Shard:
 
     number: int = 1
     count: int = 1
+
+    def of(self, names: Iterator[str]) -> Iterator[str]:
+        """The videos of this shard, among those of the list."""
+        return islice(names, self.number - 1, None, self.count)
+
+    def share(self, total: int | None) -> int | None:
+        """How many of the list's videos are in this shard, if that is known."""
+        return None if total is None else len(range(self.number - 1, total, self.count))
 
     def path(self, output: Path) -> Path:
         """File of this shard, such as `out.0003-of-0008.csv`; the output itself where there is one only."""
