@@ -106,7 +106,7 @@ class UVQModel:
     ) -> Iterator[Score]:
         """Scores videos one after the other, see `model.QualityModel.score_many`.
 
-        The timeline holds these seconds as UVQ counts them: ffmpeg's sampler runs up to a frame of the output rate early.
+        The timeline holds these seconds as UVQ counts them: ffmpeg's sampler runs up to one frame of its rate early.
         An explanation has no contributions: UVQ's own judgements of content, distortion and compression are `parts`.
         `Score.details` holds `seconds` (the score of each second), and for UVQ 1.0 `topics` (the likeliest, 0..1) and
         `distortions` (26 probabilities in the order of DistortionNet, whose names are not published).
