@@ -16,7 +16,7 @@ from ugcvqa.media.encode import png_bytes, write_video
 from ugcvqa.media.video import picture_at, probe, read_frames
 from ugcvqa.scoring.contributions import contributions_of
 from ugcvqa.scoring.explanation import Explanation, Moment, Timeline
-from ugcvqa.scoring.explanation_lines import explanation_lines, sparkline, write_pictures
+from ugcvqa.scoring.explanation_lines import explanation_lines, low_stretches, sparkline, write_pictures
 from ugcvqa.scoring.model import FILE_NAME, QualityModel, Score
 from ugcvqa.scoring.moments import LONG_SIDE_PX, shrunk, worst_and_best
 from ugcvqa.settings import FamilySettings
@@ -124,6 +124,13 @@ def test_sparkline(mos, expected):
     assert sparkline(mos) == expected
 
 
+def test_stretches_below_the_score_are_found_lowest_first():
+    mos = (3.0, 2.5, 2.7, 3.0, math.nan, 2.0, 3.2)
+    timeline = Timeline(tuple(map(float, range(7))), tuple(map(float, range(1, 8))), mos)
+    assert low_stretches(timeline, 3.0) == [(5.0, 6.0, 2.0), (1.0, 3.0, pytest.approx(2.6))]
+    assert low_stretches(timeline, 2.0) == []
+
+
 def explained(path="a/b clip.mp4"):
     moment = Moment(61.0, 1.5, 61.5, np.zeros((4, 6, 3), np.uint8))
     timeline = Timeline((0.0, 61.0), (61.0, 62.0), (2.5, 1.5))
@@ -135,10 +142,11 @@ def test_lines_say_interval_timeline_moments_and_parts():
     assert explanation_lines(explained()) == [
         "    90 % interval 1.25 to 2.75",
         "    timeline █▁ 1.50 to 2.50, 2 entries in 1:02.0",
+        "    seconds that pull down: 1:01.0 to 1:02.0 (1.50)",
         "    worst second 1.50 at 1:01.0",
         "    best second 1.50 at 1:01.0",
-        "    pulls down: nss -0.40",
-        "    lifts: container +0.25",
+        "    parts that pull down: nss -0.40",
+        "    parts that lift: container +0.25",
     ]
     assert explanation_lines(Score("a", 2.0, 2.0)) == []
 
@@ -165,7 +173,7 @@ def test_verb_explains_in_table_and_json_and_writes_pictures(model, clip, tmp_pa
     folder = tmp_path / "frames"
     assert verb.main([str(clip), "--checkpoint", str(tmp_path), "--explain", "--frames", str(folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[2:5]] == ["timeline", "worst", "best"]
+    assert [line.split()[0] for line in lines[2:]] == ["timeline", "worst", "best", "parts", "parts"]
     assert sorted(path.suffixes[-2] for path in folder.iterdir()) == [".best", ".worst"]
     assert verb.main([str(clip), "--checkpoint", str(tmp_path), "--json", "--timeline"]) == 0
     record = json.loads(capsys.readouterr().out)

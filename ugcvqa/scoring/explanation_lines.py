@@ -3,6 +3,7 @@
 import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def explanation_lines(score: Score) -> list[str]:
     lines = [] if math.isnan(score.low) else [f"90 % interval {score.low:.2f} to {score.high:.2f}"]
     lines.append(_timeline_line(score.timeline))
     if score.explanation is not None:
-        lines += _lines_of(score.explanation)
+        lines += _lines_of(score.explanation, low_stretches(score.timeline, score.mos))
     return [f"    {line}" for line in lines]
 
 
@@ -44,6 +45,27 @@ def sparkline(mos: Sequence[float], most: int = _MOST_BLOCKS) -> str:
     middle, span = (min(known) + max(known)) / 2, max(max(known) - min(known), _SMALLEST_SPAN)
     heights = [(mean - middle) / span + 0.5 for mean in means]
     return "".join(_UNKNOWN if math.isnan(height) else _BLOCKS[min(int(8 * height), 7)] for height in heights)
+
+
+def low_stretches(timeline: Timeline, mos: float, drop: float = 0.25) -> list[tuple[float, float, float]]:
+    """Finds the seconds that pull a score down: stretches whose entries all lie below it by more than `drop`.
+
+    Args:
+        timeline: the score second by second.
+        mos: score of the whole video.
+        drop: MOS units.
+
+    Returns:
+        Start and stop in seconds, and the mean score, of each stretch; the lowest first.
+    """
+    stretches = []
+    is_low = [score < mos - drop for score in timeline.mos]  # NaN is not
+    for low, run in groupby(range(len(is_low)), key=is_low.__getitem__):
+        entries = list(run)
+        if low:
+            mean = float(np.mean([timeline.mos[entry] for entry in entries]))
+            stretches.append((timeline.start_s[entries[0]], timeline.stop_s[entries[-1]], mean))
+    return sorted(stretches, key=lambda stretch: stretch[2])
 
 
 def write_pictures(score: Score, folder: Path) -> list[Path]:
@@ -82,15 +104,18 @@ def _timeline_line(timeline: Timeline) -> str:
     return f"timeline {sparkline(timeline.mos)} {between}, {entries} in {_clock(timeline.stop_s[-1])}"
 
 
-def _lines_of(explanation: Explanation) -> Iterator[str]:
+def _lines_of(explanation: Explanation, stretches: Sequence[tuple[float, float, float]]) -> Iterator[str]:
+    if stretches:
+        listed = (f"{_clock(start)} to {_clock(stop)} ({mos:.2f})" for start, stop, mos in stretches[:_MOST_PARTS])
+        yield f"seconds that pull down: {', '.join(listed)}"
     for kind, moment in (("worst", explanation.worst), ("best", explanation.best)):
         if moment is not None:
             yield f"{kind} second {moment.mos:.2f} at {_clock(moment.start_s)}"
     lowers = {name: value for name, value in explanation.contributions.items() if value < 0}
     lifts = {name: value for name, value in explanation.contributions.items() if value > 0}
-    for verb, parts in (("pulls down", lowers), ("lifts", lifts)):
+    for verb, parts in (("pull down", lowers), ("lift", lifts)):
         if parts:
-            yield f"{verb}: {_listed(parts)}"
+            yield f"parts that {verb}: {_listed(parts)}"
     if not explanation.contributions:
         yield f"parts: {explanation.method}"
 
