@@ -190,9 +190,14 @@ def frame_near(path: str | Path, time_s: float, tolerance_s: float, limits: Deco
         if tick is None:
             return None
         wanted = start + int((time_s - tolerance_s) / tick)
-        container.seek(wanted, stream=stream)
+        try:
+            container.seek(wanted, stream=stream)
+        except av.FFmpegError:
+            return None
+        watch = _Stopwatch(path, limits.max_decode_s, time.thread_time)
         for packet in container.demux(_only(container, stream)):
             frames, _ = _decode(packet)  # what precedes the first key frame may miss its references
+            watch.check()
             for frame in frames:
                 if frame.pts is not None and frame.pts >= wanted:
                     return frame
