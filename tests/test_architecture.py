@@ -18,15 +18,7 @@ ROOMS = {
     "deep": ("precision", "backbones", "winograd", "fused", "pooling", "scorecam", "saliency"),
     "uvq": ("state", "layers", "trunk", "compression", "frames", "weights", "networks", "pool"),
     "features": (
-        "inputs",
-        "store",
-        "rows",
-        "container",
-        "families",
-        "by_second",
-        "extraction",
-        "datamodule",
-        "extractors",
+        *("inputs", "store", "rows", "container", "families", "by_second", "extraction", "datamodule", "extractors"),
     ),
     "samples": ("batches", "sequences", "clips"),
     "heads": (
