@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "ugcvqa"
 
 ROOMS = {
     "": ("errors", "settings", "training_settings", "cli", "files", "records"),
-    "media": ("imresize", "sampling", "boxes", "decode", "video", "encode"),
+    "media": ("imresize", "sampling", "boxes", "decode", "video", "encode", "memory"),
     "datasets": ("tables", "catalogue", "inventory"),
     "demo": ("paint", "scenes", "distort", "quality", "videos"),
     "evaluation": ("metrics", "splits", "significance", "published"),
@@ -17,15 +17,18 @@ ROOMS = {
     "nss": ("filters", "maps", "stats", "features"),
     "deep": ("precision", "backbones", "winograd", "fused", "pooling", "scorecam", "saliency"),
     "uvq": ("state", "layers", "trunk", "compression", "frames", "weights", "networks", "pool"),
-    "features": ("inputs", "store", "rows", "container", "families", "extraction", "datamodule", "extractors"),
+    "features": (
+        *("inputs", "store", "rows", "container", "families", "by_second", "extraction", "datamodule", "extractors"),
+    ),
     "samples": ("batches", "sequences", "clips"),
     "heads": (
         *("solver", "svr_grid", "svr", "scaling", "kernels", "gp", "gru", "end_to_end"),
         *("network_heads", "kinds", "exporting"),
     ),
     "scoring": (
-        *("model", "uvq_score", "known_answers", "known_models", "scorers"),
-        *("columns", "listing", "workers", "shards", "sinks", "parquet", "bulk", "printing"),
+        *("explanation", "contributions", "timeline", "moments", "frames_in_memory", "model"),
+        *("uvq_score", "known_answers", "known_models", "scorers"),
+        *("explanation_lines", "columns", "listing", "workers", "shards", "sinks", "parquet", "bulk", "printing"),
     ),
     "training": (
         *("vectors", "runs", "losses", "metrics", "regressor", "datamodule", "preemption", "throughput", "progress"),
@@ -50,7 +53,7 @@ ORDER = [
 ]
 
 DOORS = {
-    "av": {"media.decode", "media.encode"},
+    "av": {"media.decode", "media.encode", "media.memory"},
     "lightning": {
         *("features.datamodule", "features.extractors"),
         *(

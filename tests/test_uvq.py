@@ -18,6 +18,7 @@ from ugcvqa.features.families import build_families
 from ugcvqa.features.rows import DIMENSIONS, families_of
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import probe
+from ugcvqa.scoring.model import QualityModel
 from ugcvqa.settings import FamilySettings, UVQSettings
 from ugcvqa.uvq import weights
 from ugcvqa.uvq.networks import Outputs
@@ -346,3 +347,45 @@ def test_whole_clip_has_the_reference_score(golden, tmp_path, name):
     assert abs(found["scores"][-1] - golden[key]) < 2e-5
     if name == "uvq15":
         np.testing.assert_allclose(found["seconds"][:, 0], golden["e2e15_frame_scores"], atol=2e-5)
+
+
+def test_timeline_of_uvq_is_its_own_scores(stand_ins, clips):
+    for version in ("uvq", "uvq1.5"):
+        score = ugcvqa.load(version).score(clips / "a.mkv", explain=True)
+        assert score.timeline.start_s == (0.0, 1.0, 2.0)
+        assert score.timeline.stop_s == (1.0, 2.0, pytest.approx(2.4))
+        assert score.timeline.mos == tuple(score.details["seconds"])
+        assert score.explanation.worst.start_s == 0.0
+        assert score.explanation.worst.frame.max() == 0
+        assert score.explanation.contributions == {}
+        if version == "uvq":  # ffmpeg's three frames for 1.5 are all of the black second
+            assert score.explanation.best.frame.min() > 250
+
+
+def test_timeline_of_uvq_averages_frames_of_a_second_and_leaves_filler_out(stand_ins, clips):
+    every = ugcvqa.load("uvq1.5", UVQSettings(fps=-1)).score(clips / "a.mkv", timeline=True)
+    assert len(every.details["seconds"]) == 12
+    assert every.timeline.mos == (1.0, pytest.approx(5, abs=0.05), pytest.approx(5, abs=0.05))
+    filled = ugcvqa.load("uvq", UVQSettings(counting="reference")).score(clips / "one.mkv", timeline=True)
+    assert len(filled.timeline) == 1
+
+
+def test_uvq_scores_frames_in_memory_as_their_file(stand_ins, clips):
+    frames = [np.full((36, 64, 3), 255 * (index >= 5), np.uint8) for index in range(12)]
+    for version in ("uvq", "uvq1.5"):
+        model = ugcvqa.load(version)
+        assert model.score_frames(frames, 5).pred == pytest.approx(model.score(clips / "a.mkv").pred, abs=0.02)
+
+
+def test_heads_on_features_of_uvq_have_a_timeline(stand_ins, clips):
+    class Brightness:
+        kind = "brightness"
+
+        def predict(self, table):
+            return 1 + table[:, 0]
+
+    model = QualityModel(Brightness(), "UVQ_FEATURES", FamilySettings(), "MOS", (1.0, 5.0), "nothing")
+    timeline = model.score(clips / "a.mkv", timeline=True).timeline
+    own = ugcvqa.load("uvq").score(clips / "a.mkv").details["seconds"]
+    # What is left of 0.4 s is too short for a second of its own; its group repeats white frames.
+    np.testing.assert_allclose(timeline.mos, own[:2], atol=0.02)

@@ -1,20 +1,27 @@
 """No-reference quality assessment of user-generated video.
 
-`ugcvqa.load(run)` gives a trained model, `ugcvqa.load("uvq")` UVQ; `model.score("clip.mp4")` scores a video.
+`ugcvqa.load(run)` gives a trained model, `ugcvqa.load("uvq")` UVQ; `model.score("clip.mp4")` scores a video,
+`model.score_many(paths)` many, `model.score_frames(frames, fps)` frames that are in memory. With `explain=True` a score
+tells its course over time, what makes it, and its worst and best second.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ugcvqa.scoring.explanation import Explanation, Moment, Timeline
     from ugcvqa.scoring.model import QualityModel, Score
     from ugcvqa.scoring.scorers import load
 
 __version__ = "0.1.0"
-__all__ = ["QualityModel", "Score", "__version__", "load"]
+__all__ = ["Explanation", "Moment", "QualityModel", "Score", "Timeline", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (public names are imported when first used)
     """Imports a public name on first use, so that `import ugcvqa` stays quick."""
+    if name in {"Explanation", "Moment", "Timeline"}:
+        from ugcvqa.scoring import explanation
+
+        return getattr(explanation, name)
     if name in {"QualityModel", "Score", "load"}:
         from ugcvqa.scoring import scorers
 

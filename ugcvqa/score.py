@@ -30,6 +30,9 @@ def score(
     workers: int = -1,
     timeout_s: float | None = None,
     progress: bool = False,
+    timeline: bool = False,
+    explain: bool = False,
+    frames: str | None = None,
     device: str = "cpu",
     limits: DecodeLimits = DecodeLimits(),
 ) -> int:
@@ -64,6 +67,9 @@ def score(
             memory goes, and 0 for a single video; never changes a score.
         timeout_s: seconds for one video, after which it has failed; no limit if left out.
         progress: show progress on stderr also where that is no terminal.
+        timeline: also score every second; in a table as a line of blocks, in JSON as numbers.
+        explain: also tell which parts and seconds pull a score down or lift it; includes the timeline.
+        frames: folder for pictures of the worst and the best second of each video, as PNG; includes --explain.
         device: where features are computed: cpu, cuda, cuda:1.
         limits: bounds on what is decoded.
     """
@@ -74,6 +80,9 @@ def score(
         raise ConfigError(f"{problem}; give --checkpoint RUN for a model of your own, or --model uvq or uvq1.5")
     if json + csv + (output is not None) > 1:
         raise ConfigError("--json, --csv and --output exclude each other; give one of them")
+    has_no_room = csv or (output or "").endswith((".csv", ".parquet"))
+    if (timeline or explain) and has_no_room:
+        raise ConfigError("--timeline and --explain have no columns; use the table, --json or --output FILE.jsonl")
     LoaderSettings(batch_size, workers)  # says what is wrong with them
     from ugcvqa.scoring.bulk import Call, check_output, n_workers, score_into, with_progress
     from ugcvqa.scoring.listing import Inputs
@@ -85,7 +94,8 @@ def score(
     processes = n_workers(workers, total, output is not None, timeout_s)
     if output is not None:
         check_output(Path(output))
-    call = Call(_scorer(checkpoint, model, uvq), processes, device, batch_size, limits, timeout_s)
+    scorer, pictures = _scorer(checkpoint, model, uvq), None if frames is None else Path(frames)
+    call = Call(scorer, processes, device, batch_size, limits, timeout_s, timeline, explain, pictures)
     if output is None:
         part = Shard() if shard is None else parse_shard(shard)
         is_shown = progress or (sys.stderr.isatty() and not sys.stdout.isatty())

@@ -5,7 +5,7 @@ Used by the `extract` verb through Lightning (`extractors.py`) and by scoring wi
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from ugcvqa.errors import ConfigError, UgcvqaError, VideoError
+from ugcvqa.features.by_second import Grid, SecondFeatures, SecondPools, frames_of_rows, take_rows
 from ugcvqa.features.container import container_vector
 from ugcvqa.features.families import Family, Pool
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import error_reason
-from ugcvqa.media.video import VideoInfo, probe, read_clips
+from ugcvqa.media.video import Clip, Plan, TimedPlan, VideoInfo, probe, read_clips
 from ugcvqa.settings import DecodeLimits
 
 _BLOCK = 64  # videos for each decoding process before the next are taken
@@ -44,6 +45,7 @@ class Item:
         frames: form -> (T, ...) uint8, see `sampling.FORMS`, and the facts of the piece; empty at the end of a video.
         places: of a family that looks at frames one by one, for each frame of the piece its place among `frames`, from
             which frames equal to the one before are left out; -1 stands for the frame before the piece.
+        entries: for each row of features, its place in the timeline, see `by_second.Grid`; empty unless asked for.
         content: at the end: SHA-256 of the file, empty without a store.
         stored: at the end: families whose features are in the store already.
         info: at the end: facts about the video, None if it was not decoded.
@@ -54,6 +56,7 @@ class Item:
     family: str = ""
     frames: Mapping[str, Tensor] = field(default_factory=dict)
     places: tuple[int, ...] = ()
+    entries: tuple[int, ...] = ()
     content: str = ""
     stored: tuple[str, ...] = ()
     info: VideoInfo | None = None
@@ -76,6 +79,7 @@ class VideoResult:
         stored: families that were in the store already.
         info: facts about the video, None if it was not decoded.
         reason: why the video failed, empty if it did not.
+        seconds: family -> its features second by second, of families that decode; empty unless asked for.
     """
 
     task: int
@@ -84,6 +88,7 @@ class VideoResult:
     stored: tuple[str, ...]
     info: VideoInfo | None
     reason: str
+    seconds: Mapping[str, SecondFeatures] = field(default_factory=dict)
 
 
 class ClipStream(IterableDataset[Item]):
@@ -99,6 +104,7 @@ class ClipStream(IterableDataset[Item]):
         limits: bounds on what is decoded.
         rank: this process among `world`; it serves tasks rank, rank + world, ...
         world: number of processes.
+        by_second: also serves the place of every piece in the timeline.
     """
 
     def __init__(
@@ -109,6 +115,7 @@ class ClipStream(IterableDataset[Item]):
         limits: DecodeLimits | None = None,
         rank: int = 0,
         world: int = 1,
+        by_second: bool = False,
     ) -> None:
         super().__init__()
         self.tasks, self.store, self.limits = tasks, store, limits or DecodeLimits()
@@ -116,6 +123,7 @@ class ClipStream(IterableDataset[Item]):
         self.specs = {name: family.spec for name, family in families.items()}
         self.per_frame = {name for name, family in families.items() if family.is_per_frame}
         self.of_container = {name for name, family in families.items() if not family.needs_frames}
+        self.by_second = by_second
         self.rank, self.world = rank, world
 
     def __iter__(self) -> Iterator[Item]:
@@ -123,6 +131,18 @@ class ClipStream(IterableDataset[Item]):
         number, count = (worker.id, worker.num_workers) if worker else (0, 1)
         for index in range(self.rank + number * self.world, len(self.tasks), self.world * count):
             yield from self._video(index)
+
+    def measure(self, index: int) -> VideoInfo:
+        """Measures a video.
+
+        Raises:
+            VideoError: if it cannot be read.
+        """
+        return probe(self.tasks[index].path, self.limits)
+
+    def clips(self, index: int, plans: Mapping[str, Plan | TimedPlan], info: VideoInfo) -> Iterator[Clip]:
+        """Decodes a video once and yields the pieces of all plans, see `media.video.read_clips`."""
+        return read_clips(self.tasks[index].path, plans, self.limits, info=info)
 
     def _video(self, index: int) -> Iterator[Item]:
         path = Path(self.tasks[index].path)
@@ -143,21 +163,27 @@ class ClipStream(IterableDataset[Item]):
         if wanted:
             repeats = {name: _Repeats() for name in self.per_frame}
             try:
-                info = probe(path, self.limits)
+                info = self.measure(index)
                 for name in self.of_container & set(wanted):
                     yield Item(index, name, {"container": torch.from_numpy(container_vector(info))})
                 plans = {name: plan for name, plan in wanted.items() if name not in self.of_container}
-                for clip in read_clips(path, plans, self.limits, info=info) if plans else ():
+                for clip in self.clips(index, plans, info) if plans else ():
                     arrays, places = {**clip.frames, **clip.facts}, ()
                     if clip.family in repeats:
                         arrays, places = repeats[clip.family].left_out(arrays)
                     frames = {name: torch.from_numpy(array) for name, array in arrays.items()}
-                    yield Item(index, clip.family, frames, places)
+                    yield Item(index, clip.family, frames, places, self._entries(clip))
             except VideoError as error:
                 raise VideoError(_with_path(path, str(error))) from error
         if self.store is not None and self.store.content(path) != content:
             raise VideoError(f"{path}: changed while it was read; run again when it is complete")
         yield Item(index, content=content, stored=stored, info=info)
+
+    def _entries(self, clip: Clip) -> tuple[int, ...]:
+        if not self.by_second:
+            return ()
+        grid = Grid.of(clip.info.n_frames, clip.info.rate)
+        return tuple(grid.entry(frame) for frame in frames_of_rows(clip, clip.family in self.per_frame))
 
 
 class _Repeats:
@@ -196,6 +222,7 @@ class Assembler:
     def __init__(self, families: Mapping[str, Family]) -> None:
         self._families = families
         self._open: dict[tuple[int, str], Pool] = {}
+        self._seconds: dict[tuple[int, str], SecondPools] = {}
         self._last: dict[tuple[int, str], Any] = {}
         self._reasons: dict[int, str] = {}
 
@@ -211,28 +238,26 @@ class Assembler:
         if item.places:
             known = [part for part in (self._last.get(key), features) if part is not None]
             first = int(key in self._last)
-            self._last[key] = _rows(known, [-1])
-            features = _rows(known, [place + first for place in item.places])
+            self._last[key] = take_rows(known, [-1])
+            features = take_rows(known, [place + first for place in item.places])
         self._open[key].add(features)
+        if item.entries:
+            self._seconds.setdefault(key, SecondPools(self._families[item.family])).add(features, item.entries)
 
     def close(self, item: Item) -> VideoResult:
         """Ends a video and returns its result; what a failed video had gathered is dropped."""
         reason = item.reason or self._reasons.pop(item.task, "")
         results: dict[str, dict[str, np.ndarray]] = {}
+        seconds: dict[str, SecondFeatures] = {}
         for name, family in self._families.items():
             self._last.pop((item.task, name), None)
             pool = self._open.pop((item.task, name), None) or family.pool()
+            by_second = self._seconds.pop((item.task, name), None)
+            if not reason and by_second is not None:
+                seconds[name] = by_second.result()
             if not reason and name not in item.stored:
                 results[name] = {key: array.cpu().numpy() for key, array in pool.result().items()}
-        return VideoResult(item.task, results, item.content, item.stored, item.info, reason)
-
-
-def _rows(parts: Sequence[Any], rows: list[int]) -> Any:  # noqa: ANN401 (what the family's network returns)
-    """Takes rows of tensors, or of dataclasses of tensors, that follow each other."""
-    if isinstance(parts[0], Tensor):
-        return torch.cat(list(parts))[rows]
-    names = [one.name for one in fields(parts[0])]
-    return replace(parts[0], **{name: _rows([getattr(part, name) for part in parts], rows) for name in names})
+        return VideoResult(item.task, results, item.content, item.stored, item.info, reason, seconds)
 
 
 def compute(families: Mapping[str, Family], items: Sequence[Item]) -> list[Any]:
@@ -297,6 +322,7 @@ def extract_files(
     batch_size: int = 1,
     workers: int = 0,
     device: str = "cpu",
+    by_second: bool = False,
 ) -> Iterator[tuple[str, VideoResult]]:
     """Yields each path with the result of its video, in order, and takes the next path only when it is needed.
 
@@ -310,10 +336,11 @@ def extract_files(
         batch_size: items per loader batch; changes speed, never a result.
         workers: processes that decode; 0 decodes in this one.
         device: where the networks run.
+        by_second: also pools the features of each second.
     """
     remaining = iter(paths)
     while block := [Task(str(path), str(path)) for path in islice(remaining, _BLOCK * workers or 1)]:
-        stream = ClipStream(block, families, limits=limits)
+        stream = ClipStream(block, families, limits=limits, by_second=by_second)
         for result in extract_features(stream, families, batch_size, workers, device):
             yield block[result.task].path, result
 

@@ -109,6 +109,11 @@ class EndToEnd(nn.Module):
         scores: Tensor = self.head(self.features(frames), lengths)
         return scores
 
+    def frame_scores(self, frames: Tensor, lengths: Sequence[int]) -> Tensor:
+        """Computes what each frame adds to the score, see `gru.VSFAHead.frame_scores`."""
+        scores: Tensor = self.head.frame_scores(self.features(frames), lengths)
+        return scores
+
     def features(self, frames: Tensor) -> Tensor:
         """Computes frame features: (T, 3, H, W) uint8 RGB -> (T, 2C) float32, C means, then C deviations."""
         maps = self.backbone(normalise(frames).contiguous(memory_format=torch.channels_last))

@@ -55,8 +55,20 @@ class VSFAHead(nn.Module):
             (B,) float32 scores on the scale that the head was trained on.
         """
         valid = torch.tensor(list(lengths), device=frames.device)
-        pooled = temporal_pool(self.frame_quality(frames, lengths), valid, self.tau, self.beta)
-        return pooled.sum(1) / valid
+        return self.frame_scores(frames, lengths).sum(1) / valid
+
+    def frame_scores(self, frames: Tensor, lengths: Sequence[int]) -> Tensor:
+        """Computes what each frame adds to the mean that is the score, memory of bad moments included.
+
+        Args:
+            frames: as in `forward`.
+            lengths: as in `forward`.
+
+        Returns:
+            (B, longest) float32, 0 behind the end of a video.
+        """
+        valid = torch.tensor(list(lengths), device=frames.device)
+        return temporal_pool(self.frame_quality(frames, lengths), valid, self.tau, self.beta)
 
     def frame_quality(self, frames: Tensor, lengths: Sequence[int]) -> Tensor:
         """Computes the quality of each frame before temporal pooling.

@@ -65,6 +65,10 @@ class GRUHead:
         """Maps the frame features (T, D) of N videos to predicted MOS (N,)."""
         return self.line(_relative(self.network, sequences))
 
+    def frame_scores(self, sequence: npt.NDArray[Any]) -> Array:
+        """Maps the input of one video to what each of its T frames adds to the mean that is its MOS (T,)."""
+        return self.line(_frame_scores(self.network, sequence))
+
     def families(self, row: str, settings: FamilySettings) -> dict[str, Family]:
         """Builds the networks that give the frame features of a video."""
         return frame_families(row, settings)
@@ -121,6 +125,10 @@ class EndToEndHead:
     def predict(self, sequences: Sequence[npt.NDArray[Any]]) -> Array:
         """Maps the clips (n, 3, H, W) uint8 of N videos to predicted MOS (N,)."""
         return self.line(_relative(self.network, sequences))
+
+    def frame_scores(self, sequence: npt.NDArray[Any]) -> Array:
+        """Maps the input of one video to what each of its T frames adds to the mean that is its MOS (T,)."""
+        return self.line(_frame_scores(self.network, sequence))
 
     def families(self, row: str, settings: FamilySettings) -> dict[str, Family]:
         """Builds the family that picks the frames."""
@@ -195,13 +203,23 @@ def build_end_to_end(settings: EndToEndSettings, network: torch.nn.Module) -> En
 @torch.inference_mode()
 def _relative(network: VSFAHead | EndToEnd, sequences: Sequence[npt.NDArray[Any]]) -> Array:
     """Relative scores (N,), one video after the other, so that memory does not grow with their number."""
-    device = next(network.parameters()).device
     scores = []
     for sequence in sequences:
-        frames: Tensor = torch.from_numpy(np.ascontiguousarray(sequence)).to(device)
-        frames = frames.float() if frames.is_floating_point() else frames
+        frames = _on_device(network, sequence)
         scores.append(network(frames, (len(frames),)).double().cpu())
     return torch.cat(scores).numpy() if scores else np.empty(0)
+
+
+@torch.inference_mode()
+def _frame_scores(network: VSFAHead | EndToEnd, sequence: npt.NDArray[Any]) -> Array:
+    frames = _on_device(network, sequence)
+    scores: Array = network.frame_scores(frames, (len(frames),))[0].double().cpu().numpy()
+    return scores
+
+
+def _on_device(network: VSFAHead | EndToEnd, sequence: npt.NDArray[Any]) -> Tensor:
+    frames: Tensor = torch.from_numpy(np.ascontiguousarray(sequence)).to(next(network.parameters()).device)
+    return frames.float() if frames.is_floating_point() else frames
 
 
 def _values_of(head: NetworkHead) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import av
 import av.container
@@ -22,6 +22,9 @@ from ugcvqa.errors import VideoError
 from ugcvqa.media.boxes import check_boxes
 from ugcvqa.media.sampling import FIXED_SIZES, SMALL_SIDE_PX
 from ugcvqa.settings import DecodeLimits
+
+Frame: TypeAlias = av.VideoFrame
+"""A decoded frame, for modules that hand it on."""
 
 av.logging.set_level(None)  # damage is reported once, as an error, not as decoder messages on stderr
 
@@ -165,6 +168,40 @@ def decoded_frames(
                 raise VideoError(f"{path}: decoded {count}{of} frames (damaged near {last_s:.1f} s: {fault})")
     if n_frames is not None and count != n_frames:
         raise VideoError(f"{path}: decoded {count} of {n_frames} frames (damaged near {last_s:.1f} s)")
+
+
+def frame_near(path: str | Path, time_s: float, tolerance_s: float, limits: DecodeLimits) -> av.VideoFrame | None:
+    """Decodes one frame by seeking to the key frame before it.
+
+    Args:
+        path: a local file.
+        time_s: its time in seconds from the first frame.
+        tolerance_s: how much earlier it may be.
+        limits: sizes above which the file is refused.
+
+    Returns:
+        The first frame at or after that time; None where the file cannot be entered in the middle.
+
+    Raises:
+        VideoError: if the file cannot be opened.
+    """
+    with _opened(path, limits) as (container, stream):
+        start, tick = stream.start_time or 0, stream.time_base
+        if tick is None:
+            return None
+        wanted = start + int((time_s - tolerance_s) / tick)
+        try:
+            container.seek(wanted, stream=stream)
+        except av.FFmpegError:
+            return None
+        watch = _Stopwatch(path, limits.max_decode_s, time.thread_time)
+        for packet in container.demux(_only(container, stream)):
+            frames, _ = _decode(packet)  # what precedes the first key frame may miss its references
+            watch.check()
+            for frame in frames:
+                if frame.pts is not None and frame.pts >= wanted:
+                    return frame
+    return None
 
 
 def check_limit(path: str | Path, name: str, value: float, limit: float | None) -> None:

@@ -86,6 +86,16 @@ def write_video(
         temporary.unlink(missing_ok=True)
 
 
+def png_bytes(image: np.ndarray) -> bytes:
+    """Encodes a picture (H, W, 3) uint8 RGB as a PNG file without a date."""
+    encoder = av.CodecContext.create("png", "w")
+    encoder.height, encoder.width = image.shape[:2]
+    encoder.pix_fmt, encoder.time_base = "rgb24", Fraction(1)
+    encoder.thread_count = 1
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+    return b"".join(bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None)))
+
+
 def _encode(
     path: Path, output: av.container.OutputContainer, stream: av.VideoStream, frames: Iterable[np.ndarray]
 ) -> None:

@@ -14,11 +14,11 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ugcvqa.media.decode import Converter, check_limit, decoded_frames, survey_packets
+from ugcvqa.media.decode import Converter, Frame, check_limit, decoded_frames, frame_near, survey_packets
 from ugcvqa.media.sampling import FIXED_SIZES, FORMS, Piece
 from ugcvqa.settings import DecodeLimits
 
-__all__ = ["Clip", "DecodeLimits", "VideoInfo", "probe", "read_clips", "read_frames"]
+__all__ = ["Clip", "DecodeLimits", "VideoInfo", "clips_of", "picture_at", "probe", "read_clips", "read_frames"]
 
 Plan = Callable[[int, Fraction, tuple[int, int]], Iterable[Piece]]
 """What one family wants: (n_frames, rate, (height, width)) -> its pieces in time order."""
@@ -212,9 +212,14 @@ def read_clips(
         ValueError: if a plan asks for a frame that does not exist or that is already past.
     """
     info = info or probe(path, limits)
+    yield from clips_of(decoded_frames(path, limits, threads, info.n_frames), plans, info)
+
+
+def clips_of(frames: Iterable[Frame], plans: Mapping[str, Plan | TimedPlan], info: VideoInfo) -> Iterator[Clip]:
+    """Hands out the pieces of all plans from frames in presentation order, see `read_clips`."""
     queues = [_Queue(name, _pieces(plan, info), info) for name, plan in plans.items()]
-    convert = Converter(path, info.rotation // 90)
-    for index, frame in enumerate(decoded_frames(path, limits, threads, info.n_frames)):
+    convert = Converter(info.path, info.rotation // 90)
+    for index, frame in enumerate(frames):
         for queue in queues:
             queue.open_pieces(index)
         forms = {form for queue in queues for form in queue.wanted(index)}
@@ -226,6 +231,32 @@ def read_clips(
             queue.fill(index, time_s, images)
         for queue in queues:
             yield from queue.complete(index)
+
+
+def picture_at(
+    path: str | Path, index: int, info: VideoInfo, limits: DecodeLimits = DecodeLimits()
+) -> tuple[float, np.ndarray]:
+    """Decodes one frame, by seeking where the file allows it, else from the start.
+
+    Args:
+        path: a local video file.
+        index: 0-based frame index.
+        info: result of `probe` of the same file.
+        limits: sizes above which the file is refused.
+
+    Returns:
+        Its time in seconds from the first frame, and (H, W, 3) uint8 RGB, rotated for display. In files with odd
+        time stamps the picture may be that of a neighbouring frame.
+
+    Raises:
+        VideoError: as `read_clips`.
+    """
+    time_s = float(info.times_s[index])
+    frame = frame_near(path, time_s, 0.5 * float(1 / info.rate), limits) if index else None
+    if frame is not None:
+        return time_s, Converter(path, info.rotation // 90)(frame, {"rgb"})["rgb"].copy()
+    ((_, _, image),) = read_frames(path, [index], limits=limits)
+    return time_s, image.transpose(1, 2, 0)
 
 
 def read_frames(

@@ -12,6 +12,7 @@ from ugcvqa.errors import ConfigError
 from ugcvqa.files import written_atomically
 from ugcvqa.records import versions
 from ugcvqa.scoring.columns import about
+from ugcvqa.scoring.explanation_lines import write_pictures
 from ugcvqa.scoring.listing import Digest, Inputs
 from ugcvqa.scoring.model import Score
 from ugcvqa.scoring.parquet import ParquetJournal, merge_parquet, need_pyarrow, read_parquet
@@ -54,6 +55,9 @@ class Call:
         batch_size: clips that travel together from the decoder.
         limits: bounds on what is decoded.
         timeout_s: seconds for one video, if there are workers.
+        timeline: also score every second.
+        explain: also tell what makes the score.
+        frames: folder for pictures of the worst and best second; None for none.
     """
 
     scorer: "Scorer"
@@ -62,10 +66,27 @@ class Call:
     batch_size: int
     limits: DecodeLimits
     timeout_s: float | None
+    timeline: bool = False
+    explain: bool = False
+    frames: Path | None = None
 
     def scores(self, paths: Iterable[str]) -> Generator[Score]:
         """Yields the score of each path, in order; ends all processes when it is closed."""
-        score_many = partial(self.scorer.score_many, batch_size=self.batch_size, device=self.device, limits=self.limits)
+        with closing(self._scores(paths)) as scores:
+            for score in scores:
+                if self.frames is not None:
+                    write_pictures(score, self.frames)
+                yield score
+
+    def _scores(self, paths: Iterable[str]) -> Generator[Score]:
+        score_many = partial(
+            self.scorer.score_many,
+            batch_size=self.batch_size,
+            device=self.device,
+            limits=self.limits,
+            timeline=self.timeline,
+            explain=self.explain or self.frames is not None,
+        )
         if self.workers == 0:
             yield from score_many(paths)
             return
@@ -77,6 +98,8 @@ class Call:
         settings = {
             "limits": asdict(self.limits),
             "timeout_s": self.timeout_s,
+            "timeline": self.timeline,
+            "explain": self.explain,
             "device": self.device.partition(":")[0],
         }
         return {

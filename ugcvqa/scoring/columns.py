@@ -1,7 +1,7 @@
 """A score as a row: the same columns in every format, in the same order."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ugcvqa.scoring.model import Score
@@ -27,16 +27,7 @@ def cells_of(score: Score, part_names: Sequence[str]) -> list[str | float]:
 
 def record_of(score: Score, scorer: "Scorer") -> dict[str, Any]:
     """One row as a mapping for JSON, with what the numbers mean; null where nothing is known."""
-    record = {
-        "video": score.path,
-        **{name: getattr(score, name) for name in NUMBERS},
-        "warnings": list(score.warnings),
-        "error": score.reason or None,
-        **about(scorer),
-    }
-    parts = {"parts": score.parts} if score.parts else {}
-    plain: dict[str, Any] = _known({**record, **parts, **score.details})
-    return plain
+    return {**score.as_dict(), **about(scorer)}
 
 
 def about(scorer: "Scorer") -> dict[str, Any]:
@@ -48,12 +39,3 @@ def about(scorer: "Scorer") -> dict[str, Any]:
         "trained_on": scorer.trained_on,
         **scorer.facts,
     }
-
-
-def _known(value: Any) -> Any:  # noqa: ANN401 (anything JSON knows)
-    """None in place of NaN and infinities, which JSON does not know."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _known(inner) for key, inner in value.items()}
-    return [_known(inner) for inner in value] if isinstance(value, list | tuple) else value

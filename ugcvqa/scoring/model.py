@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,11 +17,16 @@ from ugcvqa.errors import CheckpointError, StoreError, UgcvqaError, VideoError
 from ugcvqa.features.rows import ROWS, assemble_row, families_of
 from ugcvqa.files import arrays_from_file, arrays_to_bytes, error_reason, write_atomic
 from ugcvqa.heads.kinds import Head, head_from_arrays, is_network, kind_of, predict_with_std
+from ugcvqa.scoring.contributions import contributions_of
+from ugcvqa.scoring.explanation import Explanation, Timeline
+from ugcvqa.scoring.moments import Picture, file_picture, worst_and_best
+from ugcvqa.scoring.timeline import timeline_of
 from ugcvqa.settings import DecodeLimits, DeepSettings, FamilySettings, NSSSettings, SaliencySettings, UVQSettings
 
 if TYPE_CHECKING:
     from ugcvqa.features.extraction import VideoResult
     from ugcvqa.features.families import Family
+    from ugcvqa.scoring.frames_in_memory import Frames
 
 FORMAT = 1
 """Version of the file layout; a file with a larger one is refused."""
@@ -44,6 +50,8 @@ class Score:
         low: lower end of the 90 % interval of a newly measured label, same unit; NaN where unknown.
         high: upper end of it.
         warnings: why the score may not hold for this video, one plain sentence each.
+        timeline: the score second by second; None unless asked for.
+        explanation: which parts and seconds make the score; None unless asked for.
     """
 
     path: str
@@ -56,6 +64,39 @@ class Score:
     low: float = math.nan
     high: float = math.nan
     warnings: tuple[str, ...] = ()
+    timeline: Timeline | None = None
+    explanation: Explanation | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the score as plain numbers, texts, lists and mappings, as JSON wants them.
+
+        None stands for what is not known. Pictures are left out, and so is what was not asked for.
+        """
+        record = {
+            "video": self.path,
+            "mos": self.mos,
+            "pred": self.pred,
+            "std": self.std,
+            "low": self.low,
+            "high": self.high,
+            "warnings": list(self.warnings),
+            "error": self.reason or None,
+            **({"parts": dict(self.parts)} if self.parts else {}),
+            **self.details,
+        }
+        for name, asked in (("timeline", self.timeline), ("explanation", self.explanation)):
+            record |= {name: asked.as_dict()} if asked is not None else {}
+        plain: dict[str, Any] = _known(record)
+        return plain
+
+
+def _known(value: Any) -> Any:  # noqa: ANN401 (anything JSON knows)
+    """None in place of NaN and infinities, which JSON does not know."""
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _known(inner) for key, inner in value.items()}
+    return [_known(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def only(scores: Iterator[Score]) -> Score:
@@ -115,14 +156,43 @@ class QualityModel:
         """As `predict`, with standard deviations, both (N,); NaN where there is none."""
         return predict_with_std(self.head, features)
 
-    def score(self, path: str | Path, device: str = "cpu", limits: DecodeLimits | None = None) -> Score:
-        """Scores one video file.
+    def score(
+        self,
+        path: str | Path,
+        device: str = "cpu",
+        limits: DecodeLimits | None = None,
+        timeline: bool = False,
+        explain: bool = False,
+    ) -> Score:
+        """Scores one video file, see `score_many`.
 
         Raises:
             VideoError: if the video cannot be read.
             CheckpointError: if the features of this model cannot be computed from a video.
         """
-        return only(self.score_many([path], device=device, limits=limits))
+        return only(self.score_many([path], device=device, limits=limits, timeline=timeline, explain=explain))
+
+    def score_frames(
+        self,
+        frames: "Frames",
+        fps: float | Fraction,
+        device: str = "cpu",
+        timeline: bool = False,
+        explain: bool = False,
+    ) -> Score:
+        """Scores frames that are in memory, see `frames_in_memory.MemoryStream` for what they may be.
+
+        Raises:
+            VideoError: if the frames are no video, or too few.
+            CheckpointError: if the features of this model cannot be computed from a video.
+        """
+        from ugcvqa.features.extraction import usable_device
+        from ugcvqa.media.memory import NAME
+        from ugcvqa.scoring.frames_in_memory import memory_result
+
+        families, by_second = self._checked_families(), self._is_by_second(timeline or explain)
+        with memory_result(frames, fps, families, usable_device(device), by_second) as (result, picture):
+            return only(iter([self._on(device)._scored(NAME, result, timeline, explain, picture)]))
 
     def score_many(
         self,
@@ -131,6 +201,8 @@ class QualityModel:
         workers: int = 0,
         device: str = "cpu",
         limits: DecodeLimits | None = None,
+        timeline: bool = False,
+        explain: bool = False,
     ) -> Iterator[Score]:
         """Scores videos one after the other and yields each score in the order of the paths.
 
@@ -143,19 +215,36 @@ class QualityModel:
             workers: processes that decode; 0 decodes in this one.
             device: where features are computed: `cpu`, `cuda`, `cuda:1`.
             limits: bounds on what is decoded.
+            timeline: also scores every second, in the same decode pass; keeps a vector of features for each.
+            explain: also tells what the parts of the features add, and takes a picture of the worst and best second,
+                for which the file is opened again; includes the timeline.
 
         Raises:
             CheckpointError: if the features of this model cannot be computed from a video.
         """
-        import torch
-
         from ugcvqa.features.extraction import extract_files, usable_device
 
+        families, by_second = self._checked_families(), self._is_by_second(timeline or explain)
+        results = extract_files(paths, families, limits, batch_size, workers, usable_device(device), by_second)
+        model = self._on(device)
+        return (model._scored(path, result, timeline, explain, file_picture(path, limits)) for path, result in results)
+
+    def _is_by_second(self, is_asked: bool) -> bool:
+        """Whether features are wanted second by second; an end-to-end network keeps its frames in any case."""
+        return is_asked and self.head.kind != "end_to_end"
+
+    def _on(self, device: str) -> "QualityModel":
+        """The same model with its network, if it is one, on a device."""
+        if not is_network(self.head):
+            return self
+        import torch
+
+        return replace(self, head=self.head.to(torch.device(device)))
+
+    def _checked_families(self) -> "dict[str, Family]":
         families = self._families()
         self._check_specs({name: family.spec.to_json() for name, family in families.items()})
-        results = extract_files(paths, families, limits, batch_size, workers, usable_device(device))
-        model = replace(self, head=self.head.to(torch.device(device))) if is_network(self.head) else self
-        return (model._scored(path, result) for path, result in results)
+        return families
 
     def _families(self) -> "dict[str, Family]":
         """Builds what computes the features of this model from a video."""
@@ -176,16 +265,30 @@ class QualityModel:
             return self.head.input_of(features)[None]
         return assemble_row(self.row, {name: arrays["video"] for name, arrays in features.items()})[None]
 
-    def _scored(self, path: str, result: "VideoResult") -> Score:
+    def _scored(self, path: str, result: "VideoResult", timeline: bool, explain: bool, picture: Picture) -> Score:
         """Scores the features of one video."""
         reason = result.reason
         if not reason:
             features = self._input_of(result.features)
             if np.isfinite(features).any():
                 pred, std = (float(values[0]) for values in self.predict_with_std(features))
-                return Score(path, float(np.clip(pred, *self.scale)), pred, std=std)
+                score = Score(path, float(np.clip(pred, *self.scale)), pred, std=std)
+                if not timeline and not explain:
+                    return score
+                return self._explained(score, features, result, picture if explain else None)
             reason = f"{path}: no feature can be computed from this video; it may be too short"
         return Score(path, float("nan"), float("nan"), reason)
+
+    def _explained(
+        self, score: Score, features: npt.NDArray[Any], result: "VideoResult", picture: Picture | None
+    ) -> Score:
+        """Adds the timeline to a score, and with a picture the explanation."""
+        timeline = timeline_of(self.head, self.row, self.scale, features, result)
+        if picture is None or result.info is None:
+            return replace(score, timeline=timeline)
+        contributions, method = contributions_of(self.head, self.row, features)
+        worst, best = worst_and_best(timeline, result.info, picture)
+        return replace(score, timeline=timeline, explanation=Explanation(contributions, timeline, worst, best, method))
 
     def _check_specs(self, specs: Mapping[str, str]) -> None:
         """Refuses features of another code version or other weights than those of the training."""

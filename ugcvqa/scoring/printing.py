@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
 from ugcvqa.scoring.columns import record_of
+from ugcvqa.scoring.explanation_lines import explanation_lines
 from ugcvqa.scoring.model import Score
 from ugcvqa.scoring.sinks import CSVRows, Tally
 
@@ -50,7 +51,8 @@ def _forms(scorer: "Scorer") -> dict[str, tuple[str, Callable[[Score], str]]]:
 
 def _table_line(score: Score) -> str:
     mos = "failed" if score.reason else format(score.mos, ".4f")
-    return "\t".join([mos, _plain(score.path), *_summary(score)]) + "\n"
+    lines = ["\t".join([mos, _plain(score.path), *_summary(score)]), *explanation_lines(score)]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _summary(item: Score) -> list[str]:

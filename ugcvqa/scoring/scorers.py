@@ -48,6 +48,8 @@ class Scorer(Protocol):
         workers: int = 0,
         device: str = "cpu",
         limits: DecodeLimits | None = None,
+        timeline: bool = False,
+        explain: bool = False,
     ) -> Iterator[Score]:
         """Scores videos one after the other, see `model.QualityModel.score_many`."""
 

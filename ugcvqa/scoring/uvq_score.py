@@ -3,6 +3,8 @@
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -10,7 +12,14 @@ import numpy as np
 
 from ugcvqa.features.extraction import VideoResult, extract_files, usable_device
 from ugcvqa.features.families import UVQFamily, build_families
+from ugcvqa.media.memory import NAME
+from ugcvqa.media.video import VideoInfo
+from ugcvqa.scoring.contributions import NONE
+from ugcvqa.scoring.explanation import Explanation
+from ugcvqa.scoring.frames_in_memory import Frames, memory_result
 from ugcvqa.scoring.model import Score, only
+from ugcvqa.scoring.moments import Picture, file_picture, worst_and_best
+from ugcvqa.scoring.timeline import even_timeline
 from ugcvqa.settings import DecodeLimits, FamilySettings, UVQSettings
 from ugcvqa.uvq.state import SCORE_NAMES
 
@@ -43,7 +52,7 @@ class UVQModel:
     scale = (1.0, 5.0)
 
     def __init__(self, version: Literal["uvq", "uvq1.5"], settings: UVQSettings = UVQSettings()) -> None:
-        self._key = _FAMILIES[version]
+        self._key, self._fps = _FAMILIES[version], settings.fps
         self._family = cast(UVQFamily, build_families((self._key,), FamilySettings(uvq=settings))[self._key])
         frames = "real frames" if settings.counting == "real" else "reference mode"
         self.name = f"UVQ {'1.0' if version == 'uvq' else '1.5'} ({frames}, {settings.sampler})"
@@ -62,13 +71,28 @@ class UVQModel:
         """SHA-256 of what makes the scores: version, settings and weights."""
         return hashlib.sha256(f"{self.name} {self._family.spec.to_json()}".encode()).hexdigest()
 
-    def score(self, path: str | Path, device: str = "cpu", limits: DecodeLimits | None = None) -> Score:
-        """Scores one video file.
+    def score(
+        self,
+        path: str | Path,
+        device: str = "cpu",
+        limits: DecodeLimits | None = None,
+        timeline: bool = False,
+        explain: bool = False,
+    ) -> Score:
+        """Scores one video file, see `score_many`.
 
         Raises:
             VideoError: if the video cannot be read.
         """
-        return only(self.score_many([path], device=device, limits=limits))
+        return only(self.score_many([path], device=device, limits=limits, timeline=timeline, explain=explain))
+
+    def score_frames(
+        self, frames: Frames, fps: float | Fraction, device: str = "cpu", timeline: bool = False, explain: bool = False
+    ) -> Score:
+        """Scores frames that are in memory, see `model.QualityModel.score_frames`."""
+        families = {self._key: self._family}
+        with memory_result(frames, fps, families, usable_device(device), by_second=False) as (result, picture):
+            return only(iter([self._scored(NAME, result, timeline, explain, picture)]))
 
     def score_many(
         self,
@@ -77,17 +101,21 @@ class UVQModel:
         workers: int = 0,
         device: str = "cpu",
         limits: DecodeLimits | None = None,
+        timeline: bool = False,
+        explain: bool = False,
     ) -> Iterator[Score]:
         """Scores videos one after the other, see `model.QualityModel.score_many`.
 
+        The timeline holds these seconds as UVQ counts them: ffmpeg's sampler runs up to one frame of its rate early.
+        An explanation has no contributions: UVQ's own judgements of content, distortion and compression are `parts`.
         `Score.details` holds `seconds` (the score of each second), and for UVQ 1.0 `topics` (the likeliest, 0..1) and
         `distortions` (26 probabilities in the order of DistortionNet, whose names are not published).
         """
         families = {self._key: self._family}
         results = extract_files(paths, families, limits, batch_size, workers, usable_device(device))
-        return (self._scored(path, result) for path, result in results)
+        return (self._scored(path, result, timeline, explain, file_picture(path, limits)) for path, result in results)
 
-    def _scored(self, path: str, result: VideoResult) -> Score:
+    def _scored(self, path: str, result: VideoResult, timeline: bool, explain: bool, picture: Picture) -> Score:
         if result.reason:
             return Score(path, math.nan, math.nan, result.reason)
         arrays = result.features[self._key]
@@ -97,7 +125,20 @@ class UVQModel:
         if self.part_names:
             details |= {"topics": self._topics(arrays["topics"]), "distortions": arrays["distortions"].tolist()}
         parts = dict(zip(self.part_names, values, strict=False))
-        return Score(path, float(np.clip(pred, *self.scale)), pred, parts=parts, details=details)
+        score = Score(path, float(np.clip(pred, *self.scale)), pred, parts=parts, details=details)
+        if result.info is None or not (timeline or explain):
+            return score
+        line = even_timeline(arrays["seconds"][:, -1], self.scale, result.info, self._step_s(result.info))
+        if not explain:
+            return replace(score, timeline=line)
+        worst, best = worst_and_best(line, result.info, picture)
+        return replace(score, timeline=line, explanation=Explanation({}, line, worst, best, NONE))
+
+    def _step_s(self, info: VideoInfo) -> float:
+        """Seconds that each of its scores stands for."""
+        if self._key == "uvq":
+            return 1.0
+        return 1 / (self._fps if self._fps > 0 else math.ceil(info.rate))
 
     def _topics(self, probabilities: np.ndarray) -> dict[str, float]:
         likeliest = np.argsort(-probabilities, kind="stable")[:_N_TOPICS].tolist()

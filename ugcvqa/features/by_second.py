@@ -1,0 +1,149 @@
+"""Features second by second: which stretches of a video count as its seconds, and one pool for each of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ugcvqa.features.families import Family, Pool
+from ugcvqa.media.sampling import chunk_centres, rounded_rate
+from ugcvqa.media.video import Clip, VideoInfo
+
+MAX_ENTRIES = 3600
+"""Entries of a timeline at most: one vector is kept for each. Longer videos get entries of several seconds."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The seconds of a video: runs of as many frames as the rounded frame rate.
+
+    They are the chunks of the NSS and CNN features. What is left at the end, if it is too short for a chunk, belongs to
+    the last one. Videos of more than an hour get `MAX_ENTRIES` entries at most, each of several whole chunks.
+
+    Attributes:
+        n_frames: frames of an entry.
+        n_entries: how many there are, at least 1.
+    """
+
+    n_frames: int
+    n_entries: int
+
+    @classmethod
+    def of(cls, n_frames: int, rate: Fraction) -> "Grid":
+        """Lays the grid over a video of so many frames and frames per second."""
+        n_chunks = max(1, sum(1 for _ in chunk_centres(n_frames, rate)))
+        per_entry = -(-n_chunks // MAX_ENTRIES)
+        return cls(per_entry * rounded_rate(rate), -(-n_chunks // per_entry))
+
+    def entry(self, frame_index: int) -> int:
+        """The entry that a frame belongs to; -1 for -1, which is no frame."""
+        return min(frame_index // self.n_frames, self.n_entries - 1)
+
+    def middle(self, entry: int, n_frames: int) -> int:
+        """Index of the frame in the middle of an entry of a video of so many frames."""
+        return min(entry * self.n_frames + self.n_frames // 2, n_frames - 1)
+
+    def times_s(self, info: VideoInfo) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Start and stop of each entry, seconds from the first frame, by the times of the frames."""
+        starts = tuple(info.times_s[: self.n_entries * self.n_frames : self.n_frames].tolist())
+        return starts, (*starts[1:], float(info.times_s[-1]) + float(1 / info.rate))
+
+
+def frames_of_rows(clip: Clip, is_per_frame: bool) -> tuple[int, ...]:
+    """Tells for each row of features of a piece which frame stands for it.
+
+    Args:
+        clip: the piece.
+        is_per_frame: whether each of its frames gives a row.
+
+    Returns:
+        Frame indices. A piece of groups of frames has a row for each, whose last frame stands for it; black groups
+        behind the end of the video have -1. Any other piece is one row, that of a one-second chunk.
+    """
+    indices = max(clip.frame_index.values(), key=len)
+    if is_per_frame:
+        return indices
+    if "counts" not in clip.facts:
+        step = rounded_rate(clip.info.rate)
+        return (clip.piece_index * step + step // 2,)
+    ends = np.cumsum(clip.facts["counts"])
+    return (*(indices[end - 1] for end in ends.tolist()), *([-1] if clip.facts["n_black"] else []))
+
+
+@dataclass(frozen=True)
+class SecondFeatures:
+    """The features of one family, second by second.
+
+    Attributes:
+        entries: (S,) int64, ascending: entries of the grid that the family has frames in.
+        counts: (S,) int64, rows of features (frames, chunks) in each.
+        vectors: (S, D) float64, video vector of each entry alone.
+    """
+
+    entries: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+    vectors: npt.NDArray[np.float64]
+
+    def spread(self, n_entries: int) -> npt.NDArray[np.float64]:
+        """A vector for every entry (n_entries, D): where there is none, that of the entry before, else the first."""
+        return np.asarray(self.vectors[self.sources(n_entries)])
+
+    def sources(self, n_entries: int) -> npt.NDArray[np.int64]:
+        """(n_entries,) int64, for every entry the row of `vectors` that stands for it."""
+        return np.maximum(np.searchsorted(self.entries, np.arange(n_entries), side="right") - 1, 0).astype(np.int64)
+
+
+class SecondPools:
+    """Pools the rows of each second by themselves, as if the video were that second; one pool is open at a time.
+
+    Args:
+        family: whose features they are.
+    """
+
+    def __init__(self, family: Family) -> None:
+        self._family = family
+        self._entries, self._counts, self._vectors = list[int](), list[int](), list[npt.NDArray[np.float64]]()
+        self._pool: Pool | None = None
+
+    def add(self, features: Any, entries: Sequence[int]) -> None:  # noqa: ANN401 (what the family's network returns)
+        """Takes the features of the next piece.
+
+        Args:
+            features: rows of features, or those of a piece that is one row.
+            entries: entry of each row, ascending over the video; rows of entry -1 are left out.
+        """
+        for entry in dict.fromkeys(entry for entry in entries if entry >= 0):
+            rows = [row for row, other in enumerate(entries) if other == entry]
+            if self._pool is None or entry != self._entries[-1]:
+                self._close()
+                self._pool = self._family.pool()
+                self._entries.append(entry)
+                self._counts.append(0)
+            self._pool.add(features if len(rows) == len(entries) else take_rows([features], rows))
+            self._counts[-1] += len(rows)
+
+    def result(self) -> SecondFeatures:
+        """Ends the video."""
+        self._close()
+        return SecondFeatures(np.array(self._entries), np.array(self._counts), np.stack(self._vectors))
+
+    def _close(self) -> None:
+        if self._pool is not None:
+            self._vectors.append(self._pool.result()["video"].cpu().double().numpy())
+            self._pool = None
+
+
+def take_rows(parts: Sequence[Any], rows: list[int]) -> Any:  # noqa: ANN401 (what a family's network returns)
+    """Takes rows of tensors, or of dataclasses or named tuples of tensors, that follow each other."""
+    first = parts[0]
+    if isinstance(first, Tensor):
+        return torch.cat(list(parts))[rows]
+    if isinstance(first, tuple):
+        return type(first)(*(take_rows(columns, rows) for columns in zip(*parts, strict=True)))
+    names = [one.name for one in fields(first)]
+    return replace(first, **{name: take_rows([getattr(part, name) for part in parts], rows) for name in names})

@@ -1,0 +1,61 @@
+"""What each part of a video's features adds to its score."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from ugcvqa.heads.gp import gp_parts
+from ugcvqa.heads.kinds import Head
+from ugcvqa.heads.svr import SVRHead
+
+Array = npt.NDArray[np.float64]
+
+SUMS = "what each group of features adds to the prediction against the training videos' mean; the groups add up to it"
+REPLACED = (
+    "how far the prediction falls when a part is replaced by its mean over the training videos that the model keeps; "
+    "parts act together, so these changes need not add up"
+)
+NONE = "this model looks at frames as a whole and has no parts to tell apart; see its timeline"
+
+
+@runtime_checkable
+class AdditiveHead(Protocol):
+    """A head whose prediction is a sum over groups of features."""
+
+    def contributions(self, features: npt.NDArray[Any]) -> Mapping[str, Array]:
+        """Maps video vectors (N, D) to group -> what it adds to the prediction (N,), against the training mean."""
+
+
+def contributions_of(head: Head, row: str, features: npt.NDArray[Any]) -> tuple[dict[str, float], str]:
+    """Splits the score of one video over the parts of its features.
+
+    For a head that is a sum over groups (the Gaussian process and what is derived from it) these are the exact sums.
+    An SVR is no sum, so there each part is replaced by a typical value and the change is told; the typical value is
+    the mean of the support vectors, the training videos that the model keeps. Networks have no parts.
+
+    Args:
+        head: the model's head.
+        row: feature row that it was trained on, see `rows.ROWS`.
+        features: (1, D) the video's vector, or for a network what it takes.
+
+    Returns:
+        Part -> its share, MOS units, positive lifts the score; and one sentence that says how they were found.
+    """
+    if isinstance(head, AdditiveHead):
+        sums = {name: float(values[0]) for name, values in head.contributions(features).items()}
+        return sums, SUMS
+    if isinstance(head, SVRHead):
+        return _replaced(head, row, features), REPLACED
+    return {}, NONE
+
+
+def _replaced(head: SVRHead, row: str, features: npt.NDArray[Any]) -> dict[str, float]:
+    typical = head.support_vectors.mean(axis=0, dtype=np.float64) if len(head.support_vectors) else head.minimum
+    parts = gp_parts(row, features.shape[1])
+    variants = np.repeat(np.asarray(features, dtype=np.float64), 1 + len(parts), axis=0)
+    for variant, part in zip(variants[1:], parts, strict=True):
+        variant[part.start : part.stop] = typical[part.start : part.stop]
+    pred, *others = head.predict(variants).tolist()
+    return {part.name: pred - other for part, other in zip(parts, others, strict=True)}

@@ -1,0 +1,74 @@
+"""The worst and the best second of a video as pictures."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ugcvqa.errors import VideoError
+from ugcvqa.scoring.explanation import Moment, Timeline
+from ugcvqa.settings import DecodeLimits
+
+if TYPE_CHECKING:
+    from ugcvqa.media.video import VideoInfo
+
+LONG_SIDE_PX = 640
+"""Longest side of a picture."""
+
+Picture = Callable[[int, "VideoInfo"], tuple[float, npt.NDArray[np.uint8]]]
+"""Function of a frame index and the video's measurements giving the time of that frame and its (H, W, 3) picture."""
+
+
+def file_picture(path: str, limits: DecodeLimits | None) -> Picture:
+    """Reads single frames of a file by seeking."""
+
+    def picture(index: int, info: "VideoInfo") -> tuple[float, npt.NDArray[np.uint8]]:
+        from ugcvqa.media.video import picture_at
+
+        return picture_at(path, index, info, limits or DecodeLimits())
+
+    return picture
+
+
+def worst_and_best(timeline: Timeline, info: "VideoInfo", picture: Picture) -> tuple[Moment | None, Moment | None]:
+    """Takes a picture in the middle of the entries of lowest and of highest score; of equal ones the first.
+
+    Args:
+        timeline: the score second by second.
+        info: the video.
+        picture: reads one frame.
+
+    Returns:
+        Worst and best; None where no entry has a score, or the file cannot be read any more.
+    """
+    scores = np.array(timeline.mos)
+    if not np.isfinite(scores).any():
+        return None, None
+    try:
+        worst, best = (_moment(timeline, int(pick(scores)), info, picture) for pick in (np.nanargmin, np.nanargmax))
+    except VideoError:
+        return None, None
+    return worst, best
+
+
+def _moment(timeline: Timeline, entry: int, info: "VideoInfo", picture: Picture) -> Moment:
+    middle_s = (timeline.start_s[entry] + timeline.stop_s[entry]) / 2
+    index = int(np.searchsorted(info.times_s, middle_s, side="right")) - 1
+    time_s, frame = picture(min(max(index, 0), info.n_frames - 1), info)
+    return Moment(timeline.start_s[entry], timeline.mos[entry], time_s, shrunk(frame))
+
+
+def shrunk(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Shrinks a picture (H, W, 3) uint8 to a long side of `LONG_SIDE_PX` at most."""
+    import torch
+
+    from ugcvqa.media.imresize import imresize_to
+
+    height, width = frame.shape[:2]
+    scale = LONG_SIDE_PX / max(height, width)
+    if scale >= 1:
+        return np.ascontiguousarray(frame)
+    planes = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)
+    small = imresize_to(planes, max(1, round(height * scale)), max(1, round(width * scale)))
+    return np.ascontiguousarray(small.permute(1, 2, 0).numpy())

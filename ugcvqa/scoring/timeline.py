@@ -1,0 +1,128 @@
+"""The score of a video second by second, from the features of each second alone.
+
+Definition: an entry's score is what the model says of a video that is that second and no more. Its features are pooled
+over the second's own frames or chunks as those of a whole video are: a second is one chunk of the NSS features, so its
+vector holds that chunk's mean, difference and temporal blocks, as the package gives a video of one chunk. Facts of the
+file are the same in every second. So a video that never changes has a flat timeline equal to its score. Elsewhere the
+mean of the timeline is near the score but not equal to it, because heads are not linear. Keeping the whole video's
+difference block, or leaving one second out, was tried on clips with a spoiled middle third: these show the drop no
+better, and a score without one second depends on the video's length.
+
+Networks over frames give each frame's share in the score instead, whose mean over frames is the score itself.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ugcvqa.features.rows import assemble_row
+from ugcvqa.heads.kinds import Head, is_network
+from ugcvqa.scoring.explanation import Timeline
+
+if TYPE_CHECKING:  # these need torch, which takes seconds to import
+    from ugcvqa.features.extraction import VideoResult
+    from ugcvqa.media.video import VideoInfo
+
+Array = npt.NDArray[np.float64]
+Scale = tuple[float, float]
+
+
+def timeline_of(head: Head, row: str, scale: Scale, features: npt.NDArray[Any], result: "VideoResult") -> Timeline:
+    """Makes the timeline of a video with any head.
+
+    Args:
+        head: the head.
+        row: feature row that it was trained on.
+        scale: (lowest, highest) value of the label.
+        features: what the head takes of the whole video, with a first axis of length 1.
+        result: features of the video with those of its seconds.
+
+    Returns:
+        An entry per second, see `by_second.Grid`; for an end-to-end network one per sampled frame, each of which stands
+        for an equal part of the video.
+    """
+    if not is_network(head):
+        predict: Callable[[Any], Array] = head.predict
+        return vector_timeline(predict, row, scale, result)
+    frame_scores = head.frame_scores(features[0])
+    if head.kind == "end_to_end":
+        return even_timeline(frame_scores, scale, _info_and_grid(result)[0])
+    (family,) = result.seconds
+    return frame_timeline(frame_scores, family, scale, result)
+
+
+def vector_timeline(predict: Callable[[Any], Array], row: str, scale: Scale, result: "VideoResult") -> Timeline:
+    """Scores each second's video vector with a head on vectors.
+
+    Args:
+        predict: maps vectors (N, D) to scores (N,).
+        row: feature row of the head.
+        scale: (lowest, highest) value of the label.
+        result: features of a video with those of its seconds. A second in which a family has no frame of its own (such
+            as at the end of a video, for saliency) takes that family's features of the second before.
+
+    Returns:
+        A second each; NaN where no feature can be computed.
+    """
+    info, grid = _info_and_grid(result)
+    vectors = {
+        name: result.seconds[name].spread(grid.n_entries)
+        if name in result.seconds
+        else np.repeat(arrays["video"][None], grid.n_entries, axis=0)
+        for name, arrays in result.features.items()
+    }
+    table = assemble_row(row, vectors)
+    known = np.isfinite(table).any(axis=1)
+    scores = np.full(len(table), np.nan)
+    scores[known] = predict(table[known])
+    return _timeline(grid.times_s(info), scores, scale)
+
+
+def frame_timeline(frame_scores: Array, family: str, scale: Scale, result: "VideoResult") -> Timeline:
+    """Averages each frame's share in a score over seconds.
+
+    Args:
+        frame_scores: (T,) MOS units, their mean is the score.
+        family: whose frames they are.
+        scale: (lowest, highest) value of the label.
+        result: features of the video with those of its seconds.
+    """
+    info, grid = _info_and_grid(result)
+    seconds = result.seconds[family]
+    starts = np.concatenate([[0], np.cumsum(seconds.counts)[:-1]])
+    means = np.add.reduceat(frame_scores, starts) / seconds.counts
+    return _timeline(grid.times_s(info), means[seconds.sources(grid.n_entries)], scale)
+
+
+def even_timeline(scores: Array, scale: Scale, info: "VideoInfo", step_s: float | None = None) -> Timeline:
+    """Makes a timeline of scores at even distances.
+
+    Args:
+        scores: (S,) MOS units, in time order.
+        scale: (lowest, highest) value of the label.
+        info: the video.
+        step_s: seconds that each stands for; None for equal parts of the video. Shorter steps than a second are
+            averaged over seconds. What lies behind the end of the video is left out.
+    """
+    end_s = float(info.times_s[-1]) + float(1 / info.rate)
+    if step_s is None:
+        step_s = end_s / len(scores)
+    elif step_s < 1:
+        second = np.floor(np.arange(len(scores)) * step_s + 1e-9).astype(int)
+        scores, step_s = np.bincount(second, scores) / np.bincount(second), 1.0
+    starts = [start for start in (np.arange(len(scores)) * step_s).tolist() if start < end_s]
+    return _timeline((tuple(starts), (*starts[1:], end_s)), scores[: len(starts)], scale)
+
+
+def _timeline(times_s: tuple[tuple[float, ...], tuple[float, ...]], scores: Array, scale: Scale) -> Timeline:
+    return Timeline(*times_s, tuple(np.clip(scores, *scale).tolist()))
+
+
+def _info_and_grid(result: "VideoResult") -> tuple["VideoInfo", Any]:
+    from ugcvqa.features.by_second import Grid
+
+    if result.info is None:
+        raise ValueError("a timeline needs the facts of the video")
+    return result.info, Grid.of(result.info.n_frames, result.info.rate)
