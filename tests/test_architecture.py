@@ -13,7 +13,10 @@ ROOMS = {
     "datasets": ("tables", "catalogue", "inventory"),
     "demo": ("paint", "scenes", "distort", "quality", "videos"),
     "evaluation": ("metrics", "splits", "significance", "published"),
-    "display": ("lines", "text_tables", "benchmark_tables", "figure_labels", "figures"),
+    "display": (
+        *("lines", "text_tables", "benchmark_tables", "figure_labels", "figures"),
+        *("images", "maps", "html", "charts"),
+    ),
     "nss": ("filters", "maps", "stats", "features"),
     "deep": ("precision", "backbones", "winograd", "fused", "pooling", "scorecam", "saliency"),
     "uvq": ("state", "layers", "trunk", "compression", "frames", "weights", "networks", "pool"),
@@ -37,6 +40,7 @@ ROOMS = {
         *("explanation", "contributions", "timeline", "moments", "frames_in_memory", "model"),
         *("uvq_score", "known_answers", "known_models", "scorers"),
         *("explanation_lines", "columns", "listing", "workers", "shards", "sinks", "parquet", "bulk", "printing"),
+        *("thumbnails", "comparison", "tally", "report_data", "report_parts", "report_page", "report_figure", "report"),
     ),
     "training": (
         *("vectors", "runs", "losses", "metrics", "regressor", "datamodule", "preemption", "throughput"),
@@ -70,8 +74,12 @@ DOORS = {
     "wandb": {"training.tracking", "benchmarks.dashboard", "studies.run"},
     "sklearn": {"heads.svr_grid"},
     "torchmetrics": {"training.metrics"},
-    "matplotlib": {"display.figures", "display.figure_labels", "studies.figures"},
     "pyarrow": {"scoring.parquet"},
+    "matplotlib": {
+        *("display.figures", "display.figure_labels", "display.maps"),
+        *("scoring.report_figure", "studies.figures"),
+    },
+    "PIL": {"display.images"},
     "jsonargparse": {"cli"},
     "joblib": {"benchmarks.parallel"},
     "distributed": {"benchmarks.parallel"},
