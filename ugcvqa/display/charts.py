@@ -160,7 +160,7 @@ def rate_chart(points: Sequence[RatePoint], scale: Scale) -> str:
     middle = (max(rates) + min(rates)) / 2
     reach = (middle - 0.6 * span, middle + 0.6 * span)
     parts = _levels(scale, _RATE_PX)
-    for kbps in _rate_ticks(reach):
+    for kbps in rate_ticks(reach):
         x = _x(math.log10(kbps), reach)
         parts += [_vertical(x, 0, _RATE_PX), _text(x, _RATE_PX + 18, f"{kbps:g}")]
     for group in dict.fromkeys(point.group for point in points):
@@ -298,7 +298,8 @@ def time_text(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def _rate_ticks(reach: Scale) -> list[float]:
+def rate_ticks(reach: Scale) -> list[float]:
+    """Round numbers for a logarithmic axis between two powers of ten, given by their exponents."""
     decades = range(math.floor(reach[0]), math.ceil(reach[1]) + 1)
     ticks = [factor * 10.0**decade for decade in decades for factor in (1, 2, 5)]
     inside = [tick for tick in ticks if reach[0] <= math.log10(tick) <= reach[1]]

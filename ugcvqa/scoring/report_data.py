@@ -14,7 +14,7 @@ from ugcvqa.media.video import VideoInfo, probe
 from ugcvqa.scoring.comparison import Crop, are_versions, crops, most_different
 from ugcvqa.scoring.explanation import Timeline
 from ugcvqa.scoring.model import Score
-from ugcvqa.scoring.tally import MOST_DETAILED, Tally
+from ugcvqa.scoring.overview import MOST_DETAILED, Overview
 from ugcvqa.scoring.thumbnails import Shot, even_times, read_shots
 from ugcvqa.settings import DecodeLimits
 
@@ -93,6 +93,27 @@ class Entry:
             return None
         return int(np.nanargmin(values) if is_worst else np.nanargmax(values))
 
+    def moment(self, is_worst: bool) -> float:
+        """The time of the frame that stands for the worst or the best second; NaN where there is none.
+
+        It is the one that the explanation chose, otherwise the middle of the second.
+        """
+        place, timeline, explanation = self.extreme(is_worst), self.timeline, self.score.explanation
+        if place is None or timeline is None:
+            return math.nan
+        chosen = (explanation.worst if is_worst else explanation.best) if explanation else None
+        return chosen.time_s if chosen else (timeline.start_s[place] + timeline.stop_s[place]) / 2
+
+    def marks(self) -> dict[int, str]:
+        """Places of the frames that stand for the worst and the best second -> `worst` or `best`."""
+        times = np.array([shot.time_s for shot in self.shots])
+        marks: dict[int, str] = {}
+        for kind, is_worst in (("best", False), ("worst", True)):
+            shown = np.where(times <= self.moment(is_worst) + 1e-6)[0]
+            if shown.size:
+                marks[int(shown[-1])] = kind
+        return marks
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -119,20 +140,20 @@ class Report:
 
     Attributes:
         about: what the scores are.
-        tally: all scores.
+        overview: all scores.
         entries: the videos shown.
         comparison: of versions of one video; None if the videos are something else.
     """
 
     about: About
-    tally: Tally
+    overview: Overview
     entries: tuple[Entry, ...]
     comparison: Comparison | None = None
 
     @property
     def is_folder(self) -> bool:
         """Whether there are too many videos to show each by itself."""
-        return self.tally.n_videos > MOST_DETAILED
+        return self.overview.n_videos > MOST_DETAILED
 
     def grade(self, mos: float) -> int:
         """The grade of a score, 1 to 5 by the nearest fifth step of the scale; 0 for scales without grades."""
@@ -144,20 +165,20 @@ class Report:
         return WORDS if self.about.label == "MOS" and tuple(self.about.scale) == (1.0, 5.0) else ()
 
 
-def gather(tally: Tally, about: About, limits: DecodeLimits, saliency: SaliencyMaps | None = None) -> Report:
+def gather(overview: Overview, about: About, limits: DecodeLimits, saliency: SaliencyMaps | None = None) -> Report:
     """Reads what a report shows from the files, as far as they are still there.
 
     Args:
-        tally: the scores.
+        overview: the scores.
         about: what they are.
         limits: bounds on what is decoded.
         saliency: computes maps of the frames of videos that are shown one by one; None for none.
     """
-    scores = tally.shown()
-    if tally.n_videos > MOST_DETAILED:
-        return Report(about, tally, tuple(_folder_entries(scores, tally.n_videos <= MOST_PICTURED, limits)))
+    scores = overview.shown()
+    if overview.n_videos > MOST_DETAILED:
+        return Report(about, overview, tuple(_folder_entries(scores, overview.n_videos <= MOST_PICTURED, limits)))
     entries = tuple(_entry(score, limits, saliency) for score in scores)
-    return Report(about, tally, entries, _comparison(entries, limits))
+    return Report(about, overview, entries, _comparison(entries, limits))
 
 
 def _folder_entries(scores: Sequence[Score], is_pictured: bool, limits: DecodeLimits) -> list[Entry]:
@@ -178,22 +199,18 @@ def _entry(score: Score, limits: DecodeLimits, saliency: SaliencyMaps | None) ->
         return entry
     if score.reason:
         return replace(entry, note="")
-    times = [*even_times(info.duration_s, _N_SHOTS), *_extreme_times(entry)]
+    extremes = [time_s for time_s in (entry.moment(True), entry.moment(False)) if not math.isnan(time_s)]
+    times = [*even_times(info.duration_s, _N_SHOTS), *extremes]
     entry = _with_shots(entry, times, SHOT_PX, limits, squash=saliency is not None)
-    if saliency is None or not entry.shots:
-        return entry
-    maps = saliency([shot.squashed for shot in entry.shots if shot.squashed is not None])
-    return replace(entry, shots=tuple(replace(s, saliency=m) for s, m in zip(entry.shots, maps, strict=True)))
+    return entry if saliency is None or not entry.shots else _with_maps(entry, saliency)
 
 
-def _extreme_times(entry: Entry) -> list[float]:
-    """Moments of the worst and the best second: those of the explanation, else the middles of the seconds."""
-    explanation = entry.score.explanation
-    if explanation and explanation.worst and explanation.best:
-        return [explanation.worst.time_s, explanation.best.time_s]
-    places = [place for place in (entry.extreme(True), entry.extreme(False)) if place is not None]
-    timeline = entry.timeline
-    return [(timeline.start_s[k] + timeline.stop_s[k]) / 2 for k in places] if timeline else []
+def _with_maps(entry: Entry, saliency: SaliencyMaps) -> Entry:
+    """Adds saliency maps to the middle frame and to those of the worst and the best second."""
+    wanted = {len(entry.shots) // 2, *entry.marks()}
+    chosen = {k: shot.squashed for k, shot in enumerate(entry.shots) if k in wanted and shot.squashed is not None}
+    maps = dict(zip(chosen, saliency(list(chosen.values())), strict=True))
+    return replace(entry, shots=tuple(replace(shot, saliency=maps.get(k)) for k, shot in enumerate(entry.shots)))
 
 
 def _info(path: str, limits: DecodeLimits) -> tuple[VideoInfo | None, str]:

@@ -1,13 +1,14 @@
 """The report as one picture for papers and slides: the same figures as on the page."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ugcvqa.display.charts import time_text
+from ugcvqa.display.charts import rate_ticks, time_text
 from ugcvqa.display.figures import PALETTE, picture_bytes
 from ugcvqa.display.html import printable
 from ugcvqa.display.images import Image
@@ -33,11 +34,13 @@ def report_figure(report: Report, suffix: str) -> bytes:
     """
     if report.is_folder:
         figure = _folder(report)
-    elif report.tally.n_videos == 1:
+    elif report.overview.n_videos == 1:
         figure = _single(report, report.entries[0])
     else:
         figure = _several(report)
-    return picture_bytes(figure, suffix)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # letters that the font lacks are drawn as boxes
+        return picture_bytes(figure, suffix)
 
 
 def _rows(report: Report, title: str, heights: Sequence[float]) -> "tuple[Figure, list[SubFigure]]":
@@ -49,8 +52,12 @@ def _rows(report: Report, title: str, heights: Sequence[float]) -> "tuple[Figure
     FigureCanvasAgg(figure)
     about, (low, high) = report.about, report.about.scale
     text = f"{about.label} {low:g} to {high:g}, higher is better; {about.name}, trained on {about.trained_on}"
-    figure.suptitle(f"{_plain(title)}\n", fontsize=13, fontweight="bold")
-    figure.supxlabel(_plain(text, 140), fontsize=8, color=_GREY)
+    figure.suptitle(f"{_plain(title)}", fontsize=13, fontweight="bold")
+    warned = report.overview.n_warned
+    told = sorted({warning for entry in report.entries for warning in entry.score.warnings})
+    shown = told[0] if len(told) == 1 and not report.is_folder else f"{warned} of {report.overview.n_videos} videos"
+    below = f"\nWarning: {_plain(shown, 140)}" if warned else ""
+    figure.supxlabel(_plain(text, 140) + below, fontsize=8, color=_GREY)
     rows = figure.subfigures(len(heights), 1, height_ratios=list(heights), squeeze=False)
     return figure, [row[0] for row in rows]
 
@@ -89,7 +96,7 @@ def _several(report: Report) -> "Figure":
     heights = [0.7 + 0.3 * len(entries), *([2.7] if has_lines or has_rates else []), *([2.0] if comparison else [])]
     title = f"{len(entries)} versions of one video" if comparison else f"{len(entries)} videos"
     figure, rows = _rows(report, title, heights)
-    _scores(rows[0].subplots(), report, entries, [f"{k}  " for k in ascii_uppercase[: len(entries)]])
+    _scores(rows[0].subplots(), report, entries, ascii_uppercase[: len(entries)])
     if has_lines or has_rates:
         panels = iter(rows[1].subplots(1, has_lines + has_rates, squeeze=False)[0])
         if has_rates:
@@ -103,16 +110,16 @@ def _several(report: Report) -> "Figure":
 
 
 def _folder(report: Report) -> "Figure":
-    mos, (low, high) = report.tally.mos, report.about.scale
+    mos, (low, high) = report.overview.mos, report.about.scale
     worst = [entry for entry in report.entries[:N_WORST] if entry.shots]
-    figure, rows = _rows(report, f"{report.tally.n_videos:,} videos", [3.0, *([1.6] if worst else [])])
+    figure, rows = _rows(report, f"{report.overview.n_videos:,} videos", [3.0, *([1.6] if worst else [])])
     axes = rows[0].subplots()
     counts, edges = np.histogram(np.clip(mos, low, high), np.linspace(low, high, 17))
     colours = [_colour(report, middle) for middle in (edges[:-1] + edges[1:]) / 2]
     axes.bar(edges[:-1], counts, np.diff(edges), align="edge", color=colours, edgecolor="white")
     median = f", median {np.median(mos):.2f}" if mos.size else ""
     axes.set_xlabel(
-        f"{report.about.label} of {mos.size:,} videos{median}; {report.tally.n_failed:,} failed", fontsize=9
+        f"{report.about.label} of {mos.size:,} videos{median}; {report.overview.n_failed:,} failed", fontsize=9
     )
     axes.set_ylabel("videos", fontsize=9)
     axes.set_xlim(low, high)
@@ -141,9 +148,10 @@ def _scores(axes: "Axes", report: Report, entries: Sequence[Entry], keys: Sequen
         axes.annotate(
             f"{score.mos:.2f}", (score.mos, place), (0, 7), textcoords="offset points", ha="center", fontsize=8
         )
-    axes.set_yticks(
-        range(len(entries)), [f"{k}{_plain(base_name(e.score.path), 40)}" for k, e in zip(keys, entries, strict=True)]
-    )
+    names = [
+        f"{key}  {_plain(base_name(e.score.path), 40)}" if key else "" for key, e in zip(keys, entries, strict=True)
+    ]
+    axes.set_yticks(range(len(entries)), names)
     axes.set(xlim=(low, high), ylim=(len(entries) - 0.4, -0.75))
     if words:
         axes.set_xticks([low + k for k in range(len(words))], [f"{low + k:g}\n{word}" for k, word in enumerate(words)])
@@ -159,7 +167,9 @@ def _lines(axes: "Axes", report: Report, entries: Sequence[Entry], keys: Sequenc
         middles = (np.array(timeline.start_s) + np.array(timeline.stop_s)) / 2
         colour, style = PALETTE[k % len(PALETTE)], "o-" if k < len(PALETTE) else "o--"
         axes.plot(middles, timeline.mos, style, markersize=3, label=key, color=colour)
-    axes.set(ylim=report.about.scale, xlabel="seconds", ylabel=report.about.label)
+    axes.set(ylim=report.about.scale, ylabel=report.about.label)
+    axes.set_xlabel("seconds", fontsize=8)
+    _whole(axes, report)
     axes.grid(alpha=0.25)
     if len(entries) > 1:
         axes.legend(fontsize=7, ncols=4, frameon=False, loc="best")
@@ -167,8 +177,6 @@ def _lines(axes: "Axes", report: Report, entries: Sequence[Entry], keys: Sequenc
 
 
 def _rates(axes: "Axes", report: Report, entries: Sequence[Entry], keys: Sequence[str]) -> None:
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
     for key, entry in zip(keys, entries, strict=True):
         if not entry.kbps > 0:
             continue
@@ -178,9 +186,13 @@ def _rates(axes: "Axes", report: Report, entries: Sequence[Entry], keys: Sequenc
         axes.plot([entry.kbps], [score.mos], "o", color=colour)
         axes.annotate(key, (entry.kbps, score.mos), (6, -3), textcoords="offset points", fontsize=8, fontweight="bold")
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set(ylim=report.about.scale, xlabel="kbit/s", ylabel=report.about.label)
+    low, high = axes.get_xlim()
+    ticks = rate_ticks((math.log10(low), math.log10(high)))
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set(ylim=report.about.scale, ylabel=report.about.label)
+    axes.set_xlabel("kbit/s", fontsize=8)
+    _whole(axes, report)
     axes.grid(alpha=0.25)
     _quiet(axes)
 
@@ -211,6 +223,12 @@ def _plain(text: str, longest: int = _MOST_NAME) -> str:
     """A name as matplotlib may draw it: no formulas, no control characters, not too long."""
     shown = printable(text).replace("$", r"\$")
     return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+
+
+def _whole(axes: "Axes", report: Report) -> None:
+    """Whole grades only on the axis of the scores."""
+    if report.words:
+        axes.set_yticks(range(1, len(report.words) + 1))
 
 
 def _quiet(axes: "Axes") -> None:

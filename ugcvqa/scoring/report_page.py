@@ -37,7 +37,7 @@ _BIN = 0.25
 
 def report_html(report: Report) -> str:
     """Draws a report as one page that needs no other file."""
-    n_videos = report.tally.n_videos
+    n_videos = report.overview.n_videos
     if report.is_folder:
         title, body = f"{n_videos:,} videos", _folder(report)
     elif n_videos == 1:
@@ -76,7 +76,7 @@ def _single(report: Report, entry: Entry) -> Iterator[str]:
 
 
 def _several_title(report: Report) -> str:
-    n_videos = report.tally.n_videos
+    n_videos = report.overview.n_videos
     return f"{n_videos} versions of one video" if report.comparison else f"{n_videos} videos"
 
 
@@ -101,8 +101,8 @@ def _scores_table(report: Report) -> str:
 
 
 def _sort_note(report: Report) -> str:
-    failed = f", {report.tally.n_failed} failed" if report.tally.n_failed else ""
-    return f"{report.tally.n_videos:,} videos{failed}; headings sort"
+    failed = f", {report.overview.n_failed} failed" if report.overview.n_failed else ""
+    return f"{report.overview.n_videos:,} videos{failed}; headings sort"
 
 
 def _score_row(report: Report, entry: Entry, place: int | None, common: str) -> tuple[str, ...]:
@@ -111,7 +111,7 @@ def _score_row(report: Report, entry: Entry, place: int | None, common: str) -> 
     name = name_html(score.path, common)
     if place is not None:
         name = f'<div class="keyed">{_key(place)}<div>{name}</div></div>'
-    elif entry.shots and report.tally.n_videos <= MOST_PICTURED:
+    elif entry.shots and report.overview.n_videos <= MOST_PICTURED:
         image = picture(shrunk(entry.shots[0].image, SMALL_PX), "", width=_ROW_PX)
         name = f'<div class="keyed">{image}<div>{name}</div></div>'
     middle = f'<span class="failed">{escaped(score.reason)}</span>' if score.reason else bar(report, entry)
@@ -181,11 +181,11 @@ def _details(report: Report, place: int) -> str:
 
 
 def _folder(report: Report) -> Iterator[str]:
-    tally = report.tally
-    if tally.n_warned:
-        text = f"{tally.n_warned:,} of {tally.n_videos:,} videos carry a warning; the table says which."
+    overview = report.overview
+    if overview.n_warned:
+        text = f"{overview.n_warned:,} of {overview.n_videos:,} videos carry a warning; the table says which."
         yield f'<div class="warnings" role="note"><b>Warning</b> {text}</div>'
-    if tally.mos.size:
+    if overview.mos.size:
         yield _section(_summary(report))
         yield _section(f"<h2>Scores</h2>{_histogram(report)}")
         yield _section(_worst(report))
@@ -194,12 +194,12 @@ def _folder(report: Report) -> Iterator[str]:
 
 
 def _summary(report: Report) -> str:
-    mos = report.tally.mos
+    mos = report.overview.mos
     low, median, high = (float(value) for value in np.percentile(mos, (5, 50, 95)))
     values = [
-        ("videos", f"{report.tally.n_videos:,}"),
+        ("videos", f"{report.overview.n_videos:,}"),
         ("with a score", f"{mos.size:,}"),
-        ("failed", f"{report.tally.n_failed:,}"),
+        ("failed", f"{report.overview.n_failed:,}"),
         ("median score", number(median)),
         ("5 % are below", number(low)),
         ("5 % are above", number(high)),
@@ -211,7 +211,7 @@ def _histogram(report: Report) -> str:
     low, high = report.about.scale
     step = _BIN if report.words else (high - low) / 16
     edges = [low + k * step for k in range(round((high - low) / step) + 1)]
-    counts, _ = np.histogram(np.clip(report.tally.mos, low, high), edges)
+    counts, _ = np.histogram(np.clip(report.overview.mos, low, high), edges)
     kinds = [f"r{report.grade((one + two) / 2)}" for one, two in itertools.pairwise(edges)]
     return histogram([int(count) for count in counts], edges, kinds)
 
@@ -231,9 +231,9 @@ def _worst(report: Report) -> str:
 
 
 def _failures(report: Report) -> str:
-    if not report.tally.failures:
+    if not report.overview.failures:
         return ""
-    ordered = sorted(report.tally.failures.values(), key=lambda one: -one.count)
+    ordered = sorted(report.overview.failures.values(), key=lambda one: -one.count)
     rows = [(escaped(one.reason), number(one.count, 0), _examples(one.examples, one.count)) for one in ordered]
     caption = "numbers in a reason are those of the first video"
     return f"<h2>Failures by reason</h2>{table(('reason', 'videos', 'such as'), rows, caption, '', frozenset({1}))}"
@@ -251,13 +251,13 @@ def _folder_table(report: Report) -> str:
         for entry in report.entries
     ]
     notes = [_sort_note(report), "lowest score first"]
-    if len(report.entries) < report.tally.n_videos:
+    if len(report.entries) < report.overview.n_videos:
         notes.append(
             f"{len(report.entries):,} rows: the lowest scores and the first failures; the CSV or JSON output has all"
         )
     if len(report.entries) > MOST_PROBED:
         notes.append(f"size and rate of the first {MOST_PROBED:,} only")
-    if report.tally.n_videos > N_WORST and not any(entry.shots for entry in report.entries[N_WORST:]):
+    if report.overview.n_videos > N_WORST and not any(entry.shots for entry in report.entries[N_WORST:]):
         notes.append(f"pictures of the {N_WORST} lowest only")
     return f"<h2>All videos</h2>{table(columns, rows, '; '.join(notes), 'sortable', frozenset({1, 3, 5, 6, 7, 9}))}"
 

@@ -128,7 +128,7 @@ def frames_section(entry: Entry) -> str:
         return f'<h2>Frames</h2><p class="note">No frames: {escaped(entry.note)}</p>'
     if not entry.shots:
         return ""
-    marks = _marks(entry)
+    marks = entry.marks()
     figures = [_shot_html(entry, shot, marks.get(k, "")) for k, shot in enumerate(entry.shots)]
     maps = _maps_html(entry.shots)
     return f'<h2>Frames</h2><div class="frames{shape_class(entry.shots[0].image)}">{"".join(figures)}</div>{maps}'
@@ -137,23 +137,6 @@ def frames_section(entry: Entry) -> str:
 def shape_class(image: Image) -> str:
     """The class of columns that suit pictures of a shape."""
     return " tall" if image.shape[1] < _TALL * image.shape[0] else ""
-
-
-def _marks(entry: Entry) -> dict[int, str]:
-    """Places of the frames that stand for the worst and the best second."""
-    timeline, marks = entry.timeline, dict[int, str]()
-    times = np.array([shot.time_s for shot in entry.shots])
-    explanation = entry.score.explanation
-    for kind, is_worst in (("best", False), ("worst", True)):
-        place = entry.extreme(is_worst)
-        if place is None or timeline is None:
-            continue
-        moment = (explanation.worst if is_worst else explanation.best) if explanation else None
-        middle = moment.time_s if moment else (timeline.start_s[place] + timeline.stop_s[place]) / 2
-        shown = np.where(times <= middle + 1e-6)[0]
-        if shown.size:
-            marks[int(shown[-1])] = kind
-    return marks
 
 
 def _shot_html(entry: Entry, shot: Shot, mark: str) -> str:

@@ -40,7 +40,7 @@ class Failures:
     examples: list[str] = field(default_factory=list)
 
 
-class Tally:
+class Overview:
     """Takes scores in as they come.
 
     Attributes:
