@@ -40,7 +40,8 @@ ROOMS = {
         *("explanation", "contributions", "timeline", "moments", "frames_in_memory", "model"),
         *("uvq_score", "known_answers", "known_models", "scorers"),
         *("explanation_lines", "columns", "listing", "workers", "shards", "sinks", "parquet", "bulk", "printing"),
-        *("thumbnails", "comparison", "overview", "report_data", "report_parts", "report_page", "report_figure", "report"),
+        *("thumbnails", "comparison", "overview", "report_data", "report_parts", "report_page"),
+        *("report_figure", "report"),
     ),
     "training": (
         *("vectors", "runs", "losses", "metrics", "regressor", "datamodule", "preemption", "throughput"),

@@ -189,7 +189,7 @@ def histogram(counts: Sequence[int], edges: Sequence[float], kinds: Sequence[str
         left, right = _x(low, scale) + gap, _x(high, scale) - gap
         height = _BINS_PX * count / largest
         bar = _rect(left, right, _BINS_PX - height, height, kind)
-        text = _text((left + right) / 2, _BINS_PX - height - 5, str(count), kind="strong") if count else ""
+        text = _text((left + right) / 2, _BINS_PX - height - 5, str(count), kind="strong count") if count else ""
         parts.append(f"<g><title>{escaped(f'{low:g} to {high:g}: {count}')}</title>{bar}{text}</g>")
     parts += [_text(_x(value, scale), _BINS_PX + 18, f"{value:g}") for value in _whole_scores(scale)]
     return f'<div class="axes">{_chart("numbers of videos by score", _BINS_PX, parts)}</div>'

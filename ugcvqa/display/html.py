@@ -58,7 +58,7 @@ def table(
     Args:
         columns: headings, plain text.
         rows: cells, already HTML; the first of each row is its heading.
-        caption: what the table shows, already HTML.
+        caption: what the table shows, plain text.
         kind: further classes, such as `sortable`.
         numeric: places of the columns that are numbers, which stand at the right.
     """
@@ -70,8 +70,9 @@ def table(
         lines.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
     body = "\n".join(lines)
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="table"><table class="{kind}">'
-        f"<caption>{caption}</caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
+        f'<p class="note">{escaped(caption)}</p><div class="scroll" tabindex="0" role="region" '
+        f'aria-label="{escaped(caption)}">\n<table class="{kind}">\n<thead><tr>{heads}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody></table></div>"
     )
 
 

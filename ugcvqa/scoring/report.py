@@ -83,4 +83,6 @@ def saliency_maps(settings: SaliencySettings, device: str = "cpu") -> SaliencyMa
         batch = torch.from_numpy(np.stack(frames)).to(device)
         return list(family({"rgb224": batch}).maps.cpu().numpy())
 
-    return maps
+    is_random = settings.weights.startswith("random:")
+    weights = "RANDOM weights, which mean nothing" if is_random else f"weights {Path(settings.weights).name}"
+    return SaliencyMaps(f"Score-CAM of {settings.backbone}, {weights}, method {settings.method}", maps)

@@ -38,8 +38,18 @@ SHOT_PX, SMALL_PX = 360, 192
 _N_SHOTS = 6
 _CROP_PX = (280, 210)
 
-SaliencyMaps = Callable[[Sequence[Image]], Sequence[np.ndarray]]
-"""Function from squashed frames (3, 224, 224) uint8 to their maps (224, 224) float32, 0..1."""
+
+@dataclass(frozen=True)
+class SaliencyMaps:
+    """Computes saliency maps of frames.
+
+    Attributes:
+        text: which network with which weights, for the reader.
+        maps: function from squashed frames (3, 224, 224) uint8 to their maps (224, 224) float32, 0..1.
+    """
+
+    text: str
+    maps: Callable[[Sequence[Image]], Sequence[np.ndarray]]
 
 
 class About(Protocol):
@@ -143,12 +153,14 @@ class Report:
         overview: all scores.
         entries: the videos shown.
         comparison: of versions of one video; None if the videos are something else.
+        saliency: what made the saliency maps, empty if there are none.
     """
 
     about: About
     overview: Overview
     entries: tuple[Entry, ...]
     comparison: Comparison | None = None
+    saliency: str = ""
 
     @property
     def is_folder(self) -> bool:
@@ -178,7 +190,7 @@ def gather(overview: Overview, about: About, limits: DecodeLimits, saliency: Sal
     if overview.n_videos > MOST_DETAILED:
         return Report(about, overview, tuple(_folder_entries(scores, overview.n_videos <= MOST_PICTURED, limits)))
     entries = tuple(_entry(score, limits, saliency) for score in scores)
-    return Report(about, overview, entries, _comparison(entries, limits))
+    return Report(about, overview, entries, _comparison(entries, limits), saliency.text if saliency else "")
 
 
 def _folder_entries(scores: Sequence[Score], is_pictured: bool, limits: DecodeLimits) -> list[Entry]:
@@ -209,7 +221,7 @@ def _with_maps(entry: Entry, saliency: SaliencyMaps) -> Entry:
     """Adds saliency maps to the middle frame and to those of the worst and the best second."""
     wanted = {len(entry.shots) // 2, *entry.marks()}
     chosen = {k: shot.squashed for k, shot in enumerate(entry.shots) if k in wanted and shot.squashed is not None}
-    maps = dict(zip(chosen, saliency(list(chosen.values())), strict=True))
+    maps = dict(zip(chosen, saliency.maps(list(chosen.values())), strict=True))
     return replace(entry, shots=tuple(replace(shot, saliency=maps.get(k)) for k, shot in enumerate(entry.shots)))
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from string import ascii_uppercase
 
 import numpy as np
@@ -11,6 +11,7 @@ from ugcvqa import __version__
 from ugcvqa.display.charts import RatePoint, histogram, rate_chart, time_chart, time_text
 from ugcvqa.display.html import escaped, facts, number, page, picture, table
 from ugcvqa.display.images import shrunk
+from ugcvqa.scoring.overview import Failures
 from ugcvqa.scoring.report_data import MOST_PICTURED, MOST_PROBED, N_WORST, SMALL_PX, Comparison, Entry, Report
 from ugcvqa.scoring.report_parts import (
     bar,
@@ -33,6 +34,8 @@ from ugcvqa.scoring.report_parts import (
 _CROP_WIDTH_PX = 280
 _ROW_PX = 96
 _BIN = 0.25
+_COLUMNS = ("video", "score", "", "90 % interval", "in words", "kbit/s", "size", "fps", "codec", "MB")
+_NUMERIC = frozenset({1, 3, 5, 6, 7, 9})
 
 
 def report_html(report: Report) -> str:
@@ -71,7 +74,7 @@ def _single(report: Report, entry: Entry) -> Iterator[str]:
     yield warnings_html([entry])
     yield hero(report, entry)
     yield _section(time_section(report, entry))
-    yield _section(frames_section(entry))
+    yield _section(frames_section(report, entry))
     yield _columns(contributions_section(entry), facts_section(entry))
 
 
@@ -94,10 +97,9 @@ def _key(place: int) -> str:
 
 
 def _scores_table(report: Report) -> str:
-    columns = ("video", "score", "", "90 % interval", "in words", "kbit/s", "size", "fps", "codec", "MB")
     common = common_folder(report.entries)
     rows = [_score_row(report, entry, place, common) for place, entry in enumerate(report.entries)]
-    return "<h2>Scores</h2>" + table(columns, rows, _sort_note(report), "sortable", frozenset({1, 3, 5, 6, 7, 9}))
+    return "<h2>Scores</h2>" + table(_COLUMNS, rows, _sort_note(report), "sortable", _NUMERIC)
 
 
 def _sort_note(report: Report) -> str:
@@ -174,7 +176,7 @@ def _details(report: Report, place: int) -> str:
     entry = report.entries[place]
     score = number(entry.score.mos) if not entry.score.reason else '<span class="failed">failed</span>'
     failed = f'<p class="failed">{escaped(entry.score.reason)}</p>' if entry.score.reason else ""
-    inside = [failed, time_section(report, entry), frames_section(entry), contributions_section(entry)]
+    inside = [failed, time_section(report, entry), frames_section(report, entry), contributions_section(entry)]
     body = "".join([*inside, facts_section(entry)])
     summary = f"{_key(place)}{escaped(base_name(entry.score.path))}: {score}"
     return f'<details class="version"><summary>{summary}</summary>{body}</details>'
@@ -233,18 +235,19 @@ def _worst(report: Report) -> str:
 def _failures(report: Report) -> str:
     if not report.overview.failures:
         return ""
+    common = common_folder(report.entries)
     ordered = sorted(report.overview.failures.values(), key=lambda one: -one.count)
-    rows = [(escaped(one.reason), number(one.count, 0), _examples(one.examples, one.count)) for one in ordered]
+    rows = [(escaped(one.reason), number(one.count, 0), _examples(one, common)) for one in ordered]
     caption = "numbers in a reason are those of the first video"
     return f"<h2>Failures by reason</h2>{table(('reason', 'videos', 'such as'), rows, caption, '', frozenset({1}))}"
 
 
-def _examples(names: Sequence[str], count: int) -> str:
-    return "<br>".join(escaped(name) for name in names) + ("<br>…" if count > len(names) else "")
+def _examples(failures: Failures, common: str) -> str:
+    names = [escaped(name.removeprefix(f"{common}/")) for name in failures.examples]
+    return "<br>".join(names) + ("<br>…" if failures.count > len(names) else "")
 
 
 def _folder_table(report: Report) -> str:
-    columns = ("video", "score", "", "90 % interval", "in words", "kbit/s", "size", "fps", "codec", "MB", "warnings")
     common = common_folder(report.entries)
     rows = [
         (*_score_row(report, entry, None, common), "<br>".join(escaped(warning) for warning in entry.score.warnings))
@@ -259,7 +262,7 @@ def _folder_table(report: Report) -> str:
         notes.append(f"size and rate of the first {MOST_PROBED:,} only")
     if report.overview.n_videos > N_WORST and not any(entry.shots for entry in report.entries[N_WORST:]):
         notes.append(f"pictures of the {N_WORST} lowest only")
-    return f"<h2>All videos</h2>{table(columns, rows, '; '.join(notes), 'sortable', frozenset({1, 3, 5, 6, 7, 9}))}"
+    return f"<h2>All videos</h2>{table((*_COLUMNS, 'warnings'), rows, '; '.join(notes), 'sortable', _NUMERIC)}"
 
 
 def _section(body: str) -> str:

@@ -119,10 +119,10 @@ def _time_table(timeline: Timeline) -> str:
         (f"{number(start, 1)} – {number(stop, 1)} s", number(mos))
         for start, stop, mos in zip(timeline.start_s, timeline.stop_s, timeline.mos, strict=True)
     ]
-    return f"<details><summary>Numbers</summary>{table(('time', 'score'), rows, 'score along time')}</details>"
+    return f"<details><summary>Numbers</summary>{table(('time', 'score'), rows, 'scores along time')}</details>"
 
 
-def frames_section(entry: Entry) -> str:
+def frames_section(report: Report, entry: Entry) -> str:
     """Frames of a video along time, the worst and the best second marked."""
     if entry.note:
         return f'<h2>Frames</h2><p class="note">No frames: {escaped(entry.note)}</p>'
@@ -130,7 +130,7 @@ def frames_section(entry: Entry) -> str:
         return ""
     marks = entry.marks()
     figures = [_shot_html(entry, shot, marks.get(k, "")) for k, shot in enumerate(entry.shots)]
-    maps = _maps_html(entry.shots)
+    maps = _maps_html(entry.shots, report.saliency)
     return f'<h2>Frames</h2><div class="frames{shape_class(entry.shots[0].image)}">{"".join(figures)}</div>{maps}'
 
 
@@ -142,7 +142,7 @@ def shape_class(image: Image) -> str:
 def _shot_html(entry: Entry, shot: Shot, mark: str) -> str:
     value = _mos_at(entry.timeline, shot.time_s)
     score = "" if math.isnan(value) else f" · <b>{value:.2f}</b>"
-    tag = f' <span class="tag">{mark} second</span>' if mark else ""
+    tag = f' · <span class="tag">{mark}</span>' if mark else ""
     text = f"frame at {time_text(shot.time_s)}{', the ' + mark + ' second' if mark else ''}"
     kind = f' class="{mark}"' if mark else ""
     caption = f"<figcaption>{time_text(shot.time_s)}{score}{tag}</figcaption>"
@@ -157,7 +157,7 @@ def _mos_at(timeline: Timeline | None, time_s: float) -> float:
     return math.nan if place is None else timeline.mos[place]
 
 
-def _maps_html(shots: Sequence[Shot]) -> str:
+def _maps_html(shots: Sequence[Shot], text: str) -> str:
     figures = []
     for shot in shots:
         if shot.saliency is None:
@@ -169,7 +169,7 @@ def _maps_html(shots: Sequence[Shot]) -> str:
         figures.append(f"<figure>{picture(image, f'saliency at {time_text(shot.time_s)}')}{caption}</figure>")
     if not figures:
         return ""
-    note = "Score-CAM maps over the frames, standardised for display; yellow is salient. They do not enter this score."
+    note = escaped(f"{text}; standardised for display, yellow is salient.")
     body = f'<div class="frames{shape_class(shots[0].image)}">{"".join(figures)}</div>'
     return f'<h3>Saliency</h3>{body}<p class="note">{note}</p>'
 
@@ -189,7 +189,9 @@ def contributions_section(entry: Entry) -> str:
         parts.append(f"<h2>What makes the score</h2>{body}{note}")
     if entry.score.parts:
         pairs = [(escaped(name), number(value, 3)) for name, value in entry.score.parts.items()]
-        parts.append(f"<h2>Parts of the score</h2>{table(('part', 'value'), pairs, '', '', frozenset({1}))}")
+        parts.append(
+            f"<h2>Parts of the score</h2>{table(('part', 'value'), pairs, 'each on its own scale', '', frozenset({1}))}"
+        )
     return "".join(parts)
 
 
