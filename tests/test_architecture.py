@@ -40,7 +40,7 @@ ROOMS = {
         *("explanation", "contributions", "timeline", "moments", "frames_in_memory", "model"),
         *("uvq_score", "known_answers", "known_models", "scorers"),
         *("explanation_lines", "columns", "listing", "workers", "shards", "sinks", "parquet", "bulk", "printing"),
-        *("thumbnails", "comparison", "overview", "report_data", "report_parts", "report_page"),
+        *("outputs", "thumbnails", "comparison", "overview", "report_data", "report_parts", "report_page"),
         *("report_figure", "report"),
     ),
     "training": (

@@ -86,9 +86,8 @@ def explained(path, mos, values):
 
 
 def write(path, scores, **settings):
-    reporter = Reporter(path, **settings)
-    for one in scores:
-        reporter.overview.add(one)
+    reporter = Reporter(str(path), **settings)
+    assert list(reporter.through(scores)) == list(scores)
     reporter.write(ABOUT, DecodeLimits())
     return path
 
@@ -125,7 +124,8 @@ def ladder(tmp_path_factory):
 def test_numbers_of_the_page_are_those_of_the_csv(run, ladder, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(ladder)
     page = tmp_path / "report.html"
-    arguments = ["a.mp4", "gone.mp4", "c.mp4", "--checkpoint", str(run), "--csv", "--report", str(page)]
+    arguments = ["a.mp4", "gone.mp4", "c.mp4", "--checkpoint", str(run), "--workers", "0"]
+    arguments += ["--csv", "--report", str(page)]
     assert score.main(arguments) == 1
     rows = {row["video"]: row for row in csv.DictReader(capsys.readouterr().out.splitlines())}
     shown = read(page)
@@ -137,6 +137,20 @@ def test_numbers_of_the_page_are_those_of_the_csv(run, ladder, tmp_path, capsys,
     assert not failed["values"]
     assert f"{float(rows['a.mp4']['mos']):.2f}" in shown.words
     assert "trained on noise (40 videos)" in shown.words
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_report_of_a_finished_output_is_that_of_the_run(run, ladder, tmp_path, capsys, monkeypatch, kind):
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    monkeypatch.chdir(ladder)
+    arguments = ["a.mp4", "gone.mp4", "c.mp4", "--checkpoint", str(run), "--workers", "0"]
+    assert score.main([*arguments, "--report", str(tmp_path / "direct.html")]) == 1
+    output = str(tmp_path / f"scores.{kind}")
+    assert score.main([*arguments, "--output", output]) == 1
+    monkeypatch.setattr(QualityModel, "score_many", lambda *_, **__: iter(()))
+    assert score.main([*arguments, "--output", output, "--report", str(tmp_path / "later.html")]) == 1
+    assert (tmp_path / "later.html").read_bytes() == (tmp_path / "direct.html").read_bytes()
 
 
 def test_page_holds_everything_and_runs_its_own_script_only(ladder, tmp_path):
@@ -286,22 +300,22 @@ def test_saliency_maps_are_drawn_on_request(ladder, tmp_path):
     assert "Score-CAM of resnet18, RANDOM weights, which mean nothing" in shown.words
 
 
-@pytest.mark.parametrize("count", [1, 3, 20])
-def test_pictures_are_the_same_every_time(ladder, tmp_path, count):
+def test_pictures_show_the_same_numbers_and_are_the_same_every_time(ladder, tmp_path):
     names = ["c.mp4", "b.mp4", "a.mp4"]
-    scores = [explained(ladder / names[k % 3], 2 + k / 10, [2.0, 3.0, 2.5]) for k in range(count)]
-    if count > 1:
-        scores[1] = Score("gone $x$.mp4", math.nan, math.nan, "gone $x$.mp4: no such file")
-    first, second = (write(tmp_path / name, scores).read_bytes() for name in ("one.png", "two.png"))
-    assert first.startswith(b"\x89PNG")
-    assert first == second
-    drawing = write(tmp_path / "report.svg", scores).read_text()
-    assert "<svg" in drawing
+    scores = [explained(ladder / names[k % 3], 2 + k / 10, [2.0, 3.0, 2.5]) for k in range(20)]
+    scores[1] = Score("gone $x$.mp4", math.nan, math.nan, "gone $x$.mp4: no such file")
+    single = [write(tmp_path / name, scores[:1]).read_bytes() for name in ("one.png", "two.png")]
+    assert single[0].startswith(b"\x89PNG")
+    assert single[0] == single[1]
+    assert write(tmp_path / "folder.png", scores).stat().st_size > 20_000
+    drawing = write(tmp_path / "versions.svg", scores[:4]).read_text()
+    for text in ("2.00", "2.20", "2.30", "gone $x$.mp4", "failed"):
+        assert f"<!-- {text}" in drawing or f"{text} -->" in drawing, text
 
 
 def test_impossible_reports_are_refused_before_any_work(run, ladder, tmp_path, capsys):
     with pytest.raises(ConfigError, match=r"report\.txt: a report is a file that ends in \.html"):
-        Reporter(tmp_path / "report.txt")
+        Reporter(str(tmp_path / "report.txt"))
     folder = tmp_path / "folder.html"
     folder.mkdir()
     arguments = [str(ladder / "a.mp4"), "--checkpoint", str(run), "--report", str(folder)]
