@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ugcvqa.display.images import resized
-from ugcvqa.scoring.comparison import are_versions, crops, deviation, most_different
+from ugcvqa.scoring.comparison import are_versions, deviation, most_different, most_different_part
 
 RANDOM = np.random.default_rng(0)
 
@@ -37,7 +37,9 @@ def test_crop_holds_what_differs_at_each_resolution(top, left):
     spoilt = frame.copy()
     spoilt[top : top + 30, left : left + 40] += np.uint8(80)
     half = resized(spoilt, 80, 45)
-    cut = crops([frame, spoilt, half], 40, 30)
+    versions = [frame, spoilt, half]
+    part = most_different_part(versions, [one.shape[1::-1] for one in versions], 40, 30)
+    cut = [part.cut(one) for one in versions]
     assert [one.image.shape for one in cut] == [(30, 40, 3), (30, 40, 3), (15, 20, 3)]
     assert np.abs(np.array(cut[1].position) - (left, top)).max() <= 4
     assert cut[1].image.mean() > 150

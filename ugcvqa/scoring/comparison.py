@@ -72,37 +72,56 @@ def deviation(frames: Sequence[Image]) -> npt.NDArray[np.float64]:
     return np.asarray(np.std([_grid(frame, width, height) for frame in frames], axis=0))
 
 
-def crops(frames: Sequence[Image], width_px: int, height_px: int) -> list[Crop]:
-    """Cuts the part of the picture in which versions differ most out of each, at its own resolution.
+@dataclass(frozen=True)
+class Part:
+    """A rectangle of a picture of any resolution.
+
+    Attributes:
+        top: of its height, 0..1.
+        left: of its width, 0..1.
+        height: of its height, 0..1.
+        width: of its width, 0..1.
+    """
+
+    top: float
+    left: float
+    height: float
+    width: float
+
+    def cut(self, frame: Image) -> Crop:
+        """Cuts this part out of a frame (H, W, 3), without scaling it."""
+        sides = [
+            max(1, round(side * share)) for side, share in zip(frame.shape[:2], (self.height, self.width), strict=True)
+        ]
+        top, left = (
+            min(round(side * start), side - length)
+            for side, start, length in zip(frame.shape[:2], (self.top, self.left), sides, strict=True)
+        )
+        return Crop(frame[top : top + sides[0], left : left + sides[1]].copy(), (left, top))
+
+
+def most_different_part(
+    frames: Sequence[Image], sizes: Sequence[tuple[int, int]], width_px: int, height_px: int
+) -> Part:
+    """Finds the part of the picture in which versions differ most.
 
     Args:
-        frames: (N,) frames (H, W, 3) uint8 of one moment, in full size.
-        width_px: columns that are cut out of the widest version, all of them if it has fewer.
-        height_px: rows.
+        frames: (N,) frames (H, W, 3) uint8 of one moment, which may have been made smaller.
+        sizes: (N,) width and height of the whole frames.
+        width_px: columns of the part in the widest version, all of them if it has fewer.
+        height_px: rows of the part in the tallest version.
 
     Returns:
-        (N,) crops; those of smaller versions have fewer pixels for the same part.
+        The part, which has fewer pixels in smaller versions.
     """
-    tallest, widest = max(frame.shape[0] for frame in frames), max(frame.shape[1] for frame in frames)
-    part = (min(1.0, height_px / tallest), min(1.0, width_px / widest))
+    widest, tallest = (max(sides) for sides in zip(*sizes, strict=True))
+    height, width = min(1.0, height_px / tallest), min(1.0, width_px / widest)
     differences = deviation(frames)
-    window = [max(1, round(side * share)) for side, share in zip(differences.shape, part, strict=True)]
-    top, left = np.unravel_index(np.argmax(_window_sums(differences, *window)), _places(differences, *window))
-    place = (float(top) / differences.shape[0], float(left) / differences.shape[1])
-    return [_crop(frame, place, part) for frame in frames]
-
-
-def _crop(frame: Image, place: tuple[float, float], part: tuple[float, float]) -> Crop:
-    sides = [max(1, round(side * share)) for side, share in zip(frame.shape[:2], part, strict=True)]
-    top, left = (
-        min(round(side * start), side - length)
-        for side, start, length in zip(frame.shape[:2], place, sides, strict=True)
-    )
-    return Crop(frame[top : top + sides[0], left : left + sides[1]].copy(), (left, top))
-
-
-def _places(values: npt.NDArray[np.float64], height: int, width: int) -> tuple[int, int]:
-    return values.shape[0] - height + 1, values.shape[1] - width + 1
+    rows, columns = differences.shape
+    window = max(1, round(rows * height)), max(1, round(columns * width))
+    places = rows - window[0] + 1, columns - window[1] + 1
+    top, left = np.unravel_index(np.argmax(_window_sums(differences, *window)), places)
+    return Part(float(top) / rows, float(left) / columns, height, width)
 
 
 def _window_sums(values: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.float64]:

@@ -12,11 +12,13 @@ from typing import Any
 from ugcvqa.errors import StoreError
 from ugcvqa.files import error_reason
 from ugcvqa.scoring.columns import NUMBERS
+from ugcvqa.scoring.explanation import Explanation, Timeline
 from ugcvqa.scoring.model import Score
 from ugcvqa.scoring.parquet import read_cells
 from ugcvqa.scoring.sinks import read_record
 
 _TEXTS = ("video", "video_bytes", "warnings", "error")
+_EXPLAINED = ("timeline", "explanation")
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def read_meaning(output: Path) -> Meaning:
 
 
 def read_scores(output: Path) -> Iterator[Score]:
-    """Yields the scores of a finished output, one at a time; details and explanations are not read.
+    """Yields the scores of a finished output, one at a time; details and pictures are not read.
 
     Args:
         output: a .csv, .jsonl or .parquet file of ours.
@@ -69,12 +71,14 @@ def _rows(output: Path) -> Iterator[Mapping[str, Any]]:
             return
         for line in file:
             record = json.loads(line)
-            parts = record.get("parts", {})
-            yield {name: record[name] for name in ("video", *NUMBERS, "warnings", "error")} | parts
+            kept = (*_TEXTS, *NUMBERS, *_EXPLAINED)
+            yield {name: record[name] for name in kept if name in record} | record.get("parts", {})
 
 
 def _score(cells: Mapping[str, Any]) -> Score:
     raw, warnings = cells.get("video_bytes"), cells["warnings"] or ()
+    known = {*NUMBERS, *_TEXTS, *_EXPLAINED}
+    timeline, explanation = _timeline(cells.get("timeline")), cells.get("explanation")
     mos, pred, std, low, high = (_number(cells[name]) for name in NUMBERS)
     return Score(
         str(cells["video"]) if raw is None else os.fsdecode(raw),
@@ -83,10 +87,26 @@ def _score(cells: Mapping[str, Any]) -> Score:
         std=std,
         low=low,
         high=high,
-        parts={name: _number(value) for name, value in cells.items() if name not in (*NUMBERS, *_TEXTS)},
+        parts={name: _number(value) for name, value in cells.items() if name not in known},
         warnings=tuple(warnings.split("; ") if isinstance(warnings, str) else warnings),
         reason=str(cells["error"] or ""),
+        timeline=timeline,
+        explanation=_explanation(explanation, timeline),
     )
+
+
+def _timeline(lists: Mapping[str, Any] | None) -> Timeline | None:
+    if lists is None:
+        return None
+    start_s, stop_s, mos = (tuple(_number(value) for value in lists[name]) for name in ("start_s", "stop_s", "mos"))
+    return Timeline(start_s, stop_s, mos)
+
+
+def _explanation(record: Mapping[str, Any] | None, timeline: Timeline | None) -> Explanation | None:
+    if record is None or timeline is None:
+        return None
+    contributions = {str(name): _number(value) for name, value in record["contributions"].items()}
+    return Explanation(contributions, timeline, method=str(record["method"]))
 
 
 def _number(value: str | float | None) -> float:

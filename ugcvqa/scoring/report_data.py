@@ -11,7 +11,7 @@ import numpy as np
 from ugcvqa.display.images import Image, shrunk
 from ugcvqa.errors import UgcvqaError
 from ugcvqa.media.video import VideoInfo, probe
-from ugcvqa.scoring.comparison import Crop, are_versions, crops, most_different
+from ugcvqa.scoring.comparison import Crop, are_versions, most_different, most_different_part
 from ugcvqa.scoring.explanation import Timeline
 from ugcvqa.scoring.model import Score
 from ugcvqa.scoring.overview import MOST_DETAILED, Overview
@@ -37,6 +37,7 @@ SHOT_PX, SMALL_PX = 360, 192
 
 _N_SHOTS = 6
 _CROP_PX = (280, 210)
+_PART_PX = 960  # longer side of the frames that are searched for differences
 
 
 @dataclass(frozen=True)
@@ -258,15 +259,16 @@ def _comparison(entries: Sequence[Entry], limits: DecodeLimits) -> Comparison | 
     if math.isnan(time_s):
         time_s = even_times(durations[0], len(even[0]))[most_different(even)]
         reason = "of the moments shown, the one at which the pictures differ most"
+    sizes = tuple((info.width, info.height) for info in infos)
     try:
-        shots = [read_shots(info, [time_s], limits)[0] for info in infos]
+        frames = [read_shots(info, [time_s], limits, _PART_PX)[0].image for info in infos]
+        part = most_different_part(frames, sizes, *_CROP_PX)
+        # Read once more: a dozen frames of 4K in memory at once would be too many.
+        crops = tuple(part.cut(read_shots(info, [time_s], limits)[0].image) for info in infos)
     except (UgcvqaError, OSError) as error:
         logger.warning("the versions are not compared in the report: %s", error)
         return None
-    frames = [shot.image for shot in shots]
-    sizes = tuple((frame.shape[1], frame.shape[0]) for frame in frames)
-    small = tuple(shrunk(frame, SHOT_PX) for frame in frames)
-    return Comparison(time_s, reason, small, sizes, tuple(crops(frames, *_CROP_PX)))
+    return Comparison(time_s, reason, tuple(shrunk(frame, SHOT_PX) for frame in frames), sizes, crops)
 
 
 def _evenly(entry: Entry) -> list[Image]:
