@@ -226,7 +226,7 @@ def _hits(lines: Sequence[Line], end: float) -> Iterator[str]:
     """One invisible column for each entry of the longest line, with its values."""
     longest = max(lines, key=lambda line: len(line.mos))
     for k, (start, stop) in enumerate(zip(longest.start_s, longest.stop_s, strict=True)):
-        moment = f"{start:g}–{stop:g} s"
+        moment = f"{round(start, 1):g}–{round(stop, 1):g} s"
         values = [(line.name, line.mos[k]) for line in lines if k < len(line.mos)]
         if len(lines) == 1:
             text = f"{moment}: {_shown(values[0][1])}"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-_GRADES = ("#b5402b", "#d98445", "#c9ab45", "#63a1c8", "#2a6db0")
+_GRADES = ("#b5402b", "#cb7330", "#ab8c22", "#4a91c2", "#2a6db0")
 _PLAIN, _GREY = "#0b5fa5", "#555555"
 _WIDTH = 9.0  # inches
 _MOST_NAME = 60  # characters
