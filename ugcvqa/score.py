@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ugcvqa.cli import run_verb
 from ugcvqa.errors import ConfigError
-from ugcvqa.settings import DecodeLimits, LoaderSettings, UVQSettings
+from ugcvqa.settings import DecodeLimits, LoaderSettings, SaliencySettings, UVQSettings
 
 if TYPE_CHECKING:
     from ugcvqa.scoring.scorers import Scorer
@@ -35,6 +35,9 @@ def score(
     frames: str | None = None,
     device: str = "cpu",
     limits: DecodeLimits = DecodeLimits(),
+    report: str | None = None,
+    report_saliency: bool = False,
+    saliency: SaliencySettings = SaliencySettings(),
 ) -> int:
     """Scores videos with a trained model or with UVQ; one row per video in the order given, on stdout or in a file.
 
@@ -72,9 +75,17 @@ def score(
         frames: folder for pictures of the worst and the best second of each video, as PNG; includes --explain.
         device: where features are computed: cpu, cuda, cuda:1.
         limits: bounds on what is decoded.
+        report: write a page (.html) or a picture (.png, .svg, .pdf) of the scores too.
+        report_saliency: add saliency maps to the page, for up to 12 videos; needs weights.
+        saliency: how these maps are computed; they do not change the score.
     """
+    from ugcvqa.scoring.report import Reporter
+
+    reporter = Reporter(report, saliency if report_saliency else None, device)
     if merge is not None:
-        return _merge(merge, bool(videos or list or output or shard))
+        code = _merge(merge, bool(videos or list or output or shard))
+        reporter.write_of(Path(merge), limits)
+        return code
     if (checkpoint is None) == (model is None):
         problem = "no model given" if model is None else "--checkpoint and --model exclude each other"
         raise ConfigError(f"{problem}; give --checkpoint RUN for a model of your own, or --model uvq or uvq1.5")
@@ -99,10 +110,13 @@ def score(
     if output is None:
         part = Shard() if shard is None else parse_shard(shard)
         is_shown = progress or (sys.stderr.isatty() and not sys.stdout.isatty())
-        scores = with_progress(call.scores(part.of(iter(inputs))), part.share(total), is_shown)
-        return _exit_code(print_scores(scores, call.scorer, "json" if json else "csv" if csv else "table"))
+        scores = with_progress(reporter.through(call.scores(part.of(iter(inputs)))), part.share(total), is_shown)
+        tally = print_scores(scores, call.scorer, "json" if json else "csv" if csv else "table")
+        reporter.write(call.scorer, limits)
+        return _exit_code(tally)
     part = shard_of_environment() if shard is None else parse_shard(shard)
     tally = score_into(Path(output), inputs, total, part, call, progress or sys.stderr.isatty())
+    reporter.write_of(part.path(Path(output)), limits)
     return _told(tally, part.path(Path(output)))
 
 

@@ -83,7 +83,7 @@ def scatter(
     paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2}
     axes.text(0.98, 0.02, numbers, transform=axes.transAxes, ha="right", va="bottom", family="monospace", bbox=paper)
     axes.legend(loc="upper left", edgecolor="none", framealpha=0.8)
-    return _bytes(figure, suffix)
+    return picture_bytes(figure, suffix)
 
 
 def overlay(
@@ -114,7 +114,7 @@ def overlay(
         text = f"{ROW_TITLES.get(name, name)}, {_videos(pred)}"
         axes.plot(pred, mos, marker, markersize=4.5, **_DOT, color=colour, label=text)
     figure.legend(loc="outside lower center", frameon=False)
-    return _bytes(figure, suffix)
+    return picture_bytes(figure, suffix)
 
 
 def accuracy_cost(
@@ -137,7 +137,7 @@ def accuracy_cost(
     axes.set_xlim(0, 1.08 * max(x, default=1.0))
     axes.margins(y=0.12)
     place_labels(axes, x, y, [ROW_TITLES.get(row, row) for row in rows])
-    return _bytes(figure, suffix)
+    return picture_bytes(figure, suffix)
 
 
 def significance_map(matrix: SignificanceMatrix, metric: str, title: str, suffix: str = ".png") -> bytes:
@@ -171,7 +171,7 @@ def significance_map(matrix: SignificanceMatrix, metric: str, title: str, suffix
     )
     if largest.size:
         figure.colorbar(image, ax=axes, shrink=0.75, extend="both", label=f"mean difference of {metric.upper()}")
-    return _bytes(figure, suffix)
+    return picture_bytes(figure, suffix)
 
 
 def split_boxes(values: Mapping[str, npt.ArrayLike], metric: str, title: str, suffix: str = ".png") -> bytes:
@@ -199,7 +199,7 @@ def split_boxes(values: Mapping[str, npt.ArrayLike], metric: str, title: str, su
     axes.set_yticks(places, [_row_title(name, array) for name, array in arrays.items()])
     axes.set_ylim(len(kept) + 0.6, 0.4)
     axes.set_xlabel(f"{metric.upper()} of each split (line: median, box: quartiles, whiskers: 5 to 95 %)")
-    return _bytes(figure, suffix)
+    return picture_bytes(figure, suffix)
 
 
 def _square(title: str, label: str, scale: tuple[float, float]) -> "tuple[Figure, Axes]":
@@ -222,7 +222,12 @@ def _canvas(title: str, size: tuple[float, float]) -> "tuple[Figure, Axes]":
     return figure, axes
 
 
-def _bytes(figure: "Figure", suffix: str) -> bytes:
+def picture_bytes(figure: "Figure", suffix: str) -> bytes:
+    """Writes a figure as a file of the kind of a suffix; the same figure gives the same bytes.
+
+    Raises:
+        ConfigError: if the suffix is none of .png, .svg and .pdf.
+    """
     from matplotlib import rc_context
 
     # Dates and random ids are left out, so that the same numbers give the same file.

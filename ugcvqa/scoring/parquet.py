@@ -85,7 +85,7 @@ def read_parquet(path: Path) -> Iterator[Row]:
     Raises:
         StoreError: if it is none.
     """
-    for cells in _read_cells(path, ["video", "video_bytes", "error"]):
+    for cells in read_cells(path, ["video", "video_bytes", "error"]):
         name = cells["video"] if cells["video_bytes"] is None else os.fsdecode(cells["video_bytes"])
         yield Row(name, bool(cells["error"]), b"")
 
@@ -101,10 +101,15 @@ def merge_parquet(path: Path, shards: Sequence[Path], record: Mapping[str, Any])
     Raises:
         StoreError: if one cannot be read, or the result cannot be written.
     """
-    _write_table(path, in_turn([_read_cells(shard) for shard in shards]), record["parts"], record["model"])
+    _write_table(path, in_turn([read_cells(shard) for shard in shards]), record["parts"], record["model"])
 
 
-def _read_cells(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+def read_cells(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Yields the rows of a table of ours as mappings from column to value.
+
+    Raises:
+        StoreError: if it is none.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 

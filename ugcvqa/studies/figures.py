@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ugcvqa.display.figures import PALETTE
+from ugcvqa.display.images import Image
+from ugcvqa.display.maps import coloured, overlay
 from ugcvqa.studies.ablation import Ablation
 from ugcvqa.studies.activations import LayerActivation
 from ugcvqa.studies.analysis import CurveRow, FrameRow, PublishedFrame
@@ -23,10 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Image = npt.NDArray[np.uint8]
-
 _BINS = 20
-_OVERLAY_STRENGTH = 0.7
 _TILE_PX = 112
 _GAP_PX = 18  # room for the channel's number above its tile
 _COLUMNS = 8
@@ -55,32 +54,6 @@ class Picture(NamedTuple):
     def has_map(self) -> bool:
         """Whether Score-CAM found a map."""
         return bool(self.saliency.max() > 0)
-
-
-def coloured(values: npt.ArrayLike) -> Image:
-    """Colours values 0..1 (H, W) as (H, W, 3) uint8 with the colour map viridis."""
-    from matplotlib import colormaps
-
-    return np.asarray(colormaps["viridis"](np.asarray(values, dtype=np.float64), bytes=True)[..., :3])
-
-
-def overlay(frame: Image, saliency: npt.NDArray[np.float32]) -> Image:
-    """Lays a map over its frame, standardised for display; a frame without a map stays as it is.
-
-    Source: the paper's public script for Figure 1: 0.5 + 0.1 (map - mean) / deviation, colour map viridis, opacity 0.7.
-
-    Args:
-        frame: (H, W, 3) uint8.
-        saliency: (H, W) float32, 0..1.
-
-    Returns:
-        (H, W, 3) uint8.
-    """
-    if not saliency.max() > 0:
-        return frame
-    shown = np.clip(0.5 + 0.1 * (saliency - saliency.mean()) / max(float(saliency.std(ddof=1)), 1e-7), 0, 1)
-    mixed = _OVERLAY_STRENGTH * coloured(shown).astype(np.float64) + (1 - _OVERLAY_STRENGTH) * frame
-    return np.asarray(np.round(mixed), dtype=np.uint8)
 
 
 def saliency_grid(pictures: Sequence[Picture], title: str, aspect: float) -> bytes:

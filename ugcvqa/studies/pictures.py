@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ugcvqa.deep.pooling import normalise
+from ugcvqa.display.maps import coloured, overlay
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import write_atomic
 from ugcvqa.media.encode import write_video
@@ -19,9 +20,7 @@ from ugcvqa.studies.figures import (
     MOST_GRID_FRAMES,
     Picture,
     channel_frames,
-    coloured,
     image_png,
-    overlay,
     saliency_grid,
     strongest_channels,
     video_frames,

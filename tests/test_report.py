@@ -1,0 +1,341 @@
+"""Reports: the numbers of the CSV, nothing from elsewhere, names that cannot do harm, bounded size, pictures."""
+
+import base64
+import csv
+import hashlib
+import math
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ugcvqa import score
+from ugcvqa.display.images import resized
+from ugcvqa.errors import ConfigError, StoreError
+from ugcvqa.heads.svr import fit_svr
+from ugcvqa.media.encode import write_video
+from ugcvqa.media.video import probe
+from ugcvqa.scoring import model as models
+from ugcvqa.scoring.explanation import Explanation, Timeline
+from ugcvqa.scoring.model import QualityModel, Score
+from ugcvqa.scoring.overview import MOST_ROWS, Overview
+from ugcvqa.scoring.report import Reporter
+from ugcvqa.scoring.thumbnails import read_shots
+from ugcvqa.settings import DecodeLimits, FamilySettings, SaliencySettings
+
+ABOUT = SimpleNamespace(label="MOS", scale=(1.0, 5.0), name="NSS model", trained_on="noise (40 videos)")
+EVIL = ["<img src=x onerror=alert(1)>.mp4", "\"'&amp;<script>alert(1)<!--.mp4", "new\nline\u202e.mp4", "ü$x^2$.mp4"]
+VOID = {"meta", "img", "br", "input", "link"}
+
+
+class Page(HTMLParser):
+    """What a page holds, by an independent parser."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.stack, self.text, self.rows = [], [], [], []
+        self.feed(text)
+        assert not self.stack, self.stack
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append({"text": "", "values": []})
+        if tag == "data" and "tr" in self.stack:
+            self.rows[-1]["values"].append(float(dict(attrs)["value"]))
+        if tag in ("p", "div", "th", "td", "h2", "dt", "dd", "figcaption"):
+            self.text.append(" ")
+        if tag not in VOID:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+        if "tr" in self.stack:
+            self.rows[-1]["text"] += data
+
+    def of(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+    @property
+    def words(self):
+        return " ".join("".join(self.text).split())
+
+
+def read(path):
+    return Page(path.read_bytes().decode("utf-8"))
+
+
+def timeline(values):
+    n = len(values)
+    return Timeline(tuple(float(k) for k in range(n)), tuple(float(k + 1) for k in range(n)), tuple(values))
+
+
+def explained(path, mos, values):
+    why = Explanation({"sharpness & <b>": -0.25, "colour": 0.5}, timeline(values), method="by <i>hand</i>")
+    return Score(str(path), mos, mos, low=mos - 0.5, high=mos + 0.5, explanation=why)
+
+
+def write(path, scores, **settings):
+    reporter = Reporter(str(path), **settings)
+    assert list(reporter.through(scores)) == list(scores)
+    reporter.write(ABOUT, DecodeLimits())
+    return path
+
+
+def scene(index, height=120, width=160):
+    """A slowly moving picture with shapes and a little noise."""
+    y, x = np.mgrid[:height, :width] / height
+    planes = [np.sin(9 * x + 0.02 * index), np.cos(11 * x * y), (x - 0.6) ** 2 + (y - 0.4) ** 2 < 0.06]
+    noise = np.random.default_rng(index).normal(0, 6, (height, width, 3))
+    return np.clip(127 + 90 * np.stack(planes, -1) + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    random = np.random.default_rng(0)
+    head, _ = fit_svr(100 * np.abs(random.normal(size=(40, 1836))), np.linspace(1, 5, 40), range(30), range(30, 40))
+    folder = tmp_path_factory.mktemp("run")
+    model = QualityModel(head, "NSS", FamilySettings(), "MOS", (1.0, 5.0), "noise (40 videos)")
+    model.save(folder / models.FILE_NAME)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ladder(tmp_path_factory):
+    """One scene in three sizes and strengths of compression, and another scene of the same length."""
+    folder = tmp_path_factory.mktemp("ladder")
+    frames = [scene(k) for k in range(30)]
+    for name, size, crf in (("a.mp4", (80, 60), "38"), ("b.mp4", (160, 120), "40"), ("c.mp4", (160, 120), "12")):
+        write_video(folder / name, (resized(one, *size) for one in frames), 10, options={"crf": crf})
+    write_video(folder / "other.mp4", (np.ascontiguousarray(255 - one[::-1, :, ::-1]) for one in frames), 10)
+    return folder
+
+
+def test_numbers_of_the_page_are_those_of_the_csv(run, ladder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(ladder)
+    page = tmp_path / "report.html"
+    arguments = ["a.mp4", "gone.mp4", "c.mp4", "--checkpoint", str(run), "--workers", "0"]
+    arguments += ["--csv", "--report", str(page)]
+    assert score.main(arguments) == 1
+    rows = {row["video"]: row for row in csv.DictReader(capsys.readouterr().out.splitlines())}
+    shown = read(page)
+    for name in ("a.mp4", "c.mp4"):
+        (line,) = [row for row in shown.rows if name in row["text"]]
+        assert line["values"][0] == float(rows[name]["mos"])
+    (failed,) = [row for row in shown.rows if "gone.mp4" in row["text"]]
+    assert rows["gone.mp4"]["error"] in failed["text"]
+    assert not failed["values"]
+    assert f"{float(rows['a.mp4']['mos']):.2f}" in shown.words
+    assert "trained on noise (40 videos)" in shown.words
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_report_of_a_finished_output_is_that_of_the_run(run, ladder, tmp_path, capsys, monkeypatch, kind):
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    monkeypatch.chdir(ladder)
+    arguments = ["a.mp4", "gone.mp4", "c.mp4", "--checkpoint", str(run), "--workers", "0"]
+    assert score.main([*arguments, "--report", str(tmp_path / "direct.html")]) == 1
+    output = str(tmp_path / f"scores.{kind}")
+    assert score.main([*arguments, "--output", output]) == 1
+    monkeypatch.setattr(QualityModel, "score_many", lambda *_, **__: iter(()))
+    assert score.main([*arguments, "--output", output, "--report", str(tmp_path / "later.html")]) == 1
+    assert (tmp_path / "later.html").read_bytes() == (tmp_path / "direct.html").read_bytes()
+
+
+def test_page_holds_everything_and_runs_its_own_script_only(ladder, tmp_path):
+    page = write(tmp_path / "report.html", [explained(ladder / "c.mp4", 3.2, [3.0, math.nan, 4.0])])
+    text = page.read_text()
+    shown = Page(text)
+    assert all(image["src"].startswith("data:image/webp;base64,") and "alt" in image for image in shown.of("img"))
+    assert not {"link", "iframe", "object", "base", "form"} & {tag for tag, _ in shown.tags}
+    assert not any("href" in attrs or "style" in attrs for _, attrs in shown.tags)
+    assert not re.search(r"url\(|@import|https?:|//www", text)
+    (policy,) = [meta["content"] for meta in shown.of("meta") if "http-equiv" in meta]
+    for tag in ("style", "script"):
+        (inside,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.S)
+        checksum = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{checksum}'" in policy
+    assert "default-src 'none'" in policy
+    assert all(head["scope"] in ("col", "row") for head in shown.of("th"))
+    assert len(text) < 400_000
+
+
+@pytest.mark.parametrize("count", [1, 4, 20])
+def test_names_and_reasons_cannot_become_markup(ladder, tmp_path, count):
+    names = (EVIL * 5)[:count]
+    scores = []
+    for k, name in enumerate(names):
+        path = tmp_path / str(k) / name
+        path.parent.mkdir()
+        path.symlink_to(ladder / "a.mp4")
+        scores.append(Score(str(path), 1.0 + k / 10, 1.0, warnings=(f"<b onclick=x>{name}",)))
+    if count > 1:
+        scores[-1] = Score("<svg/onload=alert(1)>", math.nan, math.nan, "<svg/onload=alert(1)>: </section><script>x")
+    shown = read(write(tmp_path / "report.html", scores))
+    assert len(shown.of("script")) == 1
+    assert {tag for tag, _ in shown.tags} <= {
+        *("html", "head", "meta", "title", "style", "body", "main", "header", "section", "div", "p", "h1", "h2", "h3"),
+        *("table", "thead", "tbody", "tr", "th", "td", "data", "span", "b", "br", "ul", "li", "dl", "dt", "dd"),
+        *("figure", "figcaption", "img", "details", "summary", "footer", "script"),
+        *("svg", "g", "rect", "line", "circle", "path", "text"),
+    }
+    assert not any(name.startswith("on") for _, attrs in shown.tags for name in attrs)
+    assert "<img src=x onerror=alert(1)>.mp4" in shown.words
+    assert "\u202e" not in "".join(shown.text)
+    if count > 1:
+        assert r"new\nline\u202e.mp4" in shown.words
+        assert "</section><script>x" in shown.words
+
+
+def test_names_that_are_no_text_are_shown(tmp_path, ladder):
+    raw = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.mp4")
+    Path(raw).symlink_to(ladder / "a.mp4")
+    shown = read(write(tmp_path / "report.html", [Score(raw, 2.0, 2.0)]))
+    assert r"\udcff\udcfe.mp4" in shown.words
+    write(tmp_path / "report.png", [Score(raw, 2.0, 2.0)])
+
+
+def test_one_video_shows_interval_word_moments_and_parts(ladder, tmp_path):
+    values = [3.0, 2.5, 4.0]
+    shown = read(write(tmp_path / "report.html", [explained(ladder / "c.mp4", 3.4, values)]))
+    assert "3.40 fair 90 % interval of a new measurement: 2.90 – 3.90" in shown.words
+    assert [row["values"][-1] for row in shown.rows if " s" in row["text"]] == values
+    assert [f.get("class") for f in shown.of("figure")].count("worst") == 1
+    assert [f.get("class") for f in shown.of("figure")].count("best") == 1
+    assert "2.50 · worst" in shown.words
+    assert "4.00 · best" in shown.words
+    parts = {row["text"]: row["values"] for row in shown.rows if row["text"].endswith(("-0.25", "+0.50"))}
+    assert parts == {"sharpness & <b>-0.25": [-0.25], "colour+0.50": [0.5]}
+    info = probe(ladder / "c.mp4")
+    assert "160 × 120" in shown.words
+    assert f"{info.file_bytes * 8 / 3 / 1000:.0f} kbit/s" in shown.words
+
+
+def test_other_scales_have_no_words(ladder, tmp_path, monkeypatch):
+    monkeypatch.setattr(ABOUT, "scale", (0.0, 100.0))
+    shown = read(write(tmp_path / "report.html", [explained(ladder / "c.mp4", 70.0, [60.0, 80.0])]))
+    assert "MOS from 0 to 100" in shown.words
+    assert not {"good", "fair", "excellent"} & set(shown.words.split())
+    write(tmp_path / "report.png", [Score("gone.mp4", 3.0, 3.0)])
+
+
+def test_versions_of_one_video_are_compared_at_one_moment(ladder, tmp_path):
+    curves = {"a.mp4": [2.0, 2.0, 2.0], "b.mp4": [2.5, 3.0, 2.5], "c.mp4": [2.5, 4.5, 2.5]}
+    scores = [explained(ladder / name, values[1], values) for name, values in curves.items()]
+    shown = read(write(tmp_path / "report.html", scores))
+    assert "3 versions of one video" in shown.words
+    assert "The same moment, 1.5 s" in shown.words
+    assert "80 × 60 px from (0, 0)" in shown.words
+    assert "160 × 120 px from (0, 0)" in shown.words
+    assert "Score against bit rate" in shown.words
+
+
+def test_other_videos_of_equal_length_are_not_taken_for_versions(ladder, tmp_path):
+    scores = [Score(str(ladder / name), 3.0, 3.0) for name in ("b.mp4", "c.mp4", "other.mp4")]
+    shown = read(write(tmp_path / "report.html", scores))
+    assert "versions of one" not in shown.words
+    assert "The same moment" not in shown.words
+
+
+def test_large_folders_stay_small_and_say_what_they_leave_out(tmp_path):
+    random = np.random.default_rng(0)
+    scores = [Score(f"clips/{k:05d}.mp4", mos, mos) for k, mos in enumerate(random.uniform(1, 5, MOST_ROWS + 500))]
+    scores[7] = Score("clips/00007.mp4", math.nan, math.nan, "clips/00007.mp4: decoded 3 of 9 frames")
+    scores[9] = Score("clips/00009.mp4", math.nan, math.nan, "clips/00009.mp4: decoded 41 of 240 frames")
+    page = write(tmp_path / "report.html", scores)
+    shown = read(page)
+    assert page.stat().st_size < 2_500_000
+    lines = [row for row in shown.rows if re.match(r"\d{5}\.mp4", row["text"])]
+    assert len(lines) == MOST_ROWS + 2
+    kept = sorted(one.mos for one in scores if not one.reason)[:MOST_ROWS]
+    assert [row["values"][0] for row in lines[:MOST_ROWS]] == kept
+    assert "2,002 rows: the lowest scores and the first failures; the CSV or JSON output has all" in shown.words
+    (failures,) = [row for row in shown.rows if row["text"].startswith("decoded 3 of 9")]
+    assert failures["values"] == [2.0]
+    median = float(np.median([one.mos for one in scores if not one.reason]))
+    assert repr(median) in {data["value"] for data in shown.of("data")}
+
+
+def test_pictures_of_a_small_folder_stand_in_its_rows(ladder, tmp_path):
+    scores = [Score(str(ladder / "abc"[k % 3]) + ".mp4", 1 + k / 5, 1.0) for k in range(15)]
+    shown = read(write(tmp_path / "report.html", scores))
+    assert len(shown.of("img")) == 10 + 15
+    many = read(write(tmp_path / "many.html", scores * 5))
+    assert len(many.of("img")) == 10
+    assert "pictures of the 10 lowest only" in many.words
+
+
+def test_overview_does_not_keep_explanations_of_a_folder():
+    overview = Overview()
+    for k in range(20):
+        overview.add(explained(f"{k}.mp4", 1 + k / 10, [1.0, 2.0]))
+    assert all(one.explanation is None for one in overview.shown())
+    assert [one.path for one in overview.shown()] == [f"{k}.mp4" for k in range(20)]
+
+
+def test_files_that_are_gone_leave_their_scores(tmp_path):
+    shown = read(write(tmp_path / "report.html", [Score("gone.mp4", 2.25, 2.25, warnings=("much noise",))]))
+    assert "2.25" in shown.words
+    assert "No frames:" in shown.words
+    assert "much noise" in shown.words
+
+
+def test_saliency_maps_are_drawn_on_request(ladder, tmp_path):
+    settings = SaliencySettings(backbone="resnet18", weights="random:0", method="top:2")
+    one = explained(ladder / "c.mp4", 3.4, [3.0, 2.5, 4.0])
+    shown = read(write(tmp_path / "report.html", [one], saliency=settings))
+    overlays = [image["alt"] for image in shown.of("img") if image["alt"].startswith("saliency")]
+    assert 2 <= len(overlays) <= 3
+    assert "Score-CAM of resnet18, RANDOM weights, which mean nothing" in shown.words
+
+
+def test_pictures_show_the_same_numbers_and_are_the_same_every_time(ladder, tmp_path):
+    names = ["c.mp4", "b.mp4", "a.mp4"]
+    scores = [explained(ladder / names[k % 3], 2 + k / 10, [2.0, 3.0, 2.5]) for k in range(20)]
+    scores[1] = Score("gone $x$.mp4", math.nan, math.nan, "gone $x$.mp4: no such file")
+    single = [write(tmp_path / name, scores[:1]).read_bytes() for name in ("one.png", "two.png")]
+    assert single[0].startswith(b"\x89PNG")
+    assert single[0] == single[1]
+    assert write(tmp_path / "folder.png", scores).stat().st_size > 20_000
+    drawing = write(tmp_path / "versions.svg", scores[:4]).read_text()
+    for text in ("2.00", "2.20", "2.30", "gone $x$.mp4", "failed"):
+        assert f"<!-- {text}" in drawing or f"{text} -->" in drawing, text
+
+
+def test_impossible_reports_are_refused_before_any_work(run, ladder, tmp_path, capsys):
+    with pytest.raises(ConfigError, match=r"report\.txt: a report is a file that ends in \.html"):
+        Reporter(str(tmp_path / "report.txt"))
+    folder = tmp_path / "folder.html"
+    folder.mkdir()
+    arguments = [str(ladder / "a.mp4"), "--checkpoint", str(run), "--report", str(folder)]
+    assert score.main(arguments) == 2
+    output = capsys.readouterr()
+    assert not output.out
+    assert output.err.count("\n") == 1
+
+
+def test_report_that_cannot_be_written_leaves_nothing(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot be written"):
+        write(tmp_path / "file" / "report.html", [Score("gone.mp4", 2.0, 2.0)])
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_shots_are_the_frames_on_the_screen(ladder):
+    info = probe(ladder / "c.mp4")
+    shots = read_shots(info, [2.99, 0.0, 0.55, 0.58], DecodeLimits(), long_side_px=80)
+    assert [shot.time_s for shot in shots] == pytest.approx([0.0, 0.5, 2.9])
+    assert shots[0].image.shape == (60, 80, 3)
+    expected = resized(scene(29), 80, 60)
+    assert np.abs(shots[-1].image.astype(int) - expected).mean() < 8

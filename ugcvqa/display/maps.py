@@ -1,0 +1,34 @@
+"""Saliency maps as colours, alone and over their frames."""
+
+import numpy as np
+import numpy.typing as npt
+
+from ugcvqa.display.images import Image
+
+_OVERLAY_STRENGTH = 0.7
+
+
+def coloured(values: npt.ArrayLike) -> Image:
+    """Colours values 0..1 (H, W) as (H, W, 3) uint8 with the colour map viridis."""
+    from matplotlib import colormaps
+
+    return np.asarray(colormaps["viridis"](np.asarray(values, dtype=np.float64), bytes=True)[..., :3])
+
+
+def overlay(frame: Image, saliency: npt.NDArray[np.float32]) -> Image:
+    """Lays a map over its frame, standardised for display; a frame without a map stays as it is.
+
+    Source: the paper's public script for Figure 1: 0.5 + 0.1 (map - mean) / deviation, colour map viridis, opacity 0.7.
+
+    Args:
+        frame: (H, W, 3) uint8.
+        saliency: (H, W) float32, 0..1.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    if not saliency.max() > 0:
+        return frame
+    shown = np.clip(0.5 + 0.1 * (saliency - saliency.mean()) / max(float(saliency.std(ddof=1)), 1e-7), 0, 1)
+    mixed = _OVERLAY_STRENGTH * coloured(shown).astype(np.float64) + (1 - _OVERLAY_STRENGTH) * frame
+    return np.asarray(np.round(mixed), dtype=np.uint8)

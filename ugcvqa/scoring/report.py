@@ -1,0 +1,107 @@
+"""A report of scores as one file: a page for a browser, or a picture for papers and slides."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ugcvqa.display.images import Image
+from ugcvqa.errors import ConfigError
+from ugcvqa.files import write_atomic
+from ugcvqa.scoring.model import Score
+from ugcvqa.scoring.outputs import read_meaning, read_scores
+from ugcvqa.scoring.overview import Overview
+from ugcvqa.scoring.report_data import About, SaliencyMaps, gather
+from ugcvqa.scoring.report_page import report_html
+from ugcvqa.settings import DecodeLimits, FamilySettings, SaliencySettings
+
+SUFFIXES = (".html", ".png", ".svg", ".pdf")
+"""Kinds of reports, by the ending of the file."""
+
+
+class Reporter:
+    """Writes the report of a run at its end; what cannot work is refused at its start.
+
+    Args:
+        path: the file; its ending says which kind. None for no report, and then nothing is done.
+        saliency: how saliency maps of the videos are computed; None for none.
+        device: where they are computed.
+
+    Raises:
+        ConfigError: if the ending is unknown, a folder has this name, or a setting cannot be used.
+        WeightsError: if weights for the maps are missing or wrong.
+    """
+
+    def __init__(self, path: str | None, saliency: SaliencySettings | None = None, device: str = "cpu") -> None:
+        self._path = None if path is None else Path(path)
+        if self._path is None:
+            return
+        if self._path.suffix.lower() not in SUFFIXES:
+            raise ConfigError(f"{path}: a report is a file that ends in {', '.join(SUFFIXES)}")
+        if self._path.is_dir():
+            raise ConfigError(f"{path}: is a folder; give the report another name")
+        self._overview = Overview()
+        self._saliency = None if saliency is None else saliency_maps(saliency, device)
+
+    def through(self, scores: Iterable[Score]) -> Iterator[Score]:
+        """Hands scores on and takes them into the report."""
+        return iter(scores) if self._path is None else self._overview.through(scores)
+
+    def write(self, about: About, limits: DecodeLimits) -> None:
+        """Writes the report, whole or not at all.
+
+        Args:
+            about: what the scores are, such as the scorer.
+            limits: bounds on what is decoded for pictures.
+
+        Raises:
+            StoreError: if it cannot be written.
+        """
+        if self._path is None:
+            return
+        report = gather(self._overview, about, limits, self._saliency)
+        suffix = self._path.suffix.lower()
+        if suffix == ".html":
+            write_atomic(self._path, report_html(report).encode())
+            return
+        from ugcvqa.scoring.report_figure import report_figure
+
+        write_atomic(self._path, report_figure(report, suffix))
+
+    def write_of(self, output: Path, limits: DecodeLimits) -> None:
+        """Writes the report of a finished output: all its rows, whichever run made them.
+
+        Raises:
+            StoreError: if it cannot be written, or the output cannot be read.
+        """
+        if self._path is None:
+            return
+        for score in read_scores(output):
+            self._overview.add(score)
+        self.write(read_meaning(output), limits)
+
+
+def saliency_maps(settings: SaliencySettings, device: str = "cpu") -> SaliencyMaps:
+    """Builds what computes the saliency maps of a report.
+
+    Args:
+        settings: network, weights and method.
+        device: where they are computed.
+
+    Raises:
+        WeightsError: if weights are missing or wrong.
+        ConfigError: if a setting cannot be used.
+    """
+    import torch
+
+    from ugcvqa.features.families import build_families
+
+    family = build_families(("saliency",), FamilySettings(saliency=settings))["saliency"].to(device)
+
+    def maps(frames: Sequence[Image]) -> list[np.ndarray]:
+        batch = torch.from_numpy(np.stack(frames)).to(device)
+        return list(family({"rgb224": batch}).maps.cpu().numpy())
+
+    is_random = settings.weights.startswith("random:")
+    weights = "RANDOM weights, which mean nothing" if is_random else f"weights {Path(settings.weights).name}"
+    return SaliencyMaps(f"Score-CAM of {settings.backbone}, {weights}, method {settings.method}", maps)
