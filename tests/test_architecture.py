@@ -11,7 +11,7 @@ ROOMS = {
     "": ("errors", "settings", "training_settings", "cli", "files", "records"),
     "media": ("imresize", "sampling", "boxes", "decode", "video", "encode"),
     "datasets": ("tables", "catalogue", "inventory"),
-    "demo": ("paint", "scenes", "distort", "quality", "videos"),
+    "demo": ("paint", "scenes", "distort", "quality", "videos", "ladders"),
     "evaluation": ("metrics", "splits", "significance", "published"),
     "display": ("lines", "text_tables", "benchmark_tables", "figure_labels", "figures"),
     "nss": ("filters", "maps", "stats", "features"),
@@ -20,7 +20,7 @@ ROOMS = {
     "features": ("inputs", "store", "rows", "container", "families", "extraction", "datamodule", "extractors"),
     "samples": ("batches", "sequences", "clips"),
     "heads": (
-        *("solver", "svr_grid", "svr", "scaling", "kernels", "gp", "gru", "end_to_end"),
+        *("solver", "svr_grid", "svr", "scaling", "kernels", "gp", "inducing", "sparse_gp", "gru", "end_to_end"),
         *("network_heads", "kinds", "exporting"),
     ),
     "scoring": (

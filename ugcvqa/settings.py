@@ -244,12 +244,15 @@ class SplitSettings:
         seed: seed of the group split.
         file: of `stored`: an .npz file with `names` and `index`, one permutation of 1..n per column; FILE.npz:SET for
             one with `SET.names` and `SET.index`.
+        refit: after the held-out figures, train once more on all videos, those of the test part too, and keep that
+            model; for heads on video vectors.
     """
 
     kind: Literal["auto", "protocol", "group", "stored"] = "auto"
     index: int = 1
     seed: int = 0
     file: str | None = None
+    refit: bool = False
 
     def __post_init__(self) -> None:
         if (self.kind == "stored") != (self.file is not None):

@@ -15,7 +15,7 @@ from ugcvqa.demo.scenes import KINDS, Frames, Scene, render_scene
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import read_frames
 
-SCENES = 48
+SCENES = 72
 """Number of scenes of the whole set."""
 
 RUNGS: dict[str, tuple[int, ...]] = {
@@ -26,8 +26,8 @@ RUNGS: dict[str, tuple[int, ...]] = {
 }
 """Codec -> its constant rate factors from light to heavy; the steps are plain to see."""
 
-# Encoder, its options, container, bit rate (VP9 holds the rate factor only where the bit rate is 0). The macroblock tree
-# of x264 gives other bytes in every run, even with one thread.
+# Encoder, its options, container, bit rate (VP9 holds the rate factor only where the bit rate is 0). The macroblock
+# tree of x264 gives other bytes in every run, even with one thread.
 _ENCODERS: dict[str, tuple[str, dict[str, str], str, int | None]] = {
     "h264": ("libx264", {"preset": "veryfast", "mbtree": "0"}, "mp4", None),
     "hevc": ("libx265", {"preset": "ultrafast"}, "mp4", None),
@@ -35,6 +35,8 @@ _ENCODERS: dict[str, tuple[str, dict[str, str], str, int | None]] = {
     "av1": ("libsvtav1", {"preset": "11"}, "webm", None),
 }
 _CODECS = (("h264", "av1"), ("hevc", "vp9"), ("h264", "vp9"), ("hevc", "av1"))  # of a scene, in turn
+
+_N_MIXED = 48  # of these scenes every second is worn, of the others all
 
 # Width, height and frames per second of the scenes, in turn.
 _FORMATS = ((640, 360, 24), (480, 270, 30), (848, 480, 25), (416, 240, 24), (360, 640, 30), (480, 360, 25))
@@ -100,14 +102,15 @@ class LadderScene:
 def ladder_plan(scenes: int = SCENES) -> list[LadderScene]:
     """Plans the first scenes of the set: kinds, formats, sources and codecs take turns; always the same.
 
-    Every second source is a worn copy, as user videos often are: the codecs' block edges make such a picture sharper,
-    and nothing but examples tells a head that they do not make it better.
+    Most sources are worn copies, as user videos often are: the codecs' block edges make such a picture sharper, and
+    nothing but examples tells a head that they do not make it better.
     """
     kinds = list(KINDS)
     plan = []
     for number in range(scenes):
-        formats, sources = (_WORN_FORMATS, _WORN) if number % 2 else (_FORMATS, _FINE)
-        turn = number // 2
+        is_worn = number % 2 == 1 or number >= _N_MIXED
+        formats, sources = (_WORN_FORMATS, _WORN) if is_worn else (_FORMATS, _FINE)
+        turn = number // 2 if number < _N_MIXED else number
         width, height, rate = formats[turn % len(formats)]
         scene = Scene(kinds[number % len(kinds)], 5000 + number, width, height, Fraction(rate), 2 * rate)
         plan.append(LadderScene(number, scene, sources[turn % len(sources)], _CODECS[turn % len(_CODECS)]))
@@ -131,7 +134,9 @@ def write_ladders(ladder: LadderScene, folder: Path) -> Iterator[tuple[str, Path
         encoder, options, container, bit_rate = _ENCODERS[codec]
         for crf in RUNGS[codec]:
             path = folder / f"scene{ladder.number:02d}_{codec}_{crf}.{container}"
-            write_video(path, frames, ladder.scene.rate, encoder, options={**options, "crf": str(crf)}, bit_rate=bit_rate)
+            write_video(
+                path, frames, ladder.scene.rate, encoder, options={**options, "crf": str(crf)}, bit_rate=bit_rate
+            )
             yield f"scene{ladder.number:02d}/{codec}/{crf}", path
 
 

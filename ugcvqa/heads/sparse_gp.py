@@ -374,13 +374,9 @@ def fit_sparse_gp(
     parts = tuple(parts)
     scales = np.sqrt(exact.kernel.weights.sum(axis=0) / exact.unit_distances)
     groups = tuple(dict.fromkeys(part.group for part, is_used in zip(parts, used, strict=True) if is_used))
-    tables = tuple(
-        fit_scaling(features[:, part.start : part.stop], part.scaling, settings.quantiles) for part in parts
-    )
+    tables = tuple(fit_scaling(features[:, part.start : part.stop], part.scaling, settings.quantiles) for part in parts)
     blocks, rungs = (_blocks(table, parts, tables, scales, groups) for table in (features, ladders.features))
-    axes = tuple(
-        principal_axes(np.concatenate(pair), settings.dimensions) for pair in zip(blocks, rungs, strict=True)
-    )
+    axes = tuple(principal_axes(np.concatenate(pair), settings.dimensions) for pair in zip(blocks, rungs, strict=True))
     points, rungs = ([block @ a.astype(np.float64) for block, a in zip(b, axes, strict=True)] for b in (blocks, rungs))
     kernel = Kernel(exact.kernel.constant, exact.kernel.amplitudes, exact.kernel.mixtures, np.eye(len(groups)))
     scores = np.asarray(mos, dtype=np.float64)
