@@ -24,7 +24,7 @@ ROOMS = {
         *("network_heads", "kinds", "exporting"),
     ),
     "scoring": (
-        *("model", "uvq_score", "known_answers", "known_models", "scorers"),
+        *("model", "uvq_score", "known_answers", "known_models", "released", "scorers"),
         *("columns", "listing", "workers", "shards", "sinks", "parquet", "bulk", "printing"),
     ),
     "training": (

@@ -1,6 +1,7 @@
 """No-reference quality assessment of user-generated video.
 
-`ugcvqa.load(run)` gives a trained model, `ugcvqa.load("uvq")` UVQ; `model.score("clip.mp4")` scores a video.
+`ugcvqa.load()` gives the released model, `ugcvqa.load(run)` a trained one, `ugcvqa.load("uvq")` UVQ;
+`model.score("clip.mp4")` scores a video.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,5 +1,6 @@
 """The heads that map a video to a score, by the name under which a model file keeps them."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
@@ -68,6 +69,23 @@ def predict_with_std(head: Head, features: Any) -> tuple[npt.NDArray[np.float64]
         return head.predict_with_std(features)
     pred = head.predict(features)
     return pred, np.full(pred.shape, np.nan)
+
+
+def outlook(head: Head, features: Any) -> tuple[float, float, tuple[str, ...]]:  # noqa: ANN401
+    """Says how far a prediction can be trusted.
+
+    Args:
+        head: the head.
+        features: of one video, with a first axis of length 1.
+
+    Returns:
+        Ends of the interval of a newly measured label, not clipped, NaN where the head tells none; and why the video
+        lies outside of what the head was trained on, one plain sentence each.
+    """
+    if not isinstance(head, SparseGPHead):
+        return math.nan, math.nan, ()
+    interval = head.predict_interval(features)
+    return float(interval.low[0]), float(interval.high[0]), head.warnings(features)[0]
 
 
 def fit_process(

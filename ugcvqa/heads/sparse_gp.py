@@ -6,7 +6,7 @@ columns contributes. Numpy and scipy only.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
@@ -498,8 +498,6 @@ def _solve(problem: _Problem, inducing: npt.NDArray[np.float32], settings: Spars
 
 def _described(head: SparseGPHead, points: Sequence[Array]) -> SparseGPHead:
     """Adds what the finished head says about the training videos."""
-    from dataclasses import replace
-
     own = head._reference
     terms = range(len(head.groups))
     means = [float(np.mean(_term(head.kernel, t, points[t], own.places[t]) @ own.weights)) for t in terms]

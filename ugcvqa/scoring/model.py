@@ -15,7 +15,7 @@ from ugcvqa import __version__
 from ugcvqa.errors import CheckpointError, StoreError, UgcvqaError, VideoError
 from ugcvqa.features.rows import ROWS, assemble_row, families_of
 from ugcvqa.files import arrays_from_file, arrays_to_bytes, write_atomic
-from ugcvqa.heads.kinds import Head, head_from_arrays, is_network, kind_of, predict_with_std
+from ugcvqa.heads.kinds import Head, head_from_arrays, is_network, kind_of, outlook, predict_with_std
 from ugcvqa.settings import DecodeLimits, DeepSettings, FamilySettings, NSSSettings, SaliencySettings, UVQSettings
 
 if TYPE_CHECKING:
@@ -183,7 +183,9 @@ class QualityModel:
             features = self._input_of(result.features)
             if np.isfinite(features).any():
                 pred, std = (float(values[0]) for values in self.predict_with_std(features))
-                return Score(path, float(np.clip(pred, *self.scale)), pred, std=std)
+                low, high, warnings = outlook(self.head, features)
+                mos, low, high = (float(value) for value in np.clip((pred, low, high), *self.scale))
+                return Score(path, mos, pred, std=std, low=low, high=high, warnings=warnings)
             reason = f"{path}: no feature can be computed from this video; it may be too short"
         return Score(path, float("nan"), float("nan"), reason)
 
