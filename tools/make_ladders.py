@@ -1,6 +1,6 @@
 """Makes the feature table of the encoding ladders, from which `sparse_gp` heads learn that compression never helps.
 
-    python tools/make_ladders.py OUTPUT.npz [--row NSS_CONTAINER] [--scenes 72]
+    python tools/make_ladders.py OUTPUT.npz [--row NSS_CONTAINER] [--scenes 66]
 
 The videos are rendered, encoded, measured and deleted; nothing is downloaded. The whole set takes about ten minutes
 of one core with row NSS_CONTAINER.

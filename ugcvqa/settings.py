@@ -408,7 +408,7 @@ class SparseGPSettings:
 
     ladders: str | None = None
     inducing: int = 128
-    ladder_inducing: int = 96
+    ladder_inducing: int = 160
     dimensions: int = 128
     quantiles: int = 64
     steps: int = 25

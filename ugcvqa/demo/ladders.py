@@ -15,7 +15,7 @@ from ugcvqa.demo.scenes import KINDS, Frames, Scene, render_scene
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import read_frames
 
-SCENES = 72
+SCENES = 66
 """Number of scenes of the whole set."""
 
 RUNGS: dict[str, tuple[int, ...]] = {
