@@ -33,7 +33,7 @@ def score(
     device: str = "cpu",
     limits: DecodeLimits = DecodeLimits(),
 ) -> int:
-    """Scores videos with a released or a trained model or UVQ; one row per video in the order given, on stdout or in a file.
+    """Scores videos with a released or a trained model or UVQ; one row per video in order, on stdout or in a file.
 
     WHAT to score: files; folders (the videos in them and below, sorted); quoted patterns ('clips/**/*.mp4'); lists, as
     @FILE or by the ending .txt (one name per line), .csv or .tsv (a column file, video or path); - for names on stdin.

@@ -43,7 +43,8 @@ def principal_axes(points: Array, count: int) -> npt.NDArray[np.float16]:
     for _ in range(_POWER_STEPS):
         axes, _ = np.linalg.qr(centred.T @ (centred @ axes))
     _, order = np.linalg.eigh(axes.T @ (centred.T @ (centred @ axes)))
-    return (axes @ order[:, ::-1][:, :count]).astype(np.float16)
+    kept: npt.NDArray[np.float16] = (axes @ order[:, ::-1][:, :count]).astype(np.float16)
+    return kept
 
 
 def cluster_means(points: Array, count: int) -> Array:

@@ -293,8 +293,7 @@ class SparseGPHead:
                 kernel=Kernel(float(values["constant"]), amplitudes, mixtures, np.eye(len(groups))),
                 whitened=np.asarray(arrays["whitened"]),
                 factor=np.asarray(arrays["factor"]),
-                **{name: np.asarray(values[name], dtype=np.float64) for name in _LISTS},
-                **{name: float(values[name]) for name in _NUMBERS},
+                **_numbers(values),
                 ranges={name: (float(low), float(high)) for name, (low, high) in values["ranges"].items()},
                 logistic=Logistic.from_list(values["logistic"]),
             )
@@ -370,7 +369,7 @@ def fit_sparse_gp(
     settings = settings or SparseGPSettings()
     ladders = _ladders(settings, features)
     exact, report = fit_gp(features, mos, parts, GPSettings(settings.max_evaluations, settings.tolerance))
-    used = exact.kernel.weights.any(axis=0)
+    used = (exact.kernel.weights > 0).any(axis=0).tolist()
     parts = tuple(parts)
     scales = np.sqrt(exact.kernel.weights.sum(axis=0) / exact.unit_distances)
     groups = tuple(dict.fromkeys(part.group for part, is_used in zip(parts, used, strict=True) if is_used))
@@ -485,7 +484,7 @@ def _solve(problem: _Problem, inducing: npt.NDArray[np.float32], settings: Spars
         broken = steps @ mean < margin
         posterior = evidence + precision * steps[broken].T @ steps[broken]
         mean = np.linalg.solve(posterior, target + precision * steps[broken].T @ margin[broken])
-    factor = cholesky(posterior, lower=True)
+    factor: Array = cholesky(posterior, lower=True).astype(np.float64)
     doubt = np.sum(solve_triangular(factor, explained, lower=True) ** 2, axis=0)
     leverage = doubt / problem.noise
     # Rasmussen and Williams (2006), section 5.4.2, for a model that is linear in the inducing points.
@@ -494,6 +493,11 @@ def _solve(problem: _Problem, inducing: npt.NDArray[np.float32], settings: Spars
     ratio = np.sort(np.abs(residual) / np.sqrt(variance))
     width = float(ratio[min(len(ratio) - 1, int(np.ceil(COVERAGE * (len(ratio) + 1))) - 1)])
     return _Solution(mean, factor, problem.scores - residual, width)
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    lists = {name: np.asarray(values[name], dtype=np.float64) for name in _LISTS}
+    return {**lists, **{name: float(values[name]) for name in _NUMBERS}}
 
 
 def _described(head: SparseGPHead, points: Sequence[Array]) -> SparseGPHead:
