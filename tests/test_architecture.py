@@ -11,7 +11,7 @@ ROOMS = {
     "": ("errors", "settings", "training_settings", "cli", "files", "records"),
     "media": ("imresize", "sampling", "boxes", "decode", "video", "encode", "memory"),
     "datasets": ("tables", "catalogue", "inventory"),
-    "demo": ("paint", "scenes", "distort", "quality", "videos"),
+    "demo": ("paint", "scenes", "distort", "quality", "videos", "ladders"),
     "evaluation": ("metrics", "splits", "significance", "published"),
     "display": (
         *("lines", "text_tables", "benchmark_tables", "figure_labels", "figures"),
@@ -25,12 +25,12 @@ ROOMS = {
     ),
     "samples": ("batches", "sequences", "clips"),
     "heads": (
-        *("solver", "svr_grid", "svr", "scaling", "kernels", "gp", "gru", "end_to_end"),
+        *("solver", "svr_grid", "svr", "scaling", "kernels", "gp", "inducing", "sparse_gp", "gru", "end_to_end"),
         *("network_heads", "kinds", "exporting"),
     ),
     "scoring": (
         *("explanation", "contributions", "timeline", "moments", "frames_in_memory", "model"),
-        *("uvq_score", "known_answers", "known_models", "scorers"),
+        *("uvq_score", "known_answers", "known_models", "released", "scorers"),
         *("explanation_lines", "columns", "listing", "workers", "shards", "sinks", "parquet", "bulk", "printing"),
         *("outputs", "thumbnails", "comparison", "overview", "report_data", "report_parts", "report_page"),
         *("report_figure", "report"),

@@ -1,8 +1,8 @@
 """No-reference quality assessment of user-generated video.
 
-`ugcvqa.load(run)` gives a trained model, `ugcvqa.load("uvq")` UVQ; `model.score("clip.mp4")` scores a video,
-`model.score_many(paths)` many, `model.score_frames(frames, fps)` frames that are in memory. With `explain=True` a score
-tells its course over time, what makes it, and its worst and best second.
+`ugcvqa.load()` gives the released model, `ugcvqa.load(run)` a trained one, `ugcvqa.load("uvq")` UVQ;
+`model.score("clip.mp4")` scores a video, `model.score_many(paths)` many, `model.score_frames(frames, fps)` frames that
+are in memory. With `explain=True` a score tells its course over time, what makes it, and its worst and best second.
 """
 
 from typing import TYPE_CHECKING, Any

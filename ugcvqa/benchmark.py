@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ugcvqa.cli import run_verb
-from ugcvqa.settings import BenchmarkSettings, FamilySettings, GPSettings, SVRSettings
+from ugcvqa.settings import BenchmarkSettings, FamilySettings, GPSettings, SparseGPSettings, SVRSettings
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,7 @@ def benchmark(
     on_missing: Literal["error", "common"] = "error",
     svr: SVRSettings = SVRSettings(),
     gp: GPSettings = GPSettings(),
+    sparse_gp: SparseGPSettings = SparseGPSettings(),
     families: FamilySettings = FamilySettings(),
     out: str = "benchmarks",
     name: str | None = None,
@@ -63,6 +64,7 @@ def benchmark(
             the videos that they share.
         svr: settings of the SVR head.
         gp: settings of the Gaussian process.
+        sparse_gp: settings of the sparse Gaussian process.
         families: settings of the features in the store.
         out: folder in which the benchmark's folder lies.
         name: name of the benchmark's folder; by default data sets and mode.
@@ -84,7 +86,7 @@ def benchmark(
     gathered = collect(names, labels, [rows] if isinstance(rows, str) else rows, sources, protocol)
     holdouts = {one.problem.data: run.make_splits(one, protocol) for one in gathered}
     workers = run.Workers(jobs, backend, scheduler)
-    results = run.run(gathered, holdouts, run.rules_of(protocol, svr, gp), folder / "parts", workers)
+    results = run.run(gathered, holdouts, run.rules_of(protocol, svr, gp, sparse_gp), folder / "parts", workers)
     record = {
         "settings": plain_settings(settings),
         "labels": {one.problem.data: one.problem.labels_sha256 for one in gathered},

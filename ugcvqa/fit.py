@@ -17,6 +17,7 @@ from ugcvqa.settings import (
     FamilySettings,
     GPSettings,
     LoaderSettings,
+    SparseGPSettings,
     SplitSettings,
     SVRSettings,
 )
@@ -28,9 +29,10 @@ log = logging.getLogger(__name__)
 def fit(
     data: DataSettings = DataSettings(),
     row: str | None = None,
-    head: Literal["svr", "gp", "gru", "end_to_end"] = "svr",
+    head: Literal["svr", "gp", "sparse_gp", "gru", "end_to_end"] = "svr",
     svr: SVRSettings = SVRSettings(),
     gp: GPSettings = GPSettings(),
+    sparse_gp: SparseGPSettings = SparseGPSettings(),
     gru: GRUSettings = GRUSettings(),
     end_to_end: EndToEndSettings = EndToEndSettings(),
     split: SplitSettings = SplitSettings(),
@@ -55,10 +57,12 @@ def fit(
         data: the videos, their labels, and feature files if there are any.
         row: feature row; any name for features that come from files. By default NSS, and VSFACNN for the GRU head.
         head: `svr` for the support vector regression of the benchmark, `gp` for a Gaussian process, which knows the
-            parts of a row and tells an uncertainty, `gru` for VSFA's recurrent head on the features of all frames,
+            parts of a row and tells an uncertainty, `sparse_gp` for one that keeps no training
+            video, `gru` for VSFA's recurrent head on the features of all frames,
             `end_to_end` to train a backbone too, on sampled frames and without a row.
         svr: settings of the SVR head.
         gp: settings of the Gaussian process.
+        sparse_gp: settings of the sparse Gaussian process.
         gru: settings of the GRU head.
         end_to_end: settings of the end-to-end model.
         split: which videos train and test.
@@ -83,6 +87,7 @@ def fit(
     backbone = saliency_backbone = None  # recorded once, with the families
     settings = dict(locals())
     from ugcvqa import records
+    from ugcvqa.evaluation.splits import Split
     from ugcvqa.features.families import build_families
     from ugcvqa.features.inputs import open_dataset
     from ugcvqa.features.rows import families_of
@@ -105,8 +110,12 @@ def fit(
         return 0
     parts = vectors.make_split(samples.dataset, split)
     log.info("split: %d train, %d val, %d test videos", len(parts.train), len(parts.val), len(parts.test))
-    model, fitting = vectors.fit_head(samples, parts, row, gp if head == "gp" else svr, families)
+    chosen = {"svr": svr, "gp": gp, "sparse_gp": sparse_gp}[head]
+    model, fitting = vectors.fit_head(samples, parts, row, chosen, families)
     predicted = runs.predict_all(samples, model)
+    if split.refit:
+        everything = Split(parts.train + parts.test, parts.val, ())
+        model, fitting = vectors.fit_head(samples, everything, row, chosen, families)
     folder = runs.write_run(folder, settings, samples, parts, model, fitting, predicted)
     if logger == "wandb":
         from ugcvqa.training import tracking

@@ -1,9 +1,9 @@
-"""`ugcvqa score WHAT... --checkpoint RUN`: predicted quality of videos with a trained model, or with UVQ."""
+"""`ugcvqa score WHAT...`: predicted quality of videos with a released model, one of your own, or UVQ."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from ugcvqa.cli import run_verb
 from ugcvqa.errors import ConfigError
@@ -19,7 +19,7 @@ def score(
     list: str | None = None,
     null: bool = False,
     checkpoint: str | None = None,
-    model: Literal["uvq", "uvq1.5"] | None = None,
+    model: str | None = None,
     uvq: UVQSettings = UVQSettings(),
     json: bool = False,
     csv: bool = False,
@@ -39,7 +39,7 @@ def score(
     report_saliency: bool = False,
     saliency: SaliencySettings = SaliencySettings(),
 ) -> int:
-    """Scores videos with a trained model or with UVQ; one row per video in the order given, on stdout or in a file.
+    """Scores videos with a released or a trained model or UVQ; one row per video in order, on stdout or in a file.
 
     WHAT to score: files; folders (the videos in them and below, sorted); quoted patterns ('clips/**/*.mp4'); lists, as
     @FILE or by the ending .txt (one name per line), .csv or .tsv (a column file, video or path); - for names on stdin.
@@ -58,7 +58,8 @@ def score(
         list: one list more, text or CSV by its ending.
         null: names in text lists and on stdin end with a NUL byte, as `find -print0` writes them.
         checkpoint: run folder made by `ugcvqa fit`, or the model file in it.
-        model: a published model in place of one of your own: UVQ 1.0 or 1.5. They need their released weights.
+        model: a released model by name, by default nss_container, which needs no network weights; or `uvq` or
+            `uvq1.5`, which need their released weights.
         uvq: settings of UVQ.
         json: print one JSON object per line instead of a table.
         csv: print CSV instead of a table.
@@ -86,9 +87,8 @@ def score(
         code = _merge(merge, bool(videos or list or output or shard))
         reporter.write_of(Path(merge), limits)
         return code
-    if (checkpoint is None) == (model is None):
-        problem = "no model given" if model is None else "--checkpoint and --model exclude each other"
-        raise ConfigError(f"{problem}; give --checkpoint RUN for a model of your own, or --model uvq or uvq1.5")
+    if checkpoint is not None and model is not None:
+        raise ConfigError("--checkpoint and --model exclude each other; give --checkpoint for a model of your own")
     if json + csv + (output is not None) > 1:
         raise ConfigError("--json, --csv and --output exclude each other; give one of them")
     has_no_room = csv or (output or "").endswith((".csv", ".parquet"))
@@ -120,14 +120,21 @@ def score(
     return _told(tally, part.path(Path(output)))
 
 
-def _scorer(checkpoint: str | None, model: Literal["uvq", "uvq1.5"] | None, uvq: UVQSettings) -> "Scorer":
+def _scorer(checkpoint: str | None, model: str | None, uvq: UVQSettings) -> "Scorer":
+    from ugcvqa.scoring import released
+    from ugcvqa.scoring.model import load
+    from ugcvqa.scoring.scorers import UVQ_NAMES
+
     if checkpoint is not None:
-        from ugcvqa.scoring.model import load
-
         return load(checkpoint)
-    from ugcvqa.scoring.uvq_score import UVQModel
+    if model in UVQ_NAMES:
+        from ugcvqa.scoring.uvq_score import UVQModel
 
-    return UVQModel(model or "uvq", uvq)
+        return UVQModel(cast(Literal["uvq", "uvq1.5"], model), uvq)
+    if model is not None and model not in released.SHA256:
+        known = ", ".join((*released.SHA256, *UVQ_NAMES))
+        raise ConfigError(f"--model {model} is unknown; choose {known}, or give --checkpoint RUN")
+    return load(released.released_file(model or released.DEFAULT))
 
 
 def _merge(output: str, is_more_given: bool) -> int:

@@ -244,12 +244,15 @@ class SplitSettings:
         seed: seed of the group split.
         file: of `stored`: an .npz file with `names` and `index`, one permutation of 1..n per column; FILE.npz:SET for
             one with `SET.names` and `SET.index`.
+        refit: after the held-out figures, train once more on all videos, those of the test part too, and keep that
+            model; for heads on video vectors.
     """
 
     kind: Literal["auto", "protocol", "group", "stored"] = "auto"
     index: int = 1
     seed: int = 0
     file: str | None = None
+    refit: bool = False
 
     def __post_init__(self) -> None:
         if (self.kind == "stored") != (self.file is not None):
@@ -384,3 +387,42 @@ class GPSettings:
             raise ConfigError(f"max_evaluations is {self.max_evaluations}: it must be at least 1")
         if not self.tolerance > 0:
             raise ConfigError(f"tolerance is {self.tolerance}: it must be greater than 0")
+
+
+@dataclass(frozen=True)
+class SparseGPSettings:
+    """Sizes of the sparse Gaussian process, and what it learns about compression.
+
+    Attributes:
+        ladders: feature table of encoding ladders, made by tools/make_ladders.py for the same row; None for none.
+        inducing: learned points that stand for the training videos.
+        ladder_inducing: further ones that stand for the ladders.
+        dimensions: principal axes kept of each group of columns.
+        quantiles: kept per column in rank scaling.
+        steps: bound on the search for the inducing points.
+        margin: by how much each rung of a ladder shall be worse than the one before, in MOS.
+        tolerated: deviation from the margin that is as bad as one standard deviation, in MOS.
+        max_evaluations: as of the exact process.
+        tolerance: as of the exact process.
+    """
+
+    ladders: str | None = None
+    inducing: int = 128
+    ladder_inducing: int = 160
+    dimensions: int = 128
+    quantiles: int = 64
+    steps: int = 25
+    margin: float = 0.05
+    tolerated: float = 0.1
+    max_evaluations: int = 100
+    tolerance: float = 1e-5
+
+    def __post_init__(self) -> None:
+        for name in ("inducing", "ladder_inducing", "dimensions", "steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if not 2 <= self.quantiles <= 128:
+            raise ConfigError(f"quantiles is {self.quantiles}: it must be from 2 to 128")
+        if not (self.margin >= 0 and self.tolerated > 0):
+            raise ConfigError(f"margin {self.margin}, tolerated {self.tolerated}: they must not be negative, nor 0")
+        GPSettings(self.max_evaluations, self.tolerance)  # says what is wrong with them

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ugcvqa.cli import progress_bar, run_verb
 from ugcvqa.errors import ConfigError, VideoError
-from ugcvqa.settings import BenchmarkSettings, DecodeLimits, FamilySettings, GPSettings, SVRSettings
+from ugcvqa.settings import BenchmarkSettings, DecodeLimits, FamilySettings, GPSettings, SparseGPSettings, SVRSettings
 
 if TYPE_CHECKING:
     from ugcvqa.benchmarks.costs import Extraction, Fitting
@@ -27,6 +27,7 @@ def timings(
     repetitions: int = 9,
     svr: SVRSettings = SVRSettings(),
     gp: GPSettings = GPSettings(),
+    sparse_gp: SparseGPSettings = SparseGPSettings(),
     benchmark: str | None = None,
     out: str = "timings",
     device: str = "cpu",
@@ -50,6 +51,7 @@ def timings(
         repetitions: hold-outs over which fit seconds are averaged; the paper takes nine.
         svr: settings of the SVR head.
         gp: settings of the Gaussian-process head.
+        sparse_gp: settings of the sparse Gaussian process.
         benchmark: folder of a benchmark whose median SRCC the figure shows; the paper's if left out.
         out: folder that is made; a number is added if it exists.
         device: where features are computed: cpu, cuda, cuda:1.
@@ -75,7 +77,7 @@ def timings(
     check_writable(folder)
     sources = FeatureSources(Path(features) if features else None, tables, Path(store) if store else None, families)
     extraction = _extraction(videos, lines, families, device, limits)
-    fitting = _fitting(data, labels, lines, sources, repetitions, Rules(svr=svr, gp=gp))
+    fitting = _fitting(data, labels, lines, sources, repetitions, Rules(svr=svr, gp=gp, sparse_gp=sparse_gp))
     record = {
         "settings": plain_settings(settings),
         "machine": costs.machine(),

@@ -20,7 +20,9 @@ from ugcvqa.evaluation.splits import Split, protocol_split
 from ugcvqa.features.extraction import ClipStream, Task, VideoResult, compute, extract_features, video_facts
 from ugcvqa.features.families import Family
 from ugcvqa.features.rows import assemble_row, families_of
-from ugcvqa.heads.gp import GPHead, fit_gp, gp_parts
+from ugcvqa.heads.gp import GPHead
+from ugcvqa.heads.kinds import fit_process
+from ugcvqa.heads.sparse_gp import SparseGPHead
 from ugcvqa.heads.svr import SVRHead, fit_svr
 from ugcvqa.media.video import VideoInfo
 from ugcvqa.settings import DecodeLimits, SVRSettings, n_cores
@@ -275,10 +277,10 @@ def _fitted(
     split: Split,
     chosen: SplitResult,
     rules: Rules,
-) -> SVRHead | GPHead:
+) -> SVRHead | GPHead | SparseGPHead:
     """Fits the head of a repetition again; an SVR head without its search."""
-    if entry.head == "gp":
-        return fit_gp(features, mos, gp_parts(entry.row, features.shape[1]), rules.gp)[0]
+    if entry.head != "svr":
+        return fit_process(features, mos, entry.row, rules.of(entry))[0]
     within = {video_id: index for index, video_id in enumerate(split.outer_train)}
     train, val = ([within[video_id] for video_id in part] for part in (split.train, split.val))
     c, gamma = (round(math.log2(value)) for value in (chosen.c, chosen.gamma))

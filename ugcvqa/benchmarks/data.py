@@ -18,7 +18,7 @@ from ugcvqa.settings import BenchmarkSettings, DataSettings
 
 log = logging.getLogger(__name__)
 
-HEADS = ("svr", "gp")
+HEADS = ("svr", "gp", "sparse_gp")
 """Heads that an entry `ROW+HEAD` can name."""
 
 _SHOWN = 3  # ids named in a message

@@ -15,7 +15,7 @@ from ugcvqa.benchmarks.results import SplitResult
 from ugcvqa.errors import StoreError
 from ugcvqa.files import arrays_from_file, arrays_to_bytes, write_atomic
 
-_ARRAYS = ("mos", "pred", "pred_mapped")
+_ARRAYS = ("mos", "pred", "pred_mapped", "std", "low", "high")
 
 
 class Parts:
@@ -49,7 +49,7 @@ class Parts:
             StoreError: if it cannot be written.
         """
         values = {name: value for name, value in asdict(result).items() if name not in _ARRAYS}
-        arrays = {name: getattr(result, name) for name in _ARRAYS}
+        arrays = {name: getattr(result, name) for name in _ARRAYS if getattr(result, name) is not None}
         write_atomic(path, arrays_to_bytes(arrays, {"facts": facts, "result": values}))
 
     def check_writable(self) -> None:

@@ -20,9 +20,11 @@ from ugcvqa.errors import ConfigError, UgcvqaError
 from ugcvqa.evaluation.metrics import IDENTITY, Logistic, fit_logistic, krcc, plcc, rmse, srcc
 from ugcvqa.evaluation.splits import Split
 from ugcvqa.features.rows import Part
-from ugcvqa.heads.gp import fit_gp, gp_parts
+from ugcvqa.files import file_sha256
+from ugcvqa.heads.kinds import fit_process
+from ugcvqa.heads.sparse_gp import Interval, SparseGPHead
 from ugcvqa.heads.svr import RowFit, fit_rows
-from ugcvqa.settings import GPSettings, SVRSettings
+from ugcvqa.settings import GPSettings, SparseGPSettings, SVRSettings
 
 Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -38,7 +40,7 @@ class Entry:
 
     Attributes:
         row: feature row, or the name of one's own table or predictions.
-        head: `svr`, `gp`; `none` for predictions that are not trained here.
+        head: `svr`, `gp`, `sparse_gp`; `none` for predictions that are not trained here.
     """
 
     row: str
@@ -86,12 +88,18 @@ class Rules:
         mappings: where the logistic before PLCC and RMSE is fitted; each gives a result of its own.
         svr: settings of the SVR head.
         gp: settings of the Gaussian process.
+        sparse_gp: settings of the sparse Gaussian process.
     """
 
     nonfinite: Literal["zero", "mean"] = "zero"
     mappings: tuple[MappingName, ...] = ("test",)
     svr: SVRSettings = field(default_factory=SVRSettings)
     gp: GPSettings = field(default_factory=GPSettings)
+    sparse_gp: SparseGPSettings = field(default_factory=SparseGPSettings)
+
+    def of(self, entry: Entry) -> GPSettings | SparseGPSettings:
+        """Settings of an entry whose head is a Gaussian process."""
+        return self.sparse_gp if entry.head == "sparse_gp" else self.gp
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +112,7 @@ class _Fit:
     gamma: float = math.nan
     counts: Mapping[str, int] = field(default_factory=dict)
     choice_rmse: float = math.nan
+    interval: Interval | None = None
 
 
 def run_split(problem: Problem, index: int, split: Split, entries: Sequence[Entry], rules: Rules) -> list[SplitResult]:
@@ -188,18 +197,19 @@ def _fits(problem: Problem, indexes: _Indexes, entries: Sequence[Entry], rules: 
     for row, fit in _svr_fits(problem, problem.blocks, rows, indexes, rules.svr, rules.nonfinite):
         yield Entry(row), _svr_result(problem, row, rows[row], fit, indexes, rules)
     for entry in entries:
-        if entry.head == "gp":
-            yield entry, _gp_result(problem, entry.row, indexes, rules)
+        if entry.head in ("gp", "sparse_gp"):
+            yield entry, _gp_result(problem, entry, indexes, rules)
 
 
-def _gp_result(problem: Problem, row: str, at: _Indexes, rules: Rules) -> _Fit:
-    features = row_columns(problem.blocks, problem.layouts[row])
-    parts = gp_parts(row, features.shape[1])
-    head, report = fit_gp(features[at.outer_train], problem.mos[at.outer_train], parts, rules.gp)
-    pred = head.predict(features[at.test])
+def _gp_result(problem: Problem, entry: Entry, at: _Indexes, rules: Rules) -> _Fit:
+    features = row_columns(problem.blocks, problem.layouts[entry.row])
+    head, report = fit_process(features[at.outer_train], problem.mos[at.outer_train], entry.row, rules.of(entry))
+    pred, interval = head.predict(features[at.test]), None
+    if isinstance(head, SparseGPHead):
+        interval = head.predict_interval(features[at.test])
     choice_rmse = _choice_rmse(pred, problem.mos[at.test]) if rules.nonfinite == "mean" else math.nan
     counts = {"unconverged": int(not report.is_converged)}
-    return _Fit(pred, head.logistic, counts=counts, choice_rmse=choice_rmse)
+    return _Fit(pred, head.logistic, counts=counts, choice_rmse=choice_rmse, interval=interval)
 
 
 def _choice_rmse(pred: Array, mos: Array) -> float:
@@ -307,6 +317,9 @@ def scored(
         pred=pred,
         pred_mapped=mapped,
         choice_rmse=fit.choice_rmse,
+        std=fit.interval.deviation if fit.interval else None,
+        low=fit.interval.low if fit.interval else None,
+        high=fit.interval.high if fit.interval else None,
     )
 
 
@@ -314,7 +327,9 @@ def facts(
     problem: Problem, index: int, split: Split, entry: Entry, mapping: MappingName, rules: Rules
 ) -> dict[str, Any]:
     """Everything that one result depends on, as plain JSON values."""
-    settings: SVRSettings | GPSettings = rules.gp if entry.head == "gp" else rules.svr
+    settings = asdict(rules.svr if entry.head == "svr" else rules.of(entry))
+    if settings.get("ladders"):
+        settings["ladders"] = file_sha256(Path(settings["ladders"]))
     return {
         "code": code_sha256(entry.head),
         "data": problem.data,
@@ -322,7 +337,7 @@ def facts(
         "row": entry.row,
         "columns": [[problem.checksums[part.family], part.start, part.stop] for part in problem.layouts[entry.row]],
         "head": entry.head,
-        "settings": {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(settings).items()},
+        "settings": {name: list(v) if isinstance(v, tuple) else v for name, v in settings.items()},
         "nonfinite": rules.nonfinite,
         "mapping": mapping,
         "index": index,

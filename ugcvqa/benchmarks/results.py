@@ -29,7 +29,7 @@ class SplitResult:
     Attributes:
         data: name of the data set; `A_to_B` where A trains and B tests.
         row: feature row, or the name of one's own table or predictions.
-        head: `svr`, `gp`; `none` for predictions that were not trained here.
+        head: `svr`, `gp`, `sparse_gp`; `none` for predictions that were not trained here.
         mapping: where the logistic map is fitted before PLCC and RMSE: `test`, `train`, or `none` for no map.
         split: number of the split, from 1; 0 for all videos at once.
         n_train: videos that trained the head.
@@ -48,6 +48,9 @@ class SplitResult:
         pred_mapped: (n,) predictions after the map.
         choice_rmse: RMSE after a logistic fitted to the test part, by which the single-split program chooses the split
             that it keeps; NaN elsewhere.
+        std: (n,) standard deviations of a newly measured MOS, None where the head tells no interval.
+        low: (n,) lower ends of the 90 % intervals, not clipped.
+        high: (n,) upper ends.
     """
 
     data: str
@@ -70,6 +73,9 @@ class SplitResult:
     pred: Array
     pred_mapped: Array
     choice_rmse: float = math.nan
+    std: Array | None = None
+    low: Array | None = None
+    high: Array | None = None
 
     @property
     def n_test(self) -> int:
@@ -124,7 +130,7 @@ def seconds_csv(results: Iterable[SplitResult]) -> bytes:
 
 def predictions_csv_gz(results: Iterable[SplitResult]) -> bytes:
     """Every test prediction, compressed; the same predictions give the same bytes."""
-    names = ("data", "row", "head", "mapping", "split", "video_id", "mos", "pred", "pred_mapped")
+    names = ("data", "row", "head", "mapping", "split", "video_id", "mos", "pred", "pred_mapped", "std", "low", "high")
     return gzip.compress(_csv(names, _prediction_lines(results)), compresslevel=6, mtime=0)
 
 
@@ -152,9 +158,10 @@ def splits_json(splits: Mapping[str, Sequence[tuple[int, Split]]]) -> bytes:
 def _prediction_lines(results: Iterable[SplitResult]) -> Iterator[list[object]]:
     for item in results:
         head = [item.data, item.row, item.head, item.mapping, item.split]
-        columns = (item.mos.tolist(), item.pred.tolist(), item.pred_mapped.tolist())
+        ends = ([""] * item.n_test if column is None else column.tolist() for column in (item.std, item.low, item.high))
+        columns = (item.mos.tolist(), item.pred.tolist(), item.pred_mapped.tolist(), *ends)
         for video_id, *values in zip(item.video_ids, *columns, strict=True):
-            yield [*head, video_id, *map(repr, values)]
+            yield [*head, video_id, *map(str, values)]
 
 
 def _cell(value: object) -> object:

@@ -16,7 +16,7 @@ from ugcvqa.benchmarks.results import Results, SplitResult
 from ugcvqa.cli import progress_bar
 from ugcvqa.errors import LabelError
 from ugcvqa.evaluation.splits import Split, protocol_split
-from ugcvqa.settings import BenchmarkSettings, GPSettings, SVRSettings
+from ugcvqa.settings import BenchmarkSettings, GPSettings, SparseGPSettings, SVRSettings
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +45,15 @@ class Workers:
     scheduler: str | None = None
 
 
-def rules_of(settings: BenchmarkSettings, svr: SVRSettings, gp: GPSettings) -> Rules:
+def rules_of(
+    settings: BenchmarkSettings, svr: SVRSettings, gp: GPSettings, sparse_gp: SparseGPSettings = SparseGPSettings()
+) -> Rules:
     """The rules of a mode."""
     if settings.mode == "single_split":
-        return Rules("mean", ("train",), svr, gp)
+        return Rules("mean", ("train",), svr, gp, sparse_gp)
     if settings.mode == "cross":
-        return Rules("zero", ("train", "none", "test"), svr, gp)
-    return Rules("zero", ("test",), svr, gp)
+        return Rules("zero", ("train", "none", "test"), svr, gp, sparse_gp)
+    return Rules("zero", ("test",), svr, gp, sparse_gp)
 
 
 def make_splits(gathered: Gathered, settings: BenchmarkSettings) -> list[tuple[int, Split]]:

@@ -187,6 +187,47 @@ class GPHead:
         deviation = np.sqrt(np.maximum(np.concatenate(variances), self.noise))
         return np.concatenate(means) * self.mos_deviation + self.mos_mean, deviation * self.mos_deviation
 
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Group of parts of each term of the kernel."""
+        return tuple(
+            next(part.group for part, weight in zip(self.parts, row, strict=True) if weight)
+            for row in self.kernel.weights
+        )
+
+    @property
+    def base(self) -> float:
+        """Mean prediction of the training videos, on the MOS scale; what `contributions` are relative to."""
+        constant = self.kernel.constant * float(self.coefficients.sum())
+        return (constant + float(self._term_means.sum())) * self.mos_deviation + self.mos_mean
+
+    def contributions(self, features: npt.NDArray[Any]) -> dict[str, Array]:
+        """Splits predictions into what the groups of parts contribute.
+
+        Args:
+            features: (N, D) numbers, same columns as in training.
+
+        Returns:
+            Group -> (N,) MOS units relative to the training mean: with `base` they add up to `predict`.
+
+        Raises:
+            LabelError: if `features` is not a table of D columns.
+        """
+        blocks = [np.empty((len(self.groups), 0)), *(self._term_values(block) for block in self._distances(features))]
+        relative = np.concatenate(blocks, axis=1) - self._term_means[:, None]
+        return dict(zip(self.groups, relative * self.mos_deviation, strict=True))
+
+    def _term_values(self, distances: Sequence[Array]) -> Array:
+        """What each term says (T, N) in standard units."""
+        return np.stack([term(distances) @ self.coefficients for term in self.kernel.terms()])
+
+    @cached_property
+    def _term_means(self) -> Array:
+        """Mean of what each term says about the training videos (T,)."""
+        pairs = zip(self._reference.values, self.unit_distances, strict=True)
+        mean: Array = self._term_values([squared_distances(x, x) / unit for x, unit in pairs]).mean(axis=1)
+        return mean
+
     @cached_property
     def _reference(self) -> _Reference:
         stops = np.cumsum([part.stop - part.start for part in self.parts])[:-1]
@@ -196,6 +237,10 @@ class GPHead:
 
     def _covariances(self, features: npt.NDArray[Any]) -> Iterator[Array]:
         """Yields the covariance of blocks of videos with the training videos."""
+        yield from (self.kernel(distances) for distances in self._distances(features))
+
+    def _distances(self, features: npt.NDArray[Any]) -> Iterator[list[Array]]:
+        """Yields the squared distances of blocks of videos to the training videos, part by part."""
         n_columns = max(part.stop for part in self.parts)
         if features.ndim != 2 or features.shape[1] != n_columns:
             raise LabelError(f"features of shape {features.shape} do not fit a head trained on {n_columns} columns")
@@ -203,7 +248,7 @@ class GPHead:
         for start in range(0, len(features), step):
             scaled = _scaled(features[start : start + step], self.parts, self.tables)
             pairs = zip(scaled, self._reference.values, self.unit_distances, strict=True)
-            yield self.kernel([squared_distances(new, known) / unit for new, known, unit in pairs])
+            yield [squared_distances(new, known) / unit for new, known, unit in pairs]
 
     def to_arrays(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
         """Takes the head apart for saving: (contiguous arrays, plain JSON values)."""

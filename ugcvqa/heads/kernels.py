@@ -54,6 +54,11 @@ class Kernel:
             total += amplitude * np.exp(-mixture * np.log1p(_weighted(distances, weights) / (2 * mixture)))
         return total
 
+    def terms(self) -> "list[Kernel]":
+        """Each term as a kernel of its own, without the constant."""
+        each = zip(self.amplitudes, self.mixtures, self.weights, strict=True)
+        return [Kernel(0.0, np.array([a]), np.array([m]), w[None]) for a, m, w in each]
+
     @property
     def variance(self) -> float:
         """Covariance of a video with itself."""

@@ -17,23 +17,24 @@ N_QUANTILES = 128
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def fit_scaling(values: npt.NDArray[Any], scaling: Scaling) -> Float32:
+def fit_scaling(values: npt.NDArray[Any], scaling: Scaling, n_quantiles: int = N_QUANTILES) -> Float32:
     """Learns a scaling of columns.
 
     Args:
         values: (N, D) floats of the training videos; NaN and infinite values are allowed.
         scaling: what `apply_scaling` shall do.
+        n_quantiles: quantiles per column for `rank`, at most `N_QUANTILES`.
 
     Returns:
-        (R, D) finite float32: the quantiles of each column for `rank` (2 <= R <= N_QUANTILES), mean and standard
+        (R, D) finite float32: the quantiles of each column for `rank` (2 <= R <= `n_quantiles`), mean and standard
         deviation for `log` and `standard` (R = 2), nothing for `root` (R = 0).
     """
     x = _as_float32(values)
     if scaling == "root":
         return np.empty((0, x.shape[1]), dtype=np.float32)
     if scaling == "rank":
-        n_quantiles = max(2, min(N_QUANTILES, len(x)))
-        return np.stack([_quantiles(column, n_quantiles) for column in x.T], axis=1)
+        count = max(2, min(n_quantiles, len(x)))
+        return np.stack([_quantiles(column, count) for column in x.T], axis=1)
     x = _logarithm(x) if scaling == "log" else _finite(x)
     moments = np.zeros((2, x.shape[1]))
     for index, column in enumerate(x.T):

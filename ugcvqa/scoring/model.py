@@ -16,7 +16,7 @@ from ugcvqa import __version__
 from ugcvqa.errors import CheckpointError, StoreError, UgcvqaError, VideoError
 from ugcvqa.features.rows import ROWS, assemble_row, families_of
 from ugcvqa.files import arrays_from_file, arrays_to_bytes, error_reason, write_atomic
-from ugcvqa.heads.kinds import Head, head_from_arrays, is_network, kind_of, predict_with_std
+from ugcvqa.heads.kinds import Head, head_from_arrays, is_network, kind_of, outlook, predict_with_std
 from ugcvqa.scoring.contributions import contributions_of
 from ugcvqa.scoring.explanation import Explanation, Timeline
 from ugcvqa.scoring.moments import Picture, file_picture, worst_and_best
@@ -272,7 +272,9 @@ class QualityModel:
             features = self._input_of(result.features)
             if np.isfinite(features).any():
                 pred, std = (float(values[0]) for values in self.predict_with_std(features))
-                score = Score(path, float(np.clip(pred, *self.scale)), pred, std=std)
+                low, high, warnings = outlook(self.head, features)
+                mos, low, high = (float(value) for value in np.clip((pred, low, high), *self.scale))
+                score = Score(path, mos, pred, std=std, low=low, high=high, warnings=warnings)
                 if not timeline and not explain:
                     return score
                 return self._explained(score, features, result, picture if explain else None)

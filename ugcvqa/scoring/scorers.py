@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from ugcvqa.scoring import released
 from ugcvqa.scoring.model import QualityModel, Score
 from ugcvqa.scoring.model import load as load_model
 from ugcvqa.scoring.uvq_score import UVQModel
@@ -54,18 +55,23 @@ class Scorer(Protocol):
         """Scores videos one after the other, see `model.QualityModel.score_many`."""
 
 
-def load(model: str | Path, uvq: UVQSettings = UVQSettings()) -> QualityModel | UVQModel:
+def load(model: str | Path | None = None, uvq: UVQSettings = UVQSettings()) -> QualityModel | UVQModel:
     """Loads a scorer.
 
     Args:
-        model: run folder made by `ugcvqa fit` or a model file in it; `uvq` or `uvq1.5` for UVQ with the user's weights,
-            unless a file or folder has that name.
+        model: run folder made by `ugcvqa fit` or a model file in it; unless a file or folder has that name, a released
+            model by name, see `released.SHA256`, or `uvq` or `uvq1.5` for UVQ with the user's weights. None is the
+            released model `released.DEFAULT`, which needs no network weights.
         uvq: settings of UVQ.
 
     Raises:
         CheckpointError: if there is no such model, or it is damaged or from an incompatible version.
         WeightsError: if UVQ's weights are missing or damaged.
     """
+    if model is None:
+        return load_model(released.released_file(released.DEFAULT))
     if str(model) in UVQ_NAMES and not Path(model).exists():
         return UVQModel(cast(Any, str(model)), uvq)
+    if str(model) in released.SHA256 and not Path(model).exists():
+        return load_model(released.released_file(str(model)))
     return load_model(model)

@@ -18,12 +18,20 @@ from ugcvqa.features.families import Family
 from ugcvqa.features.rows import ROWS, assemble_row, dimension, families_of
 from ugcvqa.features.store import FeatureStore, table_of_folder
 from ugcvqa.files import file_sha256
-from ugcvqa.heads.gp import GPReport, fit_gp, gp_parts
-from ugcvqa.heads.kinds import Head
+from ugcvqa.heads.gp import GPReport
+from ugcvqa.heads.kinds import Head, fit_process
 from ugcvqa.heads.svr import SVRHead, fit_svr
 from ugcvqa.heads.svr_grid import GridReport
 from ugcvqa.scoring.model import QualityModel
-from ugcvqa.settings import DecodeLimits, FamilySettings, GPSettings, LoaderSettings, SplitSettings, SVRSettings
+from ugcvqa.settings import (
+    DecodeLimits,
+    FamilySettings,
+    GPSettings,
+    LoaderSettings,
+    SparseGPSettings,
+    SplitSettings,
+    SVRSettings,
+)
 
 Array = npt.NDArray[np.float64]
 
@@ -176,21 +184,25 @@ def make_split(dataset: Dataset, settings: SplitSettings) -> Split:
 
 
 def fit_head(
-    samples: Samples, split: Split, row: str, settings: SVRSettings | GPSettings, families: FamilySettings
+    samples: Samples,
+    split: Split,
+    row: str,
+    settings: SVRSettings | GPSettings | SparseGPSettings,
+    families: FamilySettings,
 ) -> tuple[QualityModel, GridReport | GPReport]:
     """Fits the head that the settings are of to the training part: train and val together.
 
-    Of these the SVR uses val to choose C and gamma before; the Gaussian process needs no such choice.
+    Of these the SVR uses val to choose C and gamma before; a Gaussian process needs no such choice.
     """
     dataset = samples.dataset
     position = {video.video_id: index for index, video in enumerate(dataset.videos)}
     outer = [position[video_id] for video_id in split.outer_train]
     mos = np.array([dataset.videos[index].mos for index in outer])
     features = samples.features[outer]
-    if isinstance(settings, GPSettings):
-        fitted: tuple[Head, GridReport | GPReport] = fit_gp(features, mos, gp_parts(row, features.shape[1]), settings)
+    if isinstance(settings, SVRSettings):
+        fitted: tuple[Head, GridReport | GPReport] = _fitted_svr(features, mos, split, settings)
     else:
-        fitted = _fitted_svr(features, mos, split, settings)
+        fitted = fit_process(features, mos, row, settings)
     head, report = fitted
     trained_on = f"{dataset.name} ({len(outer)} videos)"
     return QualityModel(head, row, families, dataset.label, dataset.scale, trained_on, samples.specs), report

@@ -1,0 +1,44 @@
+"""The models that come with the package: their names, files and checksums."""
+
+from pathlib import Path
+
+from ugcvqa.errors import CheckpointError
+from ugcvqa.files import file_sha256
+
+DEFAULT = "nss_container"
+"""What scores when no model is named; it needs no network weights."""
+
+SHA256 = {
+    "nss_container": "",
+}
+"""Name -> SHA-256 of its file."""
+
+
+def released_file(name: str) -> Path:
+    """Finds the file of a released model and checks that it is whole.
+
+    Args:
+        name: a key of `SHA256`.
+
+    Raises:
+        CheckpointError: if there is no such model, or its file is missing or damaged.
+    """
+    if name not in SHA256:
+        raise CheckpointError(f"no model {name!r} is released; there are {', '.join(SHA256)}")
+    path = folder() / f"{name}.safetensors"
+    if not path.is_file():
+        raise CheckpointError(f"{path}: the released model is missing; install the package again")
+    found = file_sha256(path)
+    if found != SHA256[name]:
+        raise CheckpointError(
+            f"{path}: SHA-256 {found[:12]}... is not {SHA256[name][:12]}... of the released model; the file is damaged "
+            "or of another version: install the package again"
+        )
+    return path
+
+
+def folder() -> Path:
+    """Where released models lie: inside an installed package, beside it in a source tree."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "checkpoints"
+    return inside if inside.is_dir() else package.parent / "checkpoints"
