@@ -22,6 +22,7 @@ from ugcvqa.media.video import probe
 from ugcvqa.scoring import model as models
 from ugcvqa.scoring.explanation import Explanation, Timeline
 from ugcvqa.scoring.model import QualityModel, Score
+from ugcvqa.scoring.outputs import read_scores
 from ugcvqa.scoring.overview import MOST_ROWS, Overview
 from ugcvqa.scoring.report import Reporter
 from ugcvqa.scoring.thumbnails import read_shots
@@ -140,17 +141,24 @@ def test_numbers_of_the_page_are_those_of_the_csv(run, ladder, tmp_path, capsys,
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-def test_report_of_a_finished_output_is_that_of_the_run(run, ladder, tmp_path, capsys, monkeypatch, kind):
+def test_report_of_a_finished_output_scores_nothing_again(run, ladder, tmp_path, monkeypatch, kind):
     if kind == "parquet":
         pytest.importorskip("pyarrow")
     monkeypatch.chdir(ladder)
     arguments = ["a.mp4", "gone.mp4", "c.mp4", "--checkpoint", str(run), "--workers", "0"]
-    assert score.main([*arguments, "--report", str(tmp_path / "direct.html")]) == 1
-    output = str(tmp_path / f"scores.{kind}")
-    assert score.main([*arguments, "--output", output]) == 1
+    arguments += ["--output", str(tmp_path / f"scores.{kind}")]
+    arguments += ["--explain"] if kind == "jsonl" else []
+    assert score.main(arguments) == 1
+    numbers = {one.path: one.mos for one in read_scores(tmp_path / f"scores.{kind}")}
+    assert numbers["a.mp4"] == models.load(run).score("a.mp4").mos
     monkeypatch.setattr(QualityModel, "score_many", lambda *_, **__: iter(()))
-    assert score.main([*arguments, "--output", output, "--report", str(tmp_path / "later.html")]) == 1
-    assert (tmp_path / "later.html").read_bytes() == (tmp_path / "direct.html").read_bytes()
+    assert score.main([*arguments, "--report", str(tmp_path / "report.html")]) == 1
+    shown = read(tmp_path / "report.html")
+    lines = [row for row in shown.rows if re.search(r"[ac]\.mp4", row["text"])]
+    assert [row["values"][0] for row in lines] == [numbers["a.mp4"], numbers["c.mp4"]]
+    assert "gone.mp4: no such file" in shown.words
+    assert ("Scores along time" in shown.words) == (kind == "jsonl")
+    assert "trained on noise (40 videos)" in shown.words
 
 
 def test_page_holds_everything_and_runs_its_own_script_only(ladder, tmp_path):

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -110,7 +111,9 @@ def score(
     if output is None:
         part = Shard() if shard is None else parse_shard(shard)
         is_shown = progress or (sys.stderr.isatty() and not sys.stdout.isatty())
-        scores = with_progress(reporter.through(call.scores(part.of(iter(inputs)))), part.share(total), is_shown)
+        call = replace(call, explain=explain or reporter.explains(total))
+        scores = reporter.through(call.scores(part.of(iter(inputs))), is_plain=not (timeline or explain or frames))
+        scores = with_progress(scores, part.share(total), is_shown)
         tally = print_scores(scores, call.scorer, "json" if json else "csv" if csv else "table")
         reporter.write(call.scorer, limits)
         return _exit_code(tally)

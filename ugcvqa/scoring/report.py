@@ -1,6 +1,7 @@
 """A report of scores as one file: a page for a browser, or a picture for papers and slides."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from ugcvqa.errors import ConfigError
 from ugcvqa.files import write_atomic
 from ugcvqa.scoring.model import Score
 from ugcvqa.scoring.outputs import read_meaning, read_scores
-from ugcvqa.scoring.overview import Overview
+from ugcvqa.scoring.overview import MOST_DETAILED, Overview
 from ugcvqa.scoring.report_data import About, SaliencyMaps, gather
 from ugcvqa.scoring.report_page import report_html
 from ugcvqa.settings import DecodeLimits, FamilySettings, SaliencySettings
@@ -43,9 +44,22 @@ class Reporter:
         self._overview = Overview()
         self._saliency = None if saliency is None else saliency_maps(saliency, device)
 
-    def through(self, scores: Iterable[Score]) -> Iterator[Score]:
-        """Hands scores on and takes them into the report."""
-        return iter(scores) if self._path is None else self._overview.through(scores)
+    def explains(self, total: int | None) -> bool:
+        """Whether it wants explanations with the scores of so many videos: those of a folder have no room for them."""
+        return self._path is not None and total is not None and total <= MOST_DETAILED
+
+    def through(self, scores: Iterable[Score], is_plain: bool = False) -> Iterator[Score]:
+        """Hands scores on and takes them into the report.
+
+        Args:
+            scores: the scores.
+            is_plain: hand them on without the explanations, which only the report asked for.
+        """
+        if self._path is None:
+            yield from scores
+            return
+        for score in self._overview.through(scores):
+            yield replace(score, timeline=None, explanation=None) if is_plain else score
 
     def write(self, about: About, limits: DecodeLimits) -> None:
         """Writes the report, whole or not at all.

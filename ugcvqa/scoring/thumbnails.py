@@ -1,4 +1,4 @@
-"""A few frames of a video file, read in one pass that ends at the last of them."""
+"""A few frames of a video file: read in one pass that ends at the last of them, in long files by seeking."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +10,10 @@ import numpy.typing as npt
 
 from ugcvqa.display.images import Image, shrunk
 from ugcvqa.media.sampling import Piece
-from ugcvqa.media.video import VideoInfo, read_clips
+from ugcvqa.media.video import VideoInfo, picture_at, read_clips
 from ugcvqa.settings import DecodeLimits
+
+_LONG = 300  # frames for each that is wanted, beyond which seeking is quicker than decoding all
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,12 @@ def read_shots(
         VideoError: if the file cannot be read or decoded so far.
     """
     indices = sorted({_frame_at(info, time_s) for time_s in times_s})
+    if not squash and info.n_frames > _LONG * len(indices):
+        images = (picture_at(info.path, index, info, limits)[1] for index in indices)
+        return [
+            Shot(float(info.times_s[index]), _sized(image, long_side_px))
+            for index, image in zip(indices, images, strict=True)
+        ]
     forms = ("rgb", "rgb224") if squash else ("rgb",)
 
     def plan(n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
@@ -70,12 +78,15 @@ def read_shots(
     shots: list[Shot] = []
     for clip in read_clips(Path(info.path), {"shots": plan}, limits, info=info):
         image = np.ascontiguousarray(clip.frames["rgb"][0].transpose(1, 2, 0))
-        image = image if long_side_px is None else shrunk(image, long_side_px)
         squashed = np.array(clip.frames["rgb224"][0]) if squash else None
-        shots.append(Shot(float(info.times_s[indices[len(shots)]]), image, squashed))
+        shots.append(Shot(float(info.times_s[indices[len(shots)]]), _sized(image, long_side_px), squashed))
         if len(shots) == len(indices):
             break
     return shots
+
+
+def _sized(image: Image, long_side_px: int | None) -> Image:
+    return np.ascontiguousarray(image if long_side_px is None else shrunk(image, long_side_px))
 
 
 def _frame_at(info: VideoInfo, time_s: float) -> int:
