@@ -61,7 +61,7 @@ def written_atomically(path: Path, scratch: Path | None = None) -> Iterator[Bina
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, guarded: Path | None = None) -> Iterator[None]:
     """Holds a lock file, which is gone afterwards; the system frees it when this process dies, however that happens.
 
     Processes that this one forks or starts do not hold it, so that none of them can outlive it with the lock. The file
@@ -69,14 +69,15 @@ def locked(path: Path) -> Iterator[None]:
 
     Args:
         path: the lock file; its folder is made if needed.
+        guarded: what the lock is for, named in messages; its folder if left out.
 
     Raises:
         StoreError: if another process holds it, or it cannot be written.
     """
     try:
-        file = _held(path)
+        file = _held(path, guarded or path.parent)
     except OSError as error:
-        raise StoreError(f"{path}: cannot be locked: {error.strerror or error}") from error
+        raise StoreError(f"{guarded or path}: cannot be locked: {error.strerror or error}") from error
     try:
         yield
     finally:
@@ -84,9 +85,9 @@ def locked(path: Path) -> Iterator[None]:
         os.close(file)
 
 
-def _held(path: Path) -> int:
+def _held(path: Path, guarded: Path) -> int:
     """Descriptor of a lock file that this process holds."""
-    import fcntl  # POSIX only: without it everything but trainings works
+    import fcntl  # POSIX only: without it all works but trainings and outputs that go on
 
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +101,7 @@ def _held(path: Path) -> int:
         except BlockingIOError as error:
             holder = os.read(file, 200).decode(errors="replace")
             os.close(file)
-            raise StoreError(f"{path.parent}: is in use by {holder or 'another process'}") from error
+            raise StoreError(f"{guarded}: is in use by {holder or 'another process'}") from error
         os.close(file)  # its last holder had removed it meanwhile
 
 

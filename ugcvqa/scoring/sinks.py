@@ -1,20 +1,21 @@
 """Outputs that grow row by row, outlive `kill -9`, and are continued by the same command."""
 
+import contextlib
 import csv
 import io
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, TypeVar, cast
 
-from ugcvqa.errors import ConfigError, StoreError, UgcvqaError
-from ugcvqa.files import error_reason, write_atomic
+from ugcvqa.errors import ConfigError, StoreError
+from ugcvqa.files import error_reason, locked, write_atomic
 from ugcvqa.scoring.columns import cells_of, column_names, record_of
 from ugcvqa.scoring.model import Score
 
@@ -178,42 +179,29 @@ class Journal:
         self._rows, self._record = rows, dict(record)
         self.record_path = record_path or record_path_of(path)
         self._length = 0  # bytes of whole rows
-        self._is_started = False
+        self._file: int | None = None
         self._synced = time.monotonic()
 
     def __enter__(self) -> Self:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
-        except OSError as error:
-            raise StoreError(f"{self.path}: cannot be written: {error.strerror or error}") from error
-        try:
-            _lock(self._file, self.path)
-        except StoreError:
-            os.close(self._file)
-            raise
-        try:
-            self._check_record()
-        except UgcvqaError:
-            self._leave()
-            raise
+        with ExitStack() as held:
+            held.enter_context(locked(self.path.with_name(f"{self.path.name}.lock"), self.path))
+            if self.has_rows():
+                if not self.record_path.is_file():
+                    raise ConfigError(
+                        f"{self.path}: is there already, and no run of ours; give another --output or delete it"
+                    )
+                check_same_run(self.path, self._record, read_record(self.path, self.record_path))
+            self._held = held.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            os.fsync(self._file)
-        except OSError:
-            pass  # what can be said of a failing disk was said when a row was written
-        finally:
-            self._leave()
-
-    def _leave(self) -> None:
-        """Ends the hold on the file, and removes it if no row came about."""
-        if not self._is_started and os.fstat(self._file).st_size == 0:
-            self.path.unlink(missing_ok=True)
-        os.close(self._file)
+        with self._held:
+            if self._file is not None:
+                with contextlib.suppress(OSError):  # what can be said of a failing disk was said when a row was written
+                    os.fsync(self._file)
+                os.close(self._file)
 
     def continue_after(self, names: Iterator[str]) -> None:
         """Goes over the rows that are there and takes as many names, which must be theirs.
@@ -222,12 +210,14 @@ class Journal:
             ConfigError: if the rows are of other videos.
             StoreError: if the file holds something else.
         """
-        reader = io.BufferedReader(io.FileIO(self._file, "rb", closefd=False))
-        offset = len(self._rows.header())
-        for row in read_rows(reader, self._rows, self.path):
-            self.take(row, next(names, None))
-            offset += len(row.data)
-            self._length = offset
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            length = len(self._rows.header())
+            for row in read_rows(file, self._rows, self.path):
+                self.take(row, next(names, None))
+                length += len(row.data)
+                self._length = length
 
     def take(self, row: Row, name: str | None) -> None:
         """Counts a row that is there already.
@@ -251,15 +241,14 @@ class Journal:
             StoreError: if it cannot be written; the rows before it stay.
         """
         try:
-            if not self._is_started:
-                self._start()
-            data = self._rows.encode(score)
-            self._append(data)
+            file = self._opened()
+            self._append(file, self._rows.encode(score))
             if time.monotonic() - self._synced > _SYNC_S:
-                os.fsync(self._file)
+                os.fsync(file)
                 self._synced = time.monotonic()
         except OSError as error:
-            os.ftruncate(self._file, self._length)
+            if self._file is not None:
+                os.ftruncate(self._file, self._length)
             raise StoreError(
                 f"{self.path}: cannot be written: {error.strerror or error}; its {self.tally.rows} rows are kept, "
                 "and the same command goes on"
@@ -273,36 +262,28 @@ class Journal:
 
     def finish_rows(self) -> None:
         """Makes sure that the file holds whole rows only, and that they are on the disk."""
-        if not self._is_started:
-            self._start()
-        os.fsync(self._file)
+        os.fsync(self._opened())
 
     def has_rows(self) -> bool:
         """Whether rows of some run are there."""
-        return os.fstat(self._file).st_size > 0
+        return self.path.exists() and self.path.stat().st_size > 0
 
-    def _start(self) -> None:
-        """Writes the record and cuts off what is no whole row."""
-        write_record(self.record_path, self._record)
-        os.ftruncate(self._file, self._length)
-        os.lseek(self._file, self._length, os.SEEK_SET)
-        self._is_started = True
-        if self._length == 0:
-            self._append(self._rows.header())
+    def _opened(self) -> int:
+        """The file, of which only whole rows are left, with the record beside it."""
+        if self._file is None:
+            write_record(self.record_path, self._record)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+            os.ftruncate(self._file, self._length)
+            os.lseek(self._file, self._length, os.SEEK_SET)
+            if self._length == 0:
+                self._append(self._file, self._rows.header())
+        return self._file
 
-    def _append(self, data: bytes) -> None:
+    def _append(self, file: int, data: bytes) -> None:
         remaining = memoryview(data)
         while remaining:
-            remaining = remaining[os.write(self._file, remaining) :]
+            remaining = remaining[os.write(file, remaining) :]
         self._length += len(data)
-
-    def _check_record(self) -> None:
-        """Refuses a file that has rows of another run."""
-        if not self.has_rows():
-            return
-        if not self.record_path.is_file():
-            raise ConfigError(f"{self.path}: is there already, and no run of ours; give another --output or delete it")
-        check_same_run(self.path, self._record, read_record(self.path, self.record_path))
 
 
 def record_path_of(path: Path) -> Path:
@@ -356,15 +337,3 @@ def in_turn(shards: Sequence[Iterator[_T]]) -> Iterator[_T]:
     missing = object()
     for group in zip_longest(*shards, fillvalue=missing):
         yield from (cast(_T, one) for one in group if one is not missing)
-
-
-def _lock(file: int, path: Path) -> None:
-    """Keeps other jobs from writing a file until this process ends, however it ends."""
-    if sys.platform == "win32":
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise StoreError(f"{path}: another job is writing it; wait for its end or give another --output") from error
