@@ -213,7 +213,7 @@ class SparseGPHead:
             if not self._is_of_facts(group):
                 for row in np.flatnonzero(self._novelty(points, index) > self.novelty[index]).tolist():
                     found[row].append(
-                        f"the {group} features are unlike those of nearly all training videos, so the score is little more than a guess"
+                        f"the {group} features are unlike those of nearly all training videos, so the score is a guess"
                     )
         return [tuple(sentences) for sentences in found]
 
@@ -369,7 +369,7 @@ def fit_sparse_gp(
     settings = settings or SparseGPSettings()
     ladders = _ladders(settings, features)
     exact, report = fit_gp(features, mos, parts, GPSettings(settings.max_evaluations, settings.tolerance))
-    used = (exact.kernel.weights > 0).any(axis=0).tolist()
+    used = [bool(column.any()) for column in exact.kernel.weights.T]
     parts = tuple(parts)
     scales = np.sqrt(exact.kernel.weights.sum(axis=0) / exact.unit_distances)
     groups = tuple(dict.fromkeys(part.group for part, is_used in zip(parts, used, strict=True) if is_used))
@@ -492,7 +492,7 @@ def _solve(problem: _Problem, inducing: npt.NDArray[np.float32], settings: Spars
     variance = problem.kernel.variance - np.sum(explained**2, axis=0) + doubt / (1 - leverage) + problem.noise
     ratio = np.sort(np.abs(residual) / np.sqrt(variance))
     width = float(ratio[min(len(ratio) - 1, int(np.ceil(COVERAGE * (len(ratio) + 1))) - 1)])
-    return _Solution(mean, factor, problem.scores - residual, width)
+    return _Solution(np.asarray(mean, dtype=np.float64), factor, problem.scores - residual, width)
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
