@@ -57,9 +57,9 @@ def fit(
         data: the videos, their labels, and feature files if there are any.
         row: feature row; any name for features that come from files. By default NSS, and VSFACNN for the GRU head.
         head: `svr` for the support vector regression of the benchmark, `gp` for a Gaussian process, which knows the
-            parts of a row and tells an uncertainty, `sparse_gp` for one that keeps no training
-            video, `gru` for VSFA's recurrent head on the features of all frames,
-            `end_to_end` to train a backbone too, on sampled frames and without a row.
+            parts of a row and tells an uncertainty, `sparse_gp` for one that keeps no training video, `gru` for
+            VSFA's recurrent head on the features of all frames, `end_to_end` to train a backbone too, on sampled
+            frames and without a row.
         svr: settings of the SVR head.
         gp: settings of the Gaussian process.
         sparse_gp: settings of the sparse Gaussian process.
@@ -110,7 +110,8 @@ def fit(
         return 0
     parts = vectors.make_split(samples.dataset, split)
     log.info("split: %d train, %d val, %d test videos", len(parts.train), len(parts.val), len(parts.test))
-    chosen = {"svr": svr, "gp": gp, "sparse_gp": sparse_gp}[head]
+    of_head: dict[str, SVRSettings | GPSettings | SparseGPSettings] = {"svr": svr, "gp": gp, "sparse_gp": sparse_gp}
+    chosen = of_head[head]
     model, fitting = vectors.fit_head(samples, parts, row, chosen, families)
     predicted = runs.predict_all(samples, model)
     if split.refit:
