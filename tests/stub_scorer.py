@@ -20,7 +20,7 @@ class StubScorer:
         self.fingerprint, self.part_names, self.delay_s, self.starts = fingerprint, part_names, delay_s, starts
         self.facts = {"row": "STUB"}
 
-    def score_many(self, paths, batch_size=1, workers=0, device="cpu", limits=None):
+    def score_many(self, paths, batch_size=1, workers=0, device="cpu", limits=None, timeline=False, explain=False):
         if not self.starts:
             raise CheckpointError("the stub has no weights")
         return (self._score(str(path)) for path in paths)

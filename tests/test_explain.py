@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -11,14 +12,16 @@ from matplotlib.image import imread
 
 from ugcvqa import score as verb
 from ugcvqa.evaluation.metrics import IDENTITY
+from ugcvqa.heads.gp import fit_gp, gp_parts
 from ugcvqa.heads.svr import SVRHead
 from ugcvqa.media.encode import png_bytes, write_video
+from ugcvqa.media.memory import memory_info
 from ugcvqa.media.video import picture_at, probe, read_frames
-from ugcvqa.scoring.contributions import contributions_of
+from ugcvqa.scoring.contributions import SUMS, contributions_of
 from ugcvqa.scoring.explanation import Explanation, Moment, Timeline
 from ugcvqa.scoring.explanation_lines import explanation_lines, low_stretches, sparkline, write_pictures
 from ugcvqa.scoring.model import FILE_NAME, QualityModel, Score
-from ugcvqa.scoring.moments import LONG_SIDE_PX, shrunk, worst_and_best
+from ugcvqa.scoring.moments import LONG_SIDE_PX, worst_and_best
 from ugcvqa.settings import FamilySettings
 
 
@@ -53,7 +56,16 @@ class Sums:
 def test_sums_of_an_additive_head_are_taken_as_they_are():
     found, method = contributions_of(Sums(), "NSS", np.array([[3.0, -7.0]]))
     assert found == {"left": 2.0, "right": -5.0}
-    assert "add up" in method
+    assert "the sum is the prediction" in method
+
+
+def test_contributions_of_a_process_add_up_to_the_prediction_with_its_base():
+    random = np.random.default_rng(5)
+    table = np.concatenate([random.random((16, 1836)), random.integers(100, 900, (16, 3))], axis=1)
+    head, _ = fit_gp(table, random.random(16) * 4 + 1, gp_parts("NSS_CONTAINER", 1839))
+    found, method = contributions_of(head, "NSS_CONTAINER", table[:1] + 0.1)
+    assert sum(found.values()) + head.base == pytest.approx(head.predict(table[:1] + 0.1).item(), abs=1e-9)
+    assert method == SUMS
 
 
 def test_contribution_of_an_svr_is_the_change_when_the_part_is_typical(model):
@@ -97,12 +109,13 @@ def test_video_that_is_gone_after_scoring_has_no_pictures_but_a_score(model, cli
     assert worst_and_best(Timeline((0.0,), (1.0,), (math.nan,)), probe(clip), gone) == (None, None)
 
 
-def test_pictures_are_shrunk_and_keep_their_shape():
-    assert shrunk(np.zeros((100, 50, 3), np.uint8)).shape == (100, 50, 3)
-    assert shrunk(np.zeros((2000, 1000, 3), np.uint8)).shape == (LONG_SIDE_PX, LONG_SIDE_PX // 2, 3)
-    wide = shrunk(np.full((720, 1280, 3), 77, np.uint8))
-    assert wide.shape == (360, 640, 3)
-    assert (wide == 77).all()
+def test_pictures_of_moments_are_small_and_keep_their_shape():
+    def portrait(index, info):
+        return 0.5, np.full((2000, 1000, 3), 77, np.uint8)
+
+    worst, _ = worst_and_best(Timeline((0.0,), (1.0,), (3.0,)), memory_info(10, 2000, 1000, Fraction(10)), portrait)
+    assert worst.frame.shape == (LONG_SIDE_PX, LONG_SIDE_PX // 2, 3)
+    assert (worst.frame == 77).all()
 
 
 def test_png_keeps_every_pixel():

@@ -12,7 +12,7 @@ from ugcvqa.heads.svr import SVRHead
 
 Array = npt.NDArray[np.float64]
 
-SUMS = "what each group of features adds to the prediction against the training videos' mean; the groups add up to it"
+SUMS = "what each group of features adds; the sum is the prediction minus its mean over the training videos"
 REPLACED = (
     "how far the prediction falls when a part is replaced by its mean over the training videos that the model keeps; "
     "parts act together, so these changes need not add up"

@@ -53,22 +53,11 @@ def worst_and_best(timeline: Timeline, info: "VideoInfo", picture: Picture) -> t
 
 
 def _moment(timeline: Timeline, entry: int, info: "VideoInfo", picture: Picture) -> Moment:
+    from ugcvqa.display.images import shrunk
+
     middle_s = (timeline.start_s[entry] + timeline.stop_s[entry]) / 2
     index = int(np.searchsorted(info.times_s, middle_s, side="right")) - 1
     time_s, frame = picture(min(max(index, 0), info.n_frames - 1), info)
-    return Moment(timeline.start_s[entry], timeline.mos[entry], time_s, shrunk(frame))
-
-
-def shrunk(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Shrinks a picture (H, W, 3) uint8 to a long side of `LONG_SIDE_PX` at most."""
-    import torch
-
-    from ugcvqa.media.imresize import imresize_to
-
-    height, width = frame.shape[:2]
-    scale = LONG_SIDE_PX / max(height, width)
-    if scale >= 1:
-        return np.ascontiguousarray(frame)
-    planes = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)
-    small = imresize_to(planes, max(1, round(height * scale)), max(1, round(width * scale)))
-    return np.ascontiguousarray(small.permute(1, 2, 0).numpy())
+    return Moment(
+        timeline.start_s[entry], timeline.mos[entry], time_s, np.ascontiguousarray(shrunk(frame, LONG_SIDE_PX))
+    )
