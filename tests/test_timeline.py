@@ -127,7 +127,7 @@ def test_file_is_decoded_once_for_score_and_timeline_and_loaders_change_nothing(
     assert len(opened) == 1
     assert len(once.timeline) == 3
     (again,) = sharpness.score_many([path], batch_size=4, workers=1, timeline=True)
-    assert again == once
+    assert again.as_dict() == once.as_dict()
 
 
 def test_gru_timeline_averages_to_the_score():
