@@ -37,7 +37,7 @@ ROOMS = {
     ),
     "training": (
         *("vectors", "runs", "losses", "metrics", "regressor", "datamodule", "preemption", "throughput", "progress"),
-        *("learning", "networks", "tracking"),
+        *("learning", "networks", "overlays", "tracking"),
     ),
     "benchmarks": (
         *("results", "feature_tables", "protocol", "parts", "parallel", "data", "run", "report", "dashboard"),

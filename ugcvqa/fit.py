@@ -119,10 +119,11 @@ def fit(
         model, fitting = vectors.fit_head(samples, everything, row, chosen, families)
     folder = runs.write_run(folder, settings, samples, parts, model, fitting, predicted)
     if logger == "wandb":
-        from ugcvqa.training import tracking
+        from ugcvqa.training import overlays, tracking
 
         loggers = tracking.make_loggers(logger, wandb, folder, records.plain_settings(settings))
-        tracking.log_results(loggers, samples.dataset, parts, predicted.pred, folder)
+        maps = overlays.saliency_overlays(samples.dataset, parts.test, families, wandb.overlays)
+        tracking.log_results(loggers, samples.dataset, parts, predicted.pred, folder, maps)
     sys.stdout.write(runs.summary(folder, samples, parts, model, predicted, time.monotonic() - started))
     return 0
 
@@ -140,7 +141,7 @@ def _fit_network(settings: dict[str, Any]) -> int:
     from ugcvqa.features.inputs import open_dataset
     from ugcvqa.features.store import FeatureStore
     from ugcvqa.records import plain_settings
-    from ugcvqa.training import networks, runs, tracking, vectors
+    from ugcvqa.training import networks, overlays, runs, tracking, vectors
 
     started = time.monotonic()
     head, data, row = settings["head"], settings["data"], settings["row"]
@@ -169,7 +170,9 @@ def _fit_network(settings: dict[str, Any]) -> int:
                 return 0
             samples, parts, model = trained.samples, trained.split, trained.model
             runs.write_run(folder, settings, samples, parts, model, trained.facts, trained.predicted)
-            tracking.log_results(loggers, samples.dataset, parts, trained.predicted.pred, folder)
+            most = settings["wandb"].overlays
+            maps = overlays.saliency_overlays(samples.dataset, parts.test, settings["families"], most)
+            tracking.log_results(loggers, samples.dataset, parts, trained.predicted.pred, folder, maps)
         sys.stdout.write(runs.summary(folder, samples, parts, model, trained.predicted, time.monotonic() - started))
     return 0
 

@@ -191,8 +191,14 @@ class WandbSettings:
         mode: `offline` writes to the run folder, for `wandb sync`; `online` needs an account; `disabled` does nothing.
         project: name of the project.
         entity: user or team; W&B's default if left out.
+        overlays: held-out videos of which a saliency map is shown, if the weights of `families.saliency` are there.
     """
 
     mode: Literal["offline", "online", "disabled"] = "offline"
     project: str = "ugcvqa"
     entity: str | None = None
+    overlays: int = 4
+
+    def __post_init__(self) -> None:
+        if self.overlays < 0:
+            raise ConfigError(f"wandb.overlays is {self.overlays}: it must be at least 0")

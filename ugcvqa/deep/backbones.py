@@ -314,6 +314,16 @@ def installed_file(file: str) -> Path | None:
     return None
 
 
+def has_weights(name: str, weights: str) -> bool:
+    """Whether the weights that `load_backbone` takes can be had without fetching a file."""
+    from torchvision import models
+
+    if name not in _network_names():
+        return False
+    urls = {member.name: str(member.url) for member in models.get_model_weights(name)}
+    return weights not in urls or installed_file(urls[weights].rsplit("/", 1)[1]) is not None
+
+
 def _named_weight_file(name: str, weights: str, url: str) -> Path:
     file = url.rsplit("/", 1)[1]
     installed = installed_file(file)

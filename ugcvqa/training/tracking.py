@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,9 @@ def log_results(
     split: Split,
     pred: npt.NDArray[np.float64],
     folder: Path,
+    overlays: Iterable[tuple[str, npt.NDArray[np.uint8]]] = (),
 ) -> None:
-    """Sends the end of a run to W&B: held-out figures, predictions with thumbnails, scatter plots, the model.
+    """Sends the end of a run to W&B: held-out figures, predictions with thumbnails, scatter plots, maps, the model.
 
     Does nothing for other loggers.
 
@@ -59,6 +60,7 @@ def log_results(
         split: which of them trained.
         pred: (N,) predictions of all videos.
         folder: finished run folder.
+        overlays: ids and pictures of saliency maps; not touched for other loggers.
     """
     named: list[Any] = list(loggers)
     run = next((logger.experiment for logger in named if type(logger).__name__ == "WandbLogger"), None)
@@ -79,6 +81,8 @@ def log_results(
             "scatter": wandb.Image(str(folder / "scatter.png")),
         }
     )
+    if maps := [wandb.Image(picture, caption=video_id) for video_id, picture in overlays]:
+        run.log({"saliency": maps})
     run.summary.update(figures)
     artifact = wandb.Artifact(f"model-{run.id}", type="model", metadata=figures)
     for name in ("model.safetensors", "config.yaml", "metrics.json", "predictions.csv"):
