@@ -2,9 +2,12 @@
 
 import csv
 import dataclasses
+import itertools
 import json
+import random
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -51,6 +54,48 @@ def test_same_number_whatever_the_batching(run, clips):
     assert len(set(alone)) == len(names)
     for batch_size, workers in ((1, 0), (5, 0), (3, 2)):
         assert [item.mos for item in model.score_many(paths, batch_size, workers)] == alone
+
+
+def test_paths_are_taken_as_they_are_needed(run, clips):
+    folder, names = clips
+    taken = []
+    scores = load(run).score_many(taken.append(name) or folder / name for name in itertools.cycle(names))
+    assert not taken
+    for count in (1, 2, 3):
+        next(scores)
+        assert len(taken) == count
+
+
+def test_same_file_whatever_the_number_of_processes(run, clips, tmp_path, capfdbinary):
+    folder, _ = clips
+    for workers in ("0", "1", "2"):
+        arguments = [str(folder), "--checkpoint", str(run), "--workers", workers]
+        assert score.main([*arguments, "--output", str(tmp_path / f"{workers}.csv")]) == 1
+    written = (tmp_path / "0.csv").read_bytes()
+    assert written == (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
+    capfdbinary.readouterr()
+    assert score.main([str(folder), "--checkpoint", str(run), "--csv"]) == 1
+    assert capfdbinary.readouterr().out == written
+
+
+@pytest.mark.slow
+def test_a_job_with_processes_killed_ten_times_gives_the_file_of_an_undisturbed_one(run, clips, tmp_path):
+    folder, names = clips
+    for number in range(60):
+        (tmp_path / "many" / f"{number}").mkdir(parents=True)
+        (tmp_path / "many" / f"{number}" / names[number % 4]).symlink_to(folder / names[number % 4])
+    command = [sys.executable, "-m", "ugcvqa.score", str(tmp_path / "many"), "--checkpoint", str(run), "--workers", "2"]
+    draw, output = random.Random(2), tmp_path / "out.csv"
+    for _ in range(10):
+        job = subprocess.Popen([*command, "--output", str(output)], stdout=subprocess.DEVNULL)
+        target = (output.stat().st_size if output.exists() else 0) + draw.randrange(1, 400)
+        while job.poll() is None and (not output.exists() or output.stat().st_size < target):
+            time.sleep(0.01)
+        job.kill()
+        job.wait()
+    assert subprocess.run([*command, "--output", str(output)], check=False).returncode == 0
+    assert subprocess.run([*command, "--output", str(tmp_path / "whole.csv")], check=False).returncode == 0
+    assert output.read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
 def test_csv_and_json_carry_every_name_and_failure_in_order(run, clips, capsys, monkeypatch):
