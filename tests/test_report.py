@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from ugcvqa import score
+from ugcvqa.display.charts import rate_ticks, time_chart, time_text
 from ugcvqa.display.images import resized
 from ugcvqa.errors import ConfigError, StoreError
 from ugcvqa.heads.svr import fit_svr
@@ -25,6 +26,8 @@ from ugcvqa.scoring.model import QualityModel, Score
 from ugcvqa.scoring.outputs import read_scores
 from ugcvqa.scoring.overview import MOST_ROWS, Overview
 from ugcvqa.scoring.report import Reporter
+from ugcvqa.scoring.report_data import Entry
+from ugcvqa.scoring.report_parts import coarse, line_of
 from ugcvqa.scoring.thumbnails import read_shots
 from ugcvqa.settings import DecodeLimits, FamilySettings, SaliencySettings
 
@@ -347,3 +350,25 @@ def test_shots_are_the_frames_on_the_screen(ladder):
     assert shots[0].image.shape == (60, 80, 3)
     expected = resized(scene(29), 80, 60)
     assert np.abs(shots[-1].image.astype(int) - expected).mean() < 8
+
+
+def test_long_timelines_are_averaged_for_drawing():
+    values = np.random.default_rng(0).uniform(1, 5, 1500)
+    values[7] = math.nan
+    shown, step = coarse(timeline(values.tolist()))
+    assert step == 3
+    assert len(shown) == 500
+    assert (shown.start_s[1], shown.stop_s[1], shown.stop_s[-1]) == (3.0, 6.0, 1500.0)
+    assert np.array(shown.mos) == pytest.approx(np.nanmean(values.reshape(500, 3), 1))
+    chart = time_chart([line_of(Entry(Score("a", 3.0, 3.0)), shown)], (1.0, 5.0), 3.0)
+    assert chart.count('class="hit"') == 500
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.04, "0 s"), (7.25, "7.2 s"), (65, "1:05"), (3725.4, "1:02:05")])
+def test_times_are_written_as_players_do(seconds, text):
+    assert time_text(seconds) == text
+
+
+def test_axis_of_bit_rates_has_round_numbers_inside_it():
+    assert rate_ticks((1.2, 3.1)) == [20, 50, 100, 200, 500, 1000]
+    assert len(rate_ticks((0.0, 6.0))) <= 6
