@@ -30,7 +30,7 @@ ROOMS = {
     ),
     "scoring": (
         *("explanation", "contributions", "timeline", "moments", "frames_in_memory", "model"),
-        *("uvq_score", "known_answers", "known_models", "released", "scorers"),
+        *("uvq_score", "released", "known_answers", "known_models", "scorers"),
         *("explanation_lines", "columns", "listing", "workers", "shards", "sinks", "parquet", "bulk", "printing"),
         *("outputs", "thumbnails", "comparison", "overview", "report_data", "report_parts", "report_page"),
         *("report_figure", "report"),

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ugcvqa import doctor
-from ugcvqa.errors import UgcvqaError
+from ugcvqa.errors import CheckpointError, UgcvqaError, WeightsError
 from ugcvqa.media.video import read_frames
 from ugcvqa.scoring import known_answers, known_models
 from ugcvqa.scoring.model import Score
@@ -26,7 +26,8 @@ def findings(capsys):
     return {line[8:36].strip(): (line[:7].strip(), line[37:]) for line in lines}
 
 
-def test_an_installation_without_weights_is_fine(no_weights, capsys):
+def test_an_installation_without_weights_is_fine(no_weights, capsys, monkeypatch):
+    monkeypatch.setattr(known_answers, "check_released", lambda name, clip: "fine")
     assert doctor.main(["--quick"]) == 0
     found = findings(capsys)
     heads = ("SVR head, known answer", "GP head, known answer", "GRU head, known answer")
@@ -49,6 +50,7 @@ def test_wrong_weights_and_wrong_numbers_are_failures(no_weights, capsys, monkey
     monkeypatch.setattr(known_answers, "_PLANES_SHA256", "0" * 64)
     monkeypatch.setitem(known_answers._NSS, 33, 1.5)
     monkeypatch.setattr(known_models, "_SVR", (1.0, 2.0, 3.0))
+    monkeypatch.setattr(known_answers, "check_released", lambda name, clip: "fine")
     monkeypatch.setitem(known_answers.CODECS, "FFV1", known_answers.CodecTrial("ffv1", ".nothing", {}, True))
     (tmp_path / "uvq").mkdir()
     assert doctor.main(["--quick", "--uvq.weights", str(tmp_path / "uvq")]) == 1
@@ -75,8 +77,29 @@ def test_a_decoder_that_gives_other_pixels_is_a_failure(monkeypatch, tmp_path):
     assert known_answers.check_codec("FFV1", tmp_path) is None
 
 
+@pytest.mark.parametrize(
+    ("error", "state"), [(None, "ok"), (WeightsError("w"), "absent"), (CheckpointError("c"), "FAILED")], ids=str
+)
+def test_released_models_score_the_built_in_clip(monkeypatch, tmp_path, error, state):
+    class Model:
+        def score(self, path):
+            if error is not None:
+                raise error
+            return Score(str(path), 3.0, 3.0)
+
+    monkeypatch.setattr(known_answers, "released_file", lambda name: tmp_path / name)
+    monkeypatch.setattr(known_answers, "load", lambda path: Model())
+    assert doctor._released("ours", tmp_path).state == state
+    if state == "ok":
+        monkeypatch.setitem(known_answers._RELEASED, "ours", 3.2)
+        assert doctor._released("ours", tmp_path).text.startswith(
+            "model ours gives the built-in clip 3.0000, not 3.2000"
+        )
+
+
 def test_large_networks_are_checked_unless_asked_to_be_quick(no_weights, capsys, monkeypatch):
     asked = []
+    monkeypatch.setattr(known_answers, "check_released", lambda name, clip: "fine")
     for name in ("check_resnet", "check_saliency"):
         monkeypatch.setattr(known_models, name, lambda name=name: asked.append(name) or "fine")
     monkeypatch.setattr(known_models, "check_uvq_networks", lambda version: asked.append(version) or "fine")

@@ -101,6 +101,7 @@ def _decoders() -> str:
 
 def _built_in_clip() -> Iterator[Finding]:
     from ugcvqa.scoring.known_answers import CODECS, check_codec, check_decoder, check_nss, write_clip
+    from ugcvqa.scoring.released import SHA256
 
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "built-in.mkv"
@@ -120,6 +121,19 @@ def _built_in_clip() -> Iterator[Finding]:
 
         yield _checked("decoder, known answer", decoder)
         yield _checked("NSS, known answer", lambda: check_nss(clip))
+        for name in SHA256:
+            yield _released(name, clip)
+
+
+def _released(name: str, clip: Path) -> Finding:
+    from ugcvqa.scoring.known_answers import check_released
+
+    try:
+        return Finding("ok", f"model {name}", check_released(name, clip))
+    except WeightsError as error:
+        return Finding("absent", f"model {name}", f"needs network weights: {' '.join(str(error).split())}")
+    except UgcvqaError as error:
+        return Finding("FAILED", f"model {name}", " ".join(str(error).split()))
 
 
 def _models(quick: bool) -> Iterator[Finding]:

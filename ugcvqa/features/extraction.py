@@ -21,6 +21,7 @@ from ugcvqa.features.container import container_vector
 from ugcvqa.features.families import Family, Pool
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import error_reason
+from ugcvqa.media.decode import check_file
 from ugcvqa.media.video import Clip, Plan, TimedPlan, VideoInfo, probe, read_clips
 from ugcvqa.settings import DecodeLimits
 
@@ -156,6 +157,7 @@ class ClipStream(IterableDataset[Item]):
     def _clips(self, index: int, path: Path) -> Iterator[Item]:
         content, stored, places = "", tuple[str, ...](), tuple[int, ...]()
         if self.store is not None:
+            check_file(path, self.limits)  # before all of it is read
             content = self.store.content(path)
             stored = tuple(name for name, spec in self.specs.items() if self.store.has(spec, content))
         wanted = {name: plan for name, plan in self.plans.items() if name not in stored}

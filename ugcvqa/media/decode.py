@@ -204,6 +204,28 @@ def frame_near(path: str | Path, time_s: float, tolerance_s: float, limits: Deco
     return None
 
 
+def check_file(path: str | Path, limits: DecodeLimits) -> None:
+    """Refuses what is not a readable regular file with content, without reading it.
+
+    Raises:
+        VideoError: if it is a folder, pipe or device, empty, missing, not readable, or over the limit of its size.
+    """
+    try:
+        status = Path(path).stat()
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+            raise VideoError(f"{path}: is {kind}; give a video file")
+        with Path(path).open("rb"):
+            pass
+    except FileNotFoundError as error:
+        raise VideoError(f"{path}: no such file") from error
+    except (OSError, ValueError) as error:
+        raise VideoError(f"{str(path)!r}: cannot be opened ({one_line(error)})") from error
+    if status.st_size == 0:
+        raise VideoError(f"{path}: is an empty file; fetch it again")
+    check_limit(path, "file size in bytes", status.st_size, limits.max_file_bytes)
+
+
 def check_limit(path: str | Path, name: str, value: float, limit: float | None) -> None:
     """Refuses a file over a limit.
 
@@ -343,7 +365,7 @@ def _opened(
     path: str | Path, limits: DecodeLimits, threads: int = 1
 ) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     """Opens a local file and its best video stream, with every library error turned into one `VideoError`."""
-    _check_file(path, limits)
+    check_file(path, limits)
     try:
         check_boxes(path)
         with _container(path, limits) as container:
@@ -376,24 +398,6 @@ def _container(path: str | Path, limits: DecodeLimits) -> av.container.InputCont
         return av.open(url, "r", options=options, timeout=limits.max_decode_s, metadata_errors="replace")
     except av.ArgumentError as error:  # FFmpeg's answer to a container outside the list
         raise VideoError(f"{path}: is not in a video container that is read here (mp4, mkv, avi ...)") from error
-
-
-def _check_file(path: str | Path, limits: DecodeLimits) -> None:
-    """Refuses what is not a readable regular file with content."""
-    try:
-        status = Path(path).stat()
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-            raise VideoError(f"{path}: is {kind}; give a video file")
-        with Path(path).open("rb"):
-            pass
-    except FileNotFoundError as error:
-        raise VideoError(f"{path}: no such file") from error
-    except (OSError, ValueError) as error:
-        raise VideoError(f"{str(path)!r}: cannot be opened ({one_line(error)})") from error
-    if status.st_size == 0:
-        raise VideoError(f"{path}: is an empty file; fetch it again")
-    check_limit(path, "file size in bytes", status.st_size, limits.max_file_bytes)
 
 
 def _best_video(path: str | Path, container: av.container.InputContainer) -> av.VideoStream:

@@ -12,11 +12,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ugcvqa.errors import UgcvqaError, VideoError
+from ugcvqa.errors import CheckpointError, UgcvqaError, VideoError
 from ugcvqa.features.extraction import ClipStream, Task, extract_features
 from ugcvqa.features.families import build_families
 from ugcvqa.media.encode import has_encoder, write_video
 from ugcvqa.media.video import read_frames
+from ugcvqa.scoring.model import load
+from ugcvqa.scoring.released import released_file
 from ugcvqa.scoring.uvq_score import UVQModel
 from ugcvqa.settings import FamilySettings, UVQSettings
 from ugcvqa.uvq.state import SCORE_NAMES
@@ -69,6 +71,8 @@ _NSS = {
     1799: 1.426517, 1835: 1.363474,
 }
 # fmt: on
+_RELEASED: dict[str, float] = {}
+_RELEASED_TOLERANCE = 0.01
 _UVQ_TOLERANCE = 1e-3
 _UVQ10 = dict(
     zip(SCORE_NAMES, (3.9275655, 3.9483354, 4.2671991, 3.9535892, 4.0618366, 4.0701896, 4.0606122), strict=True)
@@ -175,6 +179,26 @@ def _features(clip: Path) -> np.ndarray:
     if result.reason:
         raise VideoError(result.reason)
     return result.features["nss"]["video"]
+
+
+def check_released(name: str, clip: Path) -> str:
+    """Checks the file of a released model, and its score of the built-in clip where that is known.
+
+    Args:
+        name: a key of `released.SHA256`.
+        clip: the built-in clip.
+
+    Returns:
+        What was found.
+
+    Raises:
+        UgcvqaError: if the file is missing or damaged, network weights are missing, or the score differs.
+    """
+    pred = load(released_file(name)).score(clip).pred
+    known = _RELEASED.get(name, pred)
+    if not abs(pred - known) <= _RELEASED_TOLERANCE:
+        raise CheckpointError(f"model {name} gives the built-in clip {pred:.4f}, not {known:.4f}; reinstall PyTorch")
+    return f"SHA-256 as released, the built-in clip has {pred:.2f}"
 
 
 def check_uvq(version: Literal["uvq", "uvq1.5"], settings: UVQSettings, clip: str, device: str) -> str:
