@@ -18,7 +18,7 @@ ROOMS = {
         *("images", "maps", "html", "charts"),
     ),
     "nss": ("filters", "maps", "stats", "features"),
-    "deep": ("precision", "backbones", "winograd", "fused", "pooling", "scorecam", "saliency"),
+    "deep": ("precision", "backbones", "out_of_core", "winograd", "fused", "banded", "pooling", "scorecam", "saliency"),
     "uvq": ("state", "layers", "trunk", "compression", "frames", "weights", "networks", "pool"),
     "features": (
         *("inputs", "store", "rows", "container", "families", "by_second", "extraction", "datamodule", "extractors"),

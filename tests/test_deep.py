@@ -6,7 +6,8 @@ from torch import fx, nn
 
 from ugcvqa.deep import pooling as deep
 from ugcvqa.deep.backbones import load_backbone
-from ugcvqa.deep.fused import BandedConv, fuse_activations
+from ugcvqa.deep.banded import BandedBlock, BandedConv, in_bands
+from ugcvqa.deep.fused import FusedConv, fuse_activations
 from ugcvqa.deep.pooling import CNN, VSFA, FrameMean, mean_pool, mean_std_pool, normalise
 from ugcvqa.errors import ConfigError, VideoError, WeightsError
 from ugcvqa.media.imresize import imresize_to
@@ -237,12 +238,40 @@ def test_first_maps_in_bands_are_the_whole_ones(monkeypatch, kernel, stride, pad
     layers = fx.symbolic_trace(nn.Sequential(conv, nn.ReLU(), pool, nn.Conv2d(8, 4, 1)))
     frames = torch.randn(2, 3, height, 40, generator=torch.Generator().manual_seed(0))
     expected = layers(frames)
-    banded = fuse_activations(layers)
-    monkeypatch.setattr("ugcvqa.deep.fused._BAND_PIXELS", 2 * 40 * 8)
+    banded = in_bands(fuse_activations(layers))
+    monkeypatch.setattr("ugcvqa.deep.banded._BAND_PIXELS", 2 * 40 * 8)
     found = banded(frames.contiguous(memory_format=torch.channels_last))
     assert any(isinstance(module, BandedConv) for module in banded.modules())
     assert found.shape == expected.shape
     assert max_error(found.detach(), expected.detach().numpy()) < 1e-5
+
+
+@pytest.mark.parametrize("width", [8, 128])  # the second by Winograd's filtering
+@pytest.mark.parametrize(("stride", "height"), [(1, 37), (1, 32), (2, 37), (2, 36)])
+def test_blocks_in_bands_equal_the_whole(monkeypatch, width, stride, height):
+    torch.manual_seed(height)
+    plain = [
+        nn.Conv2d(16, width, 1),
+        nn.Conv2d(width, width, 3, stride, padding=1),
+        nn.Conv2d(width, 16, 1),
+    ]
+    convs = [FusedConv(conv.requires_grad_(False).to(memory_format=torch.channels_last)) for conv in plain]
+    x = torch.randn(2, 16, height, 80).contiguous(memory_format=torch.channels_last)
+    residual = x if stride == 1 else x[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
+    expected = (plain[2](plain[1](plain[0](x).relu()).relu()) + residual).relu()
+    monkeypatch.setattr("ugcvqa.deep.banded._LARGE_MAP_BYTES", 0)
+    monkeypatch.setattr("ugcvqa.deep.banded._BLOCK_BAND_BYTES", 12 * stride * x[0, :, :1].nbytes)
+    bands, third = [], convs[2].forward
+    monkeypatch.setattr(convs[2], "forward", lambda x, band: bands.append(band.shape[2]) or third(x, band))
+    found = BandedBlock(*convs)(x, residual)
+    assert max(bands) == 12
+    assert sum(bands) == 2 * residual.shape[2]
+    assert max_error(found, expected.numpy()) < 1e-5 * float(expected.max())
+
+
+def test_bottlenecks_of_a_resnet_work_in_bands():
+    trunk = VSFA("resnet50", "random:0").trunk.layers
+    assert sum(isinstance(module, BandedBlock) for module in trunk.modules()) == 16
 
 
 def test_given_network_is_not_changed():

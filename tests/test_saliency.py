@@ -5,13 +5,14 @@ import gc
 import numpy as np
 import pytest
 import torch
+import torchvision
 from networks_vgg import VGG_LAYER, SmallVGG, normalise, reference_data, seeded_vgg16, small_vgg
 from torch import nn
 from torch.nn import functional
 
 from ugcvqa.deep.saliency import MapMean, add_map, column_profile
 from ugcvqa.deep.scorecam import ScoreCAM, tap, unit_range, upsample, weighted_maps
-from ugcvqa.deep.winograd import TiledConvs, tiled, transforms
+from ugcvqa.deep.winograd import TiledConvs, leading_chain, transforms
 from ugcvqa.errors import ConfigError, WeightsError
 
 TOLERANCE = {
@@ -188,8 +189,8 @@ def test_batches_and_memory_bound_do_not_change_results(data, memory_mib):
 
 
 def test_result_does_not_depend_on_what_came_before(monkeypatch):
-    score, scored = ScoreCAM._score, []
-    monkeypatch.setattr(ScoreCAM, "_score", lambda self, x, c: scored.append(len(x)) or score(self, x, c))
+    masked, scored = ScoreCAM._masked, []
+    monkeypatch.setattr(ScoreCAM, "_masked", lambda self, *given: scored.append(len(given[2])) or masked(self, *given))
     frames = torch.randn(3, 3, 48, 48)
     fresh, used = random_cam()(frames[:2]), random_cam()
     for earlier in (frames[1:], frames[:1], frames.flip(3), torch.zeros(1, 3, 48, 48), torch.randn(2, 3, 64, 40)):
@@ -374,12 +375,34 @@ def test_tiles_without_input_are_not_computed(monkeypatch):
 
 
 def test_only_chains_from_an_image_are_tiled():
-    assert isinstance(tiled(SmallVGG()).features, TiledConvs)
+    assert leading_chain(SmallVGG()) == "features"
     strided = SmallVGG()
     strided.features[0].stride = (2, 2)
-    assert tiled(strided) is strided
+    assert leading_chain(strided) == leading_chain(torchvision.models.resnet18()) == ""
     with pytest.raises(ValueError, match="not a chain"):
         TiledConvs(strided.features)
+
+
+def test_large_linear_layers_leave_memory(monkeypatch):
+    monkeypatch.setattr("ugcvqa.deep.out_of_core.LARGE_BYTES", 1)
+    monkeypatch.setattr("ugcvqa.deep.out_of_core._BLOCK_BYTES", 4 * 192 * 7)  # seven outputs at a time
+    network, frames = SmallVGG(), torch.randn(2, 3, 48, 48)
+    layer = f"features.{len(network.features) - 1}"
+    expected, _ = plain_score_cam(network, layer, frames[:1])
+    cam = ScoreCAM(network, layer)
+    result = cam(frames)
+    assert "network.classifier.0.weight" not in cam.state_dict()
+    assert largest(result.maps[:1], expected.numpy()) <= TOLERANCE["batching map"]
+    assert isinstance(network.classifier[0], nn.Linear)  # the caller's network is as it was
+
+
+def test_layers_stay_in_memory_where_no_file_can_be_written(monkeypatch, caplog):
+    monkeypatch.setattr("ugcvqa.deep.out_of_core.LARGE_BYTES", 1)
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: (_ for _ in ()).throw(OSError(28, "no space left")))
+    cam = random_cam()
+    assert cam(torch.randn(1, 3, 48, 48)).maps.isfinite().all()
+    assert "network.classifier.0.weight" in cam.state_dict()
+    assert "classifier.0 stays in memory: OSError: [Errno 28] no space left" in caplog.text
 
 
 def test_mean_of_maps_does_not_depend_on_grouping():

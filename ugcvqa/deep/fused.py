@@ -21,9 +21,9 @@ _FEWEST_CHANNELS = 128  # with fewer, transforming tiles costs more than it save
 _LEAST_USED = 0.7  # share of the pixels of all tiles that lie inside the map; below, the plain convolution is faster
 _FEWEST_TILES = 64  # with fewer, reading the transformed kernels costs more than the products saved
 _TILES_WITHOUT_KEPT_KERNELS = 128  # with more, transforming the kernels anew costs next to nothing
+_ALWAYS_KEPT = 9 * 128 * 128
 _TILES_PER_STEP = 256  # keep the products of one step in cache
 _PACKED_POSITIONS = 1600  # with more results per channel, bringing the kernel in order each time costs nothing
-_BAND_PIXELS = 2**18  # of the image; the first maps of a band then stay in cache
 _ONE_PASS_DTYPES = (torch.float32, torch.bfloat16)
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's malloc.h
 _TOP_PAD_BYTES = 1 << 20
@@ -52,18 +52,25 @@ class FusedConv(nn.Module):
         self._tiled: _TiledConv | None = None
         self._packed: dict[torch.Size, Tensor] = {}
 
-    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """Computes relu(conv(x) + residual); the residual is overwritten."""
+    def forward(self, x: Tensor, residual: Tensor | None = None, has_margins: bool = False) -> Tensor:
+        """Computes relu(conv(x) + residual).
+
+        Args:
+            x: (n, C, H, W).
+            residual: (n, K, h, w); it is overwritten.
+            has_margins: `x` holds the rows of padding above and below already.
+        """
         conv = self.conv
         x = x.to(conv.weight.dtype)
+        padding = [0 if has_margins else int(conv.padding[0]), int(conv.padding[1])]
         if x.device.type != "cpu" or conv.weight.dtype not in _ONE_PASS_DTYPES or not _has_one_pass():
-            total = conv(x) if residual is None else conv(x).add_(residual)
-            return functional.relu_(total)
-        if residual is None and _is_worth_tiling(conv, x):
+            total = functional.conv2d(x, conv.weight, conv.bias, conv.stride, padding, conv.dilation, conv.groups)
+            return functional.relu_(total if residual is None else total.add_(residual))
+        if residual is None and _is_worth_tiling(conv, x, padding[0]):
             self._tiled = self._tiled or _TiledConv(conv)
-            return self._tiled(x)
+            return self._tiled(x, padding[0])
         # PyTorch's compiler calls the same operators for these chains; called directly they need no compiler.
-        shape = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        shape = (padding, conv.stride, conv.dilation, conv.groups)
         weight = self._weight(x)
         if residual is None:
             one_pass = torch.ops.mkldnn._convolution_pointwise.default
@@ -83,44 +90,6 @@ class FusedConv(nn.Module):
         return self._packed[x.shape]
 
 
-class BandedConv(nn.Module):
-    """A convolution, ReLU and maximum over a large image, computed in bands of rows that stay in cache.
-
-    The first maps of a network are its largest; so they never lie in memory as a whole. Exact: a band is computed
-    with as many rows around it as reach its results.
-
-    Args:
-        conv: the convolution with its ReLU.
-        pool: the maximum.
-    """
-
-    def __init__(self, conv: FusedConv, pool: nn.MaxPool2d) -> None:
-        super().__init__()
-        self.conv, self.pool = conv.conv, pool
-        self._fused = [conv]  # not a submodule: its parameters are listed as those of `conv`
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Computes pool(relu(conv(x)))."""
-        (fused,), conv, pool = self._fused, self.conv, self.pool
-        stride = conv.stride[0] * _side(pool.stride)
-        rows = max(1, _BAND_PIXELS // (len(x) * x.shape[3]) // stride) * stride
-        if x.device.type != "cpu" or rows >= x.shape[2]:
-            return cast(Tensor, pool(fused(x)))
-        reach = conv.dilation[0] * (conv.kernel_size[0] - 1) + conv.stride[0] * _side(pool.kernel_size)
-        margin = math.ceil(reach / stride) * stride
-        bands = []
-        for start in range(0, x.shape[2], rows):
-            top, end = max(0, start - margin), start + rows
-            results = pool(fused(x[:, :, top : end + margin].contiguous(memory_format=torch.channels_last)))
-            last = None if end >= x.shape[2] else (end - top) // stride
-            bands.append(results[:, :, (start - top) // stride : last])
-        return torch.cat(bands, 2).contiguous(memory_format=torch.channels_last)
-
-
-def _side(value: int | tuple[int, ...]) -> int:
-    return value if isinstance(value, int) else value[0]
-
-
 class _TiledConv:
     """A 3x3 convolution and ReLU by Winograd's minimal filtering, 36 instead of 144 products per tile and channel.
 
@@ -136,19 +105,25 @@ class _TiledConv:
         self._kept: Tensor | None = None
 
     def _weight(self, n_tiles: int) -> Tensor:
-        """Returns the transformed kernels (36, C, K), kept for few tiles only: they take four times the memory."""
-        if n_tiles > _TILES_WITHOUT_KEPT_KERNELS:
+        """Returns the transformed kernels (36, C, K); they take four times the memory, so not all are kept."""
+        if n_tiles > _TILES_WITHOUT_KEPT_KERNELS and self._conv.weight.numel() > _ALWAYS_KEPT:
             self._kept = None
             return transformed(self._kernel, self._conv)
         if self._kept is None:
             self._kept = transformed(self._kernel, self._conv)
         return self._kept
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Computes (n, C, H, W) -> (n, K, H, W), both in channels-last order."""
+    def __call__(self, x: Tensor, margin: int) -> Tensor:
+        """Computes (n, C, H, W) -> (n, K, H - 2 + 2 margin, W), both in channels-last order.
+
+        Args:
+            x: the map.
+            margin: rows of zeros to add above and below, 1 or 0.
+        """
         n, depth, height, width = x.shape
+        height += 2 * margin - 2
         rows, columns = math.ceil(height / TILE), math.ceil(width / TILE)
-        room = (0, 0, 1, TILE * columns - width + 1, 1, TILE * rows - height + 1)
+        room = (0, 0, 1, TILE * columns - width + 1, margin, TILE * rows - height + margin)
         sources = _tiles(functional.pad(x.permute(0, 2, 3, 1), room), _PATCH, rows, columns)
         weight, bias = self._weight(n * rows * columns), self._conv.bias
         out = x.new_empty(n, TILE * rows, TILE * columns, weight.shape[2])
@@ -175,13 +150,13 @@ def _tiles(maps: Tensor, side: int, rows: int, columns: int) -> Tensor:
     )
 
 
-def _is_worth_tiling(conv: nn.Conv2d, x: Tensor) -> bool:
+def _is_worth_tiling(conv: nn.Conv2d, x: Tensor, margin: int) -> bool:
     form = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups)
     if form != ((3, 3), (1, 1), (1, 1), (1, 1), 1) or x.dtype != torch.float32:
         return False
     if min(conv.in_channels, conv.out_channels) < _FEWEST_CHANNELS:
         return False
-    height, width = x.shape[2:]
+    height, width = x.shape[2] + 2 * margin - 2, x.shape[3]
     n_tiles = math.ceil(height / TILE) * math.ceil(width / TILE)
     return len(x) * n_tiles >= _FEWEST_TILES and height * width >= _LEAST_USED * n_tiles * TILE**2
 
@@ -217,23 +192,9 @@ def fuse_activations(network: fx.GraphModule) -> fx.GraphModule:
         graph.erase_node(node)
         for replaced in dict.fromkeys((source, conv)):
             graph.erase_node(replaced)
-    _band_first_maps(network)
     network.delete_all_unused_submodules()
     network.recompile()
     return network
-
-
-def _band_first_maps(network: fx.GraphModule) -> None:
-    """Replaces the convolution and the maximum that a network begins with, if it begins so."""
-    image, first, second = list(network.graph.nodes)[:3]
-    is_chain = first.op == second.op == "call_module" and first.args[:1] == (image,) and len(image.users) == 1
-    if not (is_chain and second.args[:1] == (first,) and len(first.users) == 1):
-        return
-    conv, pool = (network.get_submodule(str(node.target)) for node in (first, second))
-    if isinstance(conv, FusedConv) and isinstance(pool, nn.MaxPool2d) and not pool.return_indices:
-        network.set_submodule(str(first.target), BandedConv(conv, pool))
-        second.replace_all_uses_with(first)
-        network.graph.erase_node(second)
 
 
 def _conv_and_residual(network: fx.GraphModule, addition: fx.Node) -> tuple[fx.Node, fx.Node] | None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ugcvqa.deep.backbones import check_finite, features_of, fold_batchnorm, load_backbone
+from ugcvqa.deep.banded import in_bands
 from ugcvqa.deep.fused import fuse_activations
 from ugcvqa.deep.precision import REDUCED, Precision, arithmetic
 from ugcvqa.errors import ConfigError, VideoError
@@ -87,7 +88,7 @@ class Trunk(nn.Module):
         trunk, self.width = features_of(network, self.name)
         if skip_stem:
             trunk = _without_stem(network, self.name)
-        layers = fuse_activations(fold_batchnorm(trunk))
+        layers = in_bands(fuse_activations(fold_batchnorm(trunk)))
         self.layers = layers.to(memory_format=torch.channels_last).eval().requires_grad_(False)
         if precision in REDUCED:
             for module in self.layers.modules():

@@ -1,17 +1,19 @@
 """Score-CAM: which parts of a frame a classifier's decision rests on, as pure tensor maths plus one hook owner."""
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ugcvqa.deep.out_of_core import move_out_of_core
 from ugcvqa.deep.precision import Precision, arithmetic
-from ugcvqa.deep.winograd import TiledConvs, tiled
+from ugcvqa.deep.winograd import TiledConvs, leading_chain
 from ugcvqa.errors import ConfigError, WeightsError
 
 PRECISIONS = get_args(Precision)
@@ -25,6 +27,9 @@ DEFAULT_MIB = {False: 64, True: 4096}
 
 RANGE_MAPS = 16
 """Maps that are enlarged together to find their range; more would leave the cache."""
+
+HEAD_ROWS = 128
+"""Masked frames whose maps the layers behind them take at once: enough that reading those layers costs little."""
 
 SMALL_PX = 64
 """Below this side a network that fails is taken to have failed because of the size."""
@@ -187,14 +192,17 @@ class ScoreCAM(nn.Module):
         super().__init__()
         if precision not in PRECISIONS:
             raise ConfigError(f"saliency precision {precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
-        self.network = network.eval().requires_grad_(False)
+        # a copy of the modules, not of the weights: large layers are replaced below
+        shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+        self.network = copy.deepcopy(network.eval().requires_grad_(False), shared)
         self.layer = layer
         self.memory_mib = memory_mib
         self.precision = precision
         self.is_half = method == "half"
         self.top = parse_method(method)
         self._pass_bytes: dict[tuple[int, int], int] = {}
-        self._tiled: list[nn.Module] = []  # in a list, since a module would be listed, saved and moved with the network
+        # in a list, since modules would be listed, saved and moved with the network
+        self._parts: list[tuple[nn.Module, nn.Module]] = []
         with tap(network, layer):
             pass  # an unknown layer fails here, not at the first video
 
@@ -225,17 +233,20 @@ class ScoreCAM(nn.Module):
         inputs = frames
         if self.is_half:
             inputs = functional.interpolate(frames, size=(size[0] // 2, size[1] // 2), mode="bilinear", antialias=True)
-        largest = self._batch(inputs)
+        convs, head = self._split(frames.device)
+        largest = self._batch(convs, inputs)
         logits, activations = self._first_pass(frames)
         if class_index is not None and not 0 <= class_index < logits.shape[1]:
             raise ValueError(f"class {class_index} does not exist: the network has classes 0..{logits.shape[1] - 1}")
         classes = logits.argmax(1) if class_index is None else torch.full_like(logits[:, 0], class_index).long()
         pairs = self._channels(activations, size).nonzero()
         scores = torch.full(activations.shape[:2], torch.nan, device=frames.device)
-        for batch in equal_batches(pairs, largest):
-            frame, channel = batch.unbind(1)
-            masks, _ = unit_range(upsample(activations[frame, channel], (inputs.shape[2], inputs.shape[3])))
-            scores[frame, channel] = self._score(inputs[frame] * masks[:, None], classes[frame])
+        for group in equal_batches(pairs, max(HEAD_ROWS, largest)):
+            frame, channel = group.unbind(1)
+            with arithmetic(self.precision, frames.device):
+                parts = [convs(self._masked(inputs, activations, batch)) for batch in equal_batches(group, largest)]
+                probabilities = head(torch.cat(parts)).float().softmax(1)
+            scores[frame, channel] = probabilities.gather(1, classes[frame, None])[:, 0]
         if scores[pairs[:, 0], pairs[:, 1]].isnan().any():
             raise WeightsError(f"class scores of masked frames are not finite in {self.precision}; use float32")
         maps, is_empty = weighted_maps(activations, scores, size)
@@ -268,27 +279,33 @@ class ScoreCAM(nn.Module):
         best = energy.argsort(dim=1, descending=True, stable=True)[:, : self.top]
         return used & torch.zeros_like(used).scatter_(1, best, True)
 
-    def _score(self, inputs: Tensor, classes: Tensor) -> Tensor:
-        """Returns the probability (n,) of each masked input's class."""
+    def _masked(self, inputs: Tensor, activations: Tensor, pairs: Tensor) -> Tensor:
+        """Multiplies frames (T, 3, H, W) by masks from activations (T, K, u, v), for pairs (n, 2) of frame, channel."""
+        frame, channel = pairs.unbind(1)
+        masks, _ = unit_range(upsample(activations[frame, channel], (inputs.shape[2], inputs.shape[3])))
         order = torch.contiguous_format if self.precision == "float32" else torch.channels_last
-        with arithmetic(self.precision, inputs.device):
-            logits = self._runner(inputs.device)(inputs.contiguous(memory_format=order))
-        probabilities: Tensor = logits.float().softmax(1)
-        return probabilities.gather(1, classes[:, None])[:, 0]
+        return inputs[frame].mul_(masks[:, None]).contiguous(memory_format=order)
 
-    def _runner(self, device: torch.device) -> nn.Module:
-        """Returns the network in its fastest exact form for scoring passes."""
-        if self.precision != "float32" or device.type != "cpu":
-            return self.network
-        if not self._tiled:
-            self._tiled.append(tiled(self.network))
-        return self._tiled[0]
+    def _split(self, device: torch.device) -> tuple[nn.Module, nn.Module]:
+        """Returns the convolutions, in their fastest exact form, and what follows them, if they can be told apart."""
+        if device.type != "cpu":
+            return self.network, nn.Identity()
+        if not self._parts:
+            name = leading_chain(self.network)
+            move_out_of_core(self.network)
+            head = copy.copy(self.network)
+            head._modules = {**self.network._modules, name: nn.Identity()}
+            convs = self.network.get_submodule(name)
+            if name and self.precision == "float32":
+                convs = TiledConvs(cast(nn.Sequential, convs))
+            self._parts.append((convs, head if name else nn.Identity()))
+        return self._parts[0]
 
-    def _batch(self, frames: Tensor) -> int:
+    def _batch(self, convs: nn.Module, frames: Tensor) -> int:
         """Number of frames that one pass may take under the memory bound, measured once per frame size."""
         size = (frames.shape[2], frames.shape[3])
         if size not in self._pass_bytes:
-            self._pass_bytes[size] = pass_bytes(self._runner(frames.device), frames[:1])
+            self._pass_bytes[size] = pass_bytes(convs, frames[:1])
         memory_mib = self.memory_mib or DEFAULT_MIB[frames.device.type == "cuda"]
         return max(1, memory_mib * 2**20 // self._pass_bytes[size])
 
@@ -333,6 +350,8 @@ def pass_bytes(network: nn.Module, frame: Tensor) -> int:
         largest = max(largest, needed)
 
     leaves = [module for module in network.modules() if not any(module.children())]
+    if isinstance(network, TiledConvs):
+        leaves = [network]
     try:
         with hooked(leaves, measure), arithmetic("float32", frame.device):
             network(frame)

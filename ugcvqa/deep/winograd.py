@@ -1,19 +1,18 @@
 """Exact shortcuts for chains of 3x3 convolutions on a CPU: fewer products per tile, and no tiles where nothing is."""
 
-import copy
 import math
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 TILE = 4
 """Side of an output tile; its input patch is two pixels larger."""
 
 _PATCH = TILE + 2
-_LARGE_BYTES = 4 << 20  # of one frame's map
+_STAGE_BYTES = 32 << 20  # of the maps that an early stage computes at once
 _KEPT_WEIGHTS = 9 * 128 * 128
 
 _POINTS = (0.0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)
@@ -107,6 +106,8 @@ class TiledConvs(nn.Module):
         # the first convolution has so few inputs that the plain one is the faster
         (self._first, self._first_pools), *later = groups
         self._steps = [Step(conv, pools) for conv, pools in later]
+        ends = [index + 1 for index, step in enumerate(self._steps[:-1]) if step.pools]
+        self._stages = [range(*ends) for ends in pairwise([0, *ends, len(self._steps)])]
         self._responses: dict[tuple[int, int], list[Tensor]] = {}
         self._kept: dict[nn.Conv2d, Tensor] = {}
 
@@ -118,32 +119,33 @@ class TiledConvs(nn.Module):
             blank = self._blank(size)
             self._advance(nothing, torch.ones_like(nothing[:, :1]), blank, size, range(len(blank)), blank)
             self._responses[size] = blank
-        responses, lead = self._responses[size], self._n_leading(size)
-        support = (frames != 0).any(1, keepdim=True).float()
-        # one by one while maps are large, so that they stay in cache and memory does not grow with the batch
-        leading = [
-            self._advance(frame, region, responses, size, range(lead))
-            for frame, region in zip(frames.split(1), support.split(1), strict=True)
-        ]
-        maps, support = (torch.cat(parts) for parts in zip(*leading, strict=True))
-        del leading
-        maps, _ = self._advance(maps, support, responses, size, range(lead, len(self._steps)))
+        maps, _ = self._until(len(self._stages) - 1, frames, (frames != 0).any(1, keepdim=True).float(), size)
         height, width = self._sizes(size)[-1]
         return maps[:, 1 : height + 1, 1 : width + 1].permute(0, 3, 1, 2)
 
     def frame_bytes(self, size: tuple[int, int]) -> int:
-        """Bytes that each frame of a batch takes in the step that needs most."""
-        maps = self._map_bytes(size)[self._n_leading(size) - 1 :]
-        return max(before + after for before, after in pairwise([*maps, 0]))
+        """Bytes that each frame of a batch takes; what early stages need does not grow with the batch."""
+        return self._stage_bytes(self._stages[-1], size)
 
-    def _n_leading(self, size: tuple[int, int]) -> int:
-        """Number of steps after which no map is large any more."""
-        large = [index for index, n_bytes in enumerate(self._map_bytes(size)) if n_bytes > _LARGE_BYTES]
-        return min(len(self._steps), max(large, default=-1) + 2)
+    def _until(self, stage: int, maps: Tensor, support: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Computes all steps to the end of a stage, each stage with as many frames at once as its maps allow.
 
-    def _map_bytes(self, size: tuple[int, int]) -> list[int]:
-        sizes = self._sizes(size)[1:]
-        return [4 * math.prod(one) * step.conv.out_channels for step, one in zip(self._steps, sizes, strict=True)]
+        Early maps are large and stay in cache; late ones are small and fill the matrix unit only together.
+        """
+        if stage:
+            at_once = max(1, _STAGE_BYTES // self._stage_bytes(self._stages[stage - 1], size))
+            parts = [
+                self._until(stage - 1, *part, size)
+                for part in zip(maps.split(at_once), support.split(at_once), strict=True)
+            ]
+            maps, support = (torch.cat(part) for part in zip(*parts, strict=True))
+        return self._advance(maps, support, self._responses[size], size, self._stages[stage])
+
+    def _stage_bytes(self, stage: range, size: tuple[int, int]) -> int:
+        """Bytes of one frame's map before and after the step of a stage that needs most."""
+        channels = [self._first.out_channels, *(step.conv.out_channels for step in self._steps)]
+        maps = [4 * math.prod(one) * depth for one, depth in zip(self._sizes(size), channels, strict=True)]
+        return max(maps[index] + maps[index + 1] for index in stage)
 
     def _advance(
         self,
@@ -282,20 +284,21 @@ def _is_halving(pool: nn.Module) -> bool:
     return form in ([2, 2, 0, 1, False], [(2, 2), (2, 2), 0, 1, False])
 
 
-def tiled(network: nn.Module) -> nn.Module:
-    """Replaces chains of 3x3 convolutions in a network for inference in float32 on the CPU.
+def leading_chain(network: nn.Module) -> str:
+    """Finds the chain of 3x3 convolutions that a network begins with.
 
     Args:
-        network: in evaluation mode. It is not changed; the result shares its other layers.
+        network: in evaluation mode.
 
     Returns:
-        A network that puts out the same up to rounding; `network` itself if it has no such chain that starts
-        from an image.
+        Name of the child that `TiledConvs` can stand in for and that takes the network's input; empty if there is
+        none.
     """
-    for name, child in network.named_children():
-        groups = _groups(child) if isinstance(child, nn.Sequential) else None
-        if isinstance(child, nn.Sequential) and groups and groups[0][0].in_channels == 3:
-            twin = copy.copy(network)
-            twin._modules = {**network._modules, name: TiledConvs(child)}
-            return twin
-    return network
+    try:
+        image, *nodes = fx.Tracer().trace(network).nodes
+    except (fx.proxy.TraceError, TypeError, ValueError):  # the path of a frame depends on its values
+        return ""
+    first = str(nodes[0].target).partition(".")[0]
+    child = dict(network.named_children()).get(first)
+    is_chain = isinstance(child, nn.Sequential) and _groups(child) is not None
+    return first if is_chain and list(image.users) == [nodes[0]] else ""

@@ -3,6 +3,7 @@
 Everything here is plain torch and works without Lightning; `extractors.py` adds the Trainer.
 """
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -371,6 +372,7 @@ def build_families(names: tuple[str, ...], settings: FamilySettings) -> dict[str
 
     @cache
     def cam() -> ScoreCAM:
+        gc.collect()  # of the other network, which refers to itself, before the largest one comes
         network = load_backbone(saliency.backbone, saliency.weights)
         return ScoreCAM(
             network,
