@@ -1,0 +1,73 @@
+"""Measures the peak memory of `ugcvqa extract` on 1920 x 1080 videos of two lengths, one process per row.
+
+    python tools/speed_memory.py [--rows VSFACNN SALIENCY all] [--seconds 10 60] [--rate 30]
+
+Weights are random, and Score-CAM scores 16 channels (`--channels`), which changes the time and not the memory. The
+bound of this package is 1.6e9 bytes of resident memory, imports and weights included, whatever the length. Linux.
+"""
+
+import argparse
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+
+from ugcvqa.media.encode import write_video
+
+EXTRACT = "import resource, sys; from ugcvqa.extract import main; code = main(sys.argv[1:]); " + (
+    "print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"
+)
+
+
+def write_clip(path: Path, seconds: float, rate: int) -> None:
+    """Encodes a textured picture that moves sideways, 1920 x 1080."""
+    coarse = np.random.default_rng(0).normal(128, 50, (135, 240, 3)).clip(0, 255).astype(np.uint8)
+    picture = coarse.repeat(8, axis=0).repeat(8, axis=1)
+    frames = (np.roll(picture, 3 * index, axis=1) for index in range(round(seconds * rate)))
+    write_video(path, frames, rate, options={"preset": "ultrafast", "crf": "30"})
+
+
+def peak_bytes(folder: Path, clip: Path, rows: str, channels: int) -> int:
+    """Peak resident memory of one extraction in a process of its own.
+
+    Raises:
+        SystemExit: if the extraction fails.
+    """
+    labels = folder / "labels.csv"
+    with labels.open("w", newline="") as file:
+        csv.writer(file).writerows([("file", "mos"), (clip.name, 3)])
+    random = [f"--families.{family}.weights=random:0" for family in ("deep", "saliency")]
+    data = ["--data.name=memory", f"--data.root={folder}", f"--data.labels={labels}"]
+    others = [f"--rows={rows}", f"--store={folder / 'store'}-{clip.stem}-{rows}"]
+    command = [sys.executable, "-c", EXTRACT, *data, *random, *others, f"--families.saliency.method=top:{channels}"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise SystemExit(run.stdout + run.stderr)
+    return int(run.stdout.split()[-1])
+
+
+def main() -> None:
+    """Prints one line per row and length."""
+    parser = argparse.ArgumentParser(description="peak memory of extraction at 1920 x 1080")
+    parser.add_argument("--rows", nargs="+", default=["VSFACNN", "SALIENCY", "all"])
+    parser.add_argument("--seconds", nargs="+", type=float, default=[10.0, 60.0], help="lengths of the videos")
+    parser.add_argument("--rate", type=int, default=30, help="frames per second")
+    parser.add_argument("--channels", type=int, default=16, help="channels that Score-CAM scores")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        for seconds in arguments.seconds:
+            clip = Path(name) / f"clip{seconds:g}.mp4"
+            write_clip(clip, seconds, arguments.rate)
+            for rows in arguments.rows:
+                peak = peak_bytes(Path(name), clip, rows, arguments.channels)
+                print(f"{rows:12}{seconds:6g} s at {arguments.rate}/s: {peak / 1e9:.2f}e9 bytes", flush=True)
+
+
+if __name__ == "__main__":
+    main()
