@@ -229,7 +229,7 @@ def _worst(report: Report) -> str:
         word = word_html(report, entry.score.mos)
         text = f"<b>{number(entry.score.mos)}</b> {word}<br>{escaped(name)}"
         figures.append(f"<figure>{image}{missing}<figcaption>{text}</figcaption></figure>")
-    return f'<h2>The lowest scores</h2><div class="frames">{"".join(figures)}</div>'
+    return f'<h2>The lowest scores</h2><div class="frames mixed">{"".join(figures)}</div>'
 
 
 def _failures(report: Report) -> str:
