@@ -31,10 +31,9 @@ ROOMS = {
     "scoring": (
         *("explanation", "contributions", "timeline", "moments", "frames_in_memory", "model"),
         *("uvq_score", "released", "known_answers", "known_models", "scorers"),
-        *("explanation_lines", "columns", "listing", "workers", "shards", "sinks", "parquet", "bulk", "printing"),
-        *("outputs", "thumbnails", "comparison", "overview", "report_data", "report_parts", "report_page"),
-        *("report_figure", "report"),
     ),
+    "bulk": (*("columns", "explanation_lines", "listing", "workers", "shards", "sinks", "parquet", "run", "printing"),),
+    "reports": (*("outputs", "thumbnails", "comparison", "overview", "data", "parts", "page", "figure", "reporter"),),
     "training": (
         *("vectors", "runs", "losses", "metrics", "regressor", "datamodule", "preemption", "throughput", "progress"),
         *("learning", "networks", "overlays", "tracking"),
@@ -73,10 +72,10 @@ DOORS = {
     "wandb": {"training.tracking", "benchmarks.dashboard", "studies.run"},
     "sklearn": {"heads.svr_grid"},
     "torchmetrics": {"training.metrics"},
-    "pyarrow": {"scoring.parquet"},
+    "pyarrow": {"bulk.parquet"},
     "matplotlib": {
         *("display.figures", "display.figure_labels", "display.maps"),
-        *("scoring.report_figure", "studies.figures"),
+        *("reports.figure", "studies.figures"),
     },
     "PIL": {"display.images"},
     "jsonargparse": {"cli"},

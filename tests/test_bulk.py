@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from stub_scorer import StubScorer, main
 
+from ugcvqa.bulk.shards import Shard, parse_shard, shard_of_environment
 from ugcvqa.cli import progress_bar
 from ugcvqa.errors import ConfigError
-from ugcvqa.scoring.shards import Shard, parse_shard, shard_of_environment
 
 STUB = Path(__file__).with_name("stub_scorer.py")
 needs_pyarrow = pytest.mark.skipif(not find_spec("pyarrow"), reason="Parquet needs the extra `parquet`")
@@ -90,7 +90,7 @@ def test_same_bytes_whatever_the_workers_and_printed_as_written(tmp_path, ending
 def test_a_file_cut_anywhere_is_continued_to_the_same_bytes(tmp_path, ending):
     output = tmp_path / f"out.{ending}"
     if ending == "parquet":
-        from ugcvqa.scoring.parquet import ParquetJournal
+        from ugcvqa.bulk.parquet import ParquetJournal
 
         rows = tmp_path / "out.parquet.rows.jsonl"
         complete, ParquetJournal.complete = ParquetJournal.complete, lambda *_: None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ugcvqa.display.images import resized
-from ugcvqa.scoring.comparison import are_versions, deviation, most_different, most_different_part
+from ugcvqa.reports.comparison import are_versions, deviation, most_different, most_different_part
 
 RANDOM = np.random.default_rng(0)
 

@@ -11,6 +11,7 @@ import pytest
 from matplotlib.image import imread
 
 from ugcvqa import score as verb
+from ugcvqa.bulk.explanation_lines import explanation_lines, low_stretches, sparkline, write_pictures
 from ugcvqa.evaluation.metrics import IDENTITY
 from ugcvqa.heads.gp import fit_gp, gp_parts
 from ugcvqa.heads.svr import SVRHead
@@ -19,7 +20,6 @@ from ugcvqa.media.memory import memory_info
 from ugcvqa.media.video import picture_at, probe, read_frames
 from ugcvqa.scoring.contributions import SUMS, contributions_of
 from ugcvqa.scoring.explanation import Explanation, Moment, Timeline
-from ugcvqa.scoring.explanation_lines import explanation_lines, low_stretches, sparkline, write_pictures
 from ugcvqa.scoring.model import FILE_NAME, QualityModel, Score
 from ugcvqa.scoring.moments import LONG_SIDE_PX, worst_and_best
 from ugcvqa.settings import FamilySettings

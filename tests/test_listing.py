@@ -8,8 +8,8 @@ import tracemalloc
 
 import pytest
 
+from ugcvqa.bulk.listing import Digest, Inputs
 from ugcvqa.errors import ConfigError, LabelError
-from ugcvqa.scoring.listing import Digest, Inputs
 
 NAMES = ["a b.mp4", "-dash.mp4", 'it\'s "q".mkv', "new\nline.mp4", "ü.MP4", os.fsdecode(b"bad\xff.mp4"), "a[1]*.mp4"]
 

@@ -20,15 +20,15 @@ from ugcvqa.errors import ConfigError, StoreError
 from ugcvqa.heads.svr import fit_svr
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import probe
+from ugcvqa.reports.data import Entry
+from ugcvqa.reports.outputs import read_scores
+from ugcvqa.reports.overview import MOST_ROWS, Overview
+from ugcvqa.reports.parts import coarse, line_of
+from ugcvqa.reports.reporter import Reporter
+from ugcvqa.reports.thumbnails import read_shots
 from ugcvqa.scoring import model as models
 from ugcvqa.scoring.explanation import Explanation, Timeline
 from ugcvqa.scoring.model import QualityModel, Score
-from ugcvqa.scoring.outputs import read_scores
-from ugcvqa.scoring.overview import MOST_ROWS, Overview
-from ugcvqa.scoring.report import Reporter
-from ugcvqa.scoring.report_data import Entry
-from ugcvqa.scoring.report_parts import coarse, line_of
-from ugcvqa.scoring.thumbnails import read_shots
 from ugcvqa.settings import DecodeLimits, FamilySettings, SaliencySettings
 
 ABOUT = SimpleNamespace(label="MOS", scale=(1.0, 5.0), name="NSS model", trained_on="noise (40 videos)")

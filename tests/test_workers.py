@@ -8,9 +8,9 @@ import time
 import pytest
 from stub_scorer import StubScorer, die
 
+from ugcvqa.bulk import workers
+from ugcvqa.bulk.workers import WorkerPool
 from ugcvqa.errors import CheckpointError, ConfigError, UgcvqaError
-from ugcvqa.scoring import workers
-from ugcvqa.scoring.workers import WorkerPool
 
 
 def scores(paths, count=2, timeout_s=None, **options):

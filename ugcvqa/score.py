@@ -11,8 +11,8 @@ from ugcvqa.errors import ConfigError
 from ugcvqa.settings import DecodeLimits, LoaderSettings, SaliencySettings, UVQSettings
 
 if TYPE_CHECKING:
+    from ugcvqa.bulk.sinks import Tally
     from ugcvqa.scoring.scorers import Scorer
-    from ugcvqa.scoring.sinks import Tally
 
 
 def score(
@@ -81,7 +81,7 @@ def score(
         report_saliency: add saliency maps to the page, for up to 12 videos; needs weights.
         saliency: how these maps are computed; they do not change the score.
     """
-    from ugcvqa.scoring.report import Reporter
+    from ugcvqa.reports.reporter import Reporter
 
     reporter = Reporter(report, saliency if report_saliency else None, device)
     if merge is not None:
@@ -96,10 +96,10 @@ def score(
     if (timeline or explain) and has_no_room:
         raise ConfigError("--timeline and --explain have no columns; use the table, --json or --output FILE.jsonl")
     LoaderSettings(batch_size, workers)  # says what is wrong with them
-    from ugcvqa.scoring.bulk import Call, check_output, n_workers, score_into, with_progress
-    from ugcvqa.scoring.listing import Inputs
-    from ugcvqa.scoring.printing import print_scores
-    from ugcvqa.scoring.shards import Shard, parse_shard, shard_of_environment
+    from ugcvqa.bulk.listing import Inputs
+    from ugcvqa.bulk.printing import print_scores
+    from ugcvqa.bulk.run import Call, check_output, n_workers, score_into, with_progress
+    from ugcvqa.bulk.shards import Shard, parse_shard, shard_of_environment
 
     inputs = Inputs(tuple(videos), list, null)
     total = inputs.count()
@@ -141,7 +141,7 @@ def _scorer(checkpoint: str | None, model: str | None, uvq: UVQSettings) -> "Sco
 
 
 def _merge(output: str, is_more_given: bool) -> int:
-    from ugcvqa.scoring.bulk import merge
+    from ugcvqa.bulk.run import merge
 
     if is_more_given:
         raise ConfigError("--merge takes no videos and no other output; give it alone")

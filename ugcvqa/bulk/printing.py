@@ -5,10 +5,10 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
-from ugcvqa.scoring.columns import record_of
-from ugcvqa.scoring.explanation_lines import explanation_lines
+from ugcvqa.bulk.columns import record_of
+from ugcvqa.bulk.explanation_lines import explanation_lines
+from ugcvqa.bulk.sinks import CSVRows, Tally
 from ugcvqa.scoring.model import Score
-from ugcvqa.scoring.sinks import CSVRows, Tally
 
 if TYPE_CHECKING:
     from ugcvqa.scoring.scorers import Scorer  # imports torch

@@ -11,9 +11,9 @@ from ugcvqa.display.html import escaped, facts, number, picture, table
 from ugcvqa.display.images import Image, enlarged_map
 from ugcvqa.display.maps import overlay
 from ugcvqa.media.video import VideoInfo
+from ugcvqa.reports.data import Entry, Report
+from ugcvqa.reports.thumbnails import Shot
 from ugcvqa.scoring.explanation import Timeline
-from ugcvqa.scoring.report_data import Entry, Report
-from ugcvqa.scoring.thumbnails import Shot
 
 _MOST_ENTRIES = 600
 _TALL = 0.8  # width over height below which frames stand in narrower columns

@@ -7,17 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ugcvqa.cli import progress_bar
-from ugcvqa.errors import ConfigError
-from ugcvqa.files import written_atomically
-from ugcvqa.records import versions
-from ugcvqa.scoring.columns import about
-from ugcvqa.scoring.explanation_lines import write_pictures
-from ugcvqa.scoring.listing import Digest, Inputs
-from ugcvqa.scoring.model import Score
-from ugcvqa.scoring.parquet import ParquetJournal, merge_parquet, need_pyarrow, read_parquet
-from ugcvqa.scoring.shards import Shard, shard_files
-from ugcvqa.scoring.sinks import (
+from ugcvqa.bulk.columns import about
+from ugcvqa.bulk.explanation_lines import write_pictures
+from ugcvqa.bulk.listing import Digest, Inputs
+from ugcvqa.bulk.parquet import ParquetJournal, merge_parquet, need_pyarrow, read_parquet
+from ugcvqa.bulk.shards import Shard, shard_files
+from ugcvqa.bulk.sinks import (
     CSVRows,
     Journal,
     JSONRows,
@@ -31,7 +26,12 @@ from ugcvqa.scoring.sinks import (
     record_path_of,
     write_record,
 )
-from ugcvqa.scoring.workers import WorkerPool
+from ugcvqa.bulk.workers import WorkerPool
+from ugcvqa.cli import progress_bar
+from ugcvqa.errors import ConfigError
+from ugcvqa.files import written_atomically
+from ugcvqa.records import versions
+from ugcvqa.scoring.model import Score
 from ugcvqa.settings import DecodeLimits, memory_bytes, n_cores
 
 if TYPE_CHECKING:

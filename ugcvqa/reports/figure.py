@@ -12,8 +12,8 @@ from ugcvqa.display.charts import rate_ticks, time_text
 from ugcvqa.display.figures import PALETTE, picture_bytes
 from ugcvqa.display.html import printable
 from ugcvqa.display.images import Image
-from ugcvqa.scoring.report_data import N_WORST, Entry, Report
-from ugcvqa.scoring.report_parts import base_name, coarse
+from ugcvqa.reports.data import N_WORST, Entry, Report
+from ugcvqa.reports.parts import base_name, coarse
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,9 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, TypeVar, cast
 
+from ugcvqa.bulk.columns import cells_of, column_names, record_of
 from ugcvqa.errors import ConfigError, StoreError
 from ugcvqa.files import error_reason, locked, write_atomic
-from ugcvqa.scoring.columns import cells_of, column_names, record_of
 from ugcvqa.scoring.model import Score
 
 if TYPE_CHECKING:

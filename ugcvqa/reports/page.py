@@ -11,9 +11,9 @@ from ugcvqa import __version__
 from ugcvqa.display.charts import RatePoint, histogram, rate_chart, time_chart, time_text
 from ugcvqa.display.html import escaped, facts, number, page, picture, table
 from ugcvqa.display.images import shrunk
-from ugcvqa.scoring.overview import Failures
-from ugcvqa.scoring.report_data import MOST_PICTURED, MOST_PROBED, N_WORST, SMALL_PX, Comparison, Entry, Report
-from ugcvqa.scoring.report_parts import (
+from ugcvqa.reports.data import MOST_PICTURED, MOST_PROBED, N_WORST, SMALL_PX, Comparison, Entry, Report
+from ugcvqa.reports.overview import Failures
+from ugcvqa.reports.parts import (
     bar,
     base_name,
     coarse,

@@ -8,11 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ugcvqa.bulk.columns import NUMBERS, about, column_names
+from ugcvqa.bulk.sinks import Journal, JSONRows, Row, in_turn, record_path_of
 from ugcvqa.errors import ConfigError, StoreError
 from ugcvqa.files import error_reason, written_atomically
-from ugcvqa.scoring.columns import NUMBERS, about, column_names
 from ugcvqa.scoring.model import Score
-from ugcvqa.scoring.sinks import Journal, JSONRows, Row, in_turn, record_path_of
 
 if TYPE_CHECKING:
     from ugcvqa.scoring.scorers import Scorer  # imports torch

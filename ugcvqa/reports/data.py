@@ -11,11 +11,11 @@ import numpy as np
 from ugcvqa.display.images import Image, shrunk
 from ugcvqa.errors import UgcvqaError
 from ugcvqa.media.video import VideoInfo, probe
-from ugcvqa.scoring.comparison import Crop, are_versions, most_different, most_different_part
+from ugcvqa.reports.comparison import Crop, are_versions, most_different, most_different_part
+from ugcvqa.reports.overview import MOST_DETAILED, Overview
+from ugcvqa.reports.thumbnails import Shot, even_times, read_shots
 from ugcvqa.scoring.explanation import Timeline
 from ugcvqa.scoring.model import Score
-from ugcvqa.scoring.overview import MOST_DETAILED, Overview
-from ugcvqa.scoring.thumbnails import Shot, even_times, read_shots
 from ugcvqa.settings import DecodeLimits
 
 logger = logging.getLogger(__name__)

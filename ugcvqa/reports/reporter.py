@@ -9,11 +9,11 @@ import numpy as np
 from ugcvqa.display.images import Image
 from ugcvqa.errors import ConfigError
 from ugcvqa.files import write_atomic
+from ugcvqa.reports.data import About, SaliencyMaps, gather
+from ugcvqa.reports.outputs import read_meaning, read_scores
+from ugcvqa.reports.overview import MOST_DETAILED, Overview
+from ugcvqa.reports.page import report_html
 from ugcvqa.scoring.model import Score
-from ugcvqa.scoring.outputs import read_meaning, read_scores
-from ugcvqa.scoring.overview import MOST_DETAILED, Overview
-from ugcvqa.scoring.report_data import About, SaliencyMaps, gather
-from ugcvqa.scoring.report_page import report_html
 from ugcvqa.settings import DecodeLimits, FamilySettings, SaliencySettings
 
 SUFFIXES = (".html", ".png", ".svg", ".pdf")
@@ -78,7 +78,7 @@ class Reporter:
         if suffix == ".html":
             write_atomic(self._path, report_html(report).encode())
             return
-        from ugcvqa.scoring.report_figure import report_figure
+        from ugcvqa.reports.figure import report_figure
 
         write_atomic(self._path, report_figure(report, suffix))
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ugcvqa.bulk.columns import NUMBERS
+from ugcvqa.bulk.parquet import read_cells
+from ugcvqa.bulk.sinks import read_record
 from ugcvqa.errors import StoreError
 from ugcvqa.files import error_reason
-from ugcvqa.scoring.columns import NUMBERS
 from ugcvqa.scoring.explanation import Explanation, Timeline
 from ugcvqa.scoring.model import Score
-from ugcvqa.scoring.parquet import read_cells
-from ugcvqa.scoring.sinks import read_record
 
 _TEXTS = ("video", "video_bytes", "warnings", "error")
 _EXPLAINED = ("timeline", "explanation")

@@ -1,0 +1,1 @@
+"""Scoring of many videos: lists, worker processes, shards, resumable outputs, printed rows."""

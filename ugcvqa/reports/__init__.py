@@ -1,0 +1,1 @@
+"""The report of a run of scores: one HTML page or one picture."""
