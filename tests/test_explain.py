@@ -4,14 +4,17 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from stub_scorer import StubScorer
 
 from ugcvqa import score as verb
 from ugcvqa.bulk.explanation_lines import explanation_lines, low_stretches, sparkline, write_pictures
+from ugcvqa.bulk.printing import print_scores
 from ugcvqa.evaluation.metrics import IDENTITY
 from ugcvqa.heads.gp import fit_gp, gp_parts
 from ugcvqa.heads.svr import SVRHead
@@ -151,9 +154,8 @@ def explained(path="a/b clip.mp4"):
     return Score(path, 2.0, 2.0, low=1.25, high=2.75, timeline=timeline, explanation=explanation)
 
 
-def test_lines_say_interval_timeline_moments_and_parts():
+def test_lines_say_timeline_moments_and_parts():
     assert explanation_lines(explained()) == [
-        "    90 % interval 1.25 to 2.75",
         "    timeline █▁ 1.50 to 2.50, 2 entries in 1:02.0",
         "    seconds that pull down: 1:01.0 to 1:02.0 (1.50)",
         "    worst second 1.50 at 1:01.0",
@@ -162,6 +164,16 @@ def test_lines_say_interval_timeline_moments_and_parts():
         "    parts that lift: container +0.25",
     ]
     assert explanation_lines(Score("a", 2.0, 2.0)) == []
+
+
+def test_table_tells_interval_and_warnings(capsys):
+    one = replace(explained("a.mp4"), warnings=("frame height 9 is below 240..1080",), timeline=None)
+    print_scores([one, Score("b.mp4", 3.0, 3.0)], StubScorer(), "table")
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "2.0000\ta.mp4\t90 % interval 1.25 to 2.75",
+        "    warning: frame height 9 is below 240..1080",
+        "3.0000\tb.mp4",
+    ]
 
 
 def test_score_as_a_dictionary_is_plain_json():

@@ -21,11 +21,10 @@ _LONGEST_NAME = 150  # bytes; file systems allow 255
 
 
 def explanation_lines(score: Score) -> list[str]:
-    """Says in a few indented lines what was asked for: interval, timeline, worst and best second, and parts."""
+    """Says in a few indented lines what was asked for: timeline, worst and best second, and parts."""
     if score.timeline is None:
         return []
-    lines = [] if math.isnan(score.low) else [f"90 % interval {score.low:.2f} to {score.high:.2f}"]
-    lines.append(_timeline_line(score.timeline))
+    lines = [_timeline_line(score.timeline)]
     if score.explanation is not None:
         lines += _lines_of(score.explanation, low_stretches(score.timeline, score.mos))
     return [f"    {line}" for line in lines]

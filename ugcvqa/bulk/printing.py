@@ -1,6 +1,7 @@
 """Scores on stdout as they arrive: a table for people, CSV or JSON lines for programs."""
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
@@ -51,13 +52,15 @@ def _forms(scorer: "Scorer") -> dict[str, tuple[str, Callable[[Score], str]]]:
 
 def _table_line(score: Score) -> str:
     mos = "failed" if score.reason else format(score.mos, ".4f")
-    lines = ["\t".join([mos, _plain(score.path), *_summary(score)]), *explanation_lines(score)]
+    warnings = [f"    warning: {_plain(warning)}" for warning in score.warnings]
+    lines = ["\t".join([mos, _plain(score.path), *_summary(score)]), *warnings, *explanation_lines(score)]
     return "".join(f"{line}\n" for line in lines)
 
 
 def _summary(item: Score) -> list[str]:
-    """What a score is made of, in words; nothing for models that have no parts."""
-    texts = [f"{name} {number:.2f}" for name, number in item.parts.items() if number == number]
+    """How sure a score is and what it is made of, in words; nothing for models that tell neither."""
+    texts = [] if math.isnan(item.low) else [f"90 % interval {item.low:.2f} to {item.high:.2f}"]
+    texts += [f"{name} {number:.2f}" for name, number in item.parts.items() if number == number]
     likeliest = sorted(enumerate(item.details.get("distortions", ())), key=lambda pair: -pair[1])[:_N_DISTORTIONS]
     texts += [f"{name} {number:.2f}" for name, number in item.details.get("topics", {}).items()]
     texts += [f"distortion type {kind} {number:.2f}" for kind, number in likeliest]
