@@ -397,6 +397,7 @@ def test_end_to_end_model_trained_from_scratch_is_good_on_scenes_it_never_saw(he
     config = next(path for path in CONFIGS if path.stem == "demo_end_to_end")
     where = ["--data.name", "own", "--data.root", str(here), "--data.labels", "labels.csv"]
     small = ["--end_to_end.clip.view", "crop", "--end_to_end.clip.short_side", "0", "--end_to_end.clip.crop", "80"]
+    small += ["--end_to_end.recipe.epochs", "10"]
     assert fit.main(["--config", str(config), *where, *small, *QUICK]) == 0
     folder = here / "runs" / "own_clip_end_to_end"
     losses = logged_losses(folder)
