@@ -273,3 +273,12 @@ def test_fused_convolution_equals_the_plain_one(n, height, width):
     assert (fused(x) - expected.relu()).abs().max() < 3e-5
     total = (expected + residual).relu()
     assert (fused(x, residual.clone()) - total).abs().max() < 3e-5
+
+
+def test_asking_for_weights_fetches_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("UGCVQA_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+    monkeypatch.setattr(backbones, "_download", lambda *_: pytest.fail("fetched"))
+    assert not backbones.has_weights("vgg16", "IMAGENET1K_V1")
+    assert not backbones.has_weights("nonsense", "random:0")
+    assert backbones.has_weights("vgg16", "random:0")

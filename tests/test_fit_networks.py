@@ -213,6 +213,16 @@ def learning_start(folder):
     return {f"network.{key}": value for key, value in network.state_dict().items()}
 
 
+@pytest.mark.parametrize("starts_at_mean", ["true", "false"])
+def test_untrained_head_predicts_about_the_mean_label(here, starts_at_mean):
+    arguments = make_sequences(here, [f"v{k:02d}" for k in range(40)])
+    still = ["--gru.recipe.lr", "0", "--gru.recipe.epochs", "1", "--gru.recipe.starts_at_mean", starts_at_mean]
+    assert fit.main([*arguments, *GRU, *still]) == 0
+    rows = predictions(here / "runs" / "own_vsfacnn_gru")
+    label, pred = (np.mean([float(row[key]) for row in rows]) for key in ("label", "pred"))
+    assert (abs(pred - label) < 1) == (starts_at_mean == "true")
+
+
 def test_loss_without_absolute_error_is_brought_to_the_mos_scale(here):
     arguments = make_sequences(here, [f"v{k:02d}" for k in range(40)])
     assert fit.main([*arguments, *GRU, "--gru.recipe.l1", "0", "--gru.recipe.epochs", "8"]) == 0
@@ -387,6 +397,7 @@ def test_end_to_end_model_trained_from_scratch_is_good_on_scenes_it_never_saw(he
     config = next(path for path in CONFIGS if path.stem == "demo_end_to_end")
     where = ["--data.name", "own", "--data.root", str(here), "--data.labels", "labels.csv"]
     small = ["--end_to_end.clip.view", "crop", "--end_to_end.clip.short_side", "0", "--end_to_end.clip.crop", "80"]
+    small += ["--end_to_end.recipe.epochs", "10"]
     assert fit.main(["--config", str(config), *where, *small, *QUICK]) == 0
     folder = here / "runs" / "own_clip_end_to_end"
     losses = logged_losses(folder)

@@ -1,6 +1,7 @@
 """Trainings: resumed ones equal unbroken ones, two processes equal one, signals, schedules, what is kept."""
 
 import os
+import re
 import signal
 
 import numpy as np
@@ -231,3 +232,11 @@ def test_quiet_arguments_win_over_the_recipe(tmp_path):
     outcome, _ = run(tmp_path, {"max_epochs": 1})
     assert outcome.epochs == 1
     assert QUIET["devices"] == 1
+
+
+def test_log_tells_the_last_epoch_where_no_bar_is_shown(tmp_path, caplog):
+    with caplog.at_level("INFO", logger="ugcvqa"):
+        run(tmp_path, epochs=3)
+    lines = [record.getMessage() for record in caplog.records]
+    (line,) = [line for line in lines if line.startswith("epoch")]
+    assert re.fullmatch(r"epoch 3 of 3: training loss 0\.\d{4}, validation SRCC -?0\.\d{4}", line)
