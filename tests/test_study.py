@@ -58,7 +58,7 @@ def small_study(settings=None, network="complete", limit=2, dead=False):
     )
     vgg = small_network(dead)
     cam = ScoreCAM(vgg, f"features.{len(vgg.features) - 1}", method="top:2")
-    saliency = SaliencyFamily(values, cam)
+    saliency = SaliencyFamily(values, cam, "")
     deep = StudyDeep(CNN(small_network()), {"backbone": "small"}, limit)
     facts = (
         NetworkFacts("deep features", "small", "random:0", deep.spec.weights, "as published" * (network != "complete")),

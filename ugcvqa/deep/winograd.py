@@ -284,6 +284,13 @@ def _is_halving(pool: nn.Module) -> bool:
     return form in ([2, 2, 0, 1, False], [(2, 2), (2, 2), 0, 1, False])
 
 
+class _LayerTracer(fx.Tracer):
+    """Follows the path of a frame from layer to layer, into none."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return not any(m.children())
+
+
 def leading_chain(network: nn.Module) -> str:
     """Finds the chain of 3x3 convolutions that a network begins with.
 
@@ -295,7 +302,7 @@ def leading_chain(network: nn.Module) -> str:
         none.
     """
     try:
-        image, *nodes = fx.Tracer().trace(network).nodes
+        image, *nodes = _LayerTracer().trace(network).nodes
     except (fx.proxy.TraceError, TypeError, ValueError):  # the path of a frame depends on its values
         return ""
     first = str(nodes[0].target).partition(".")[0]

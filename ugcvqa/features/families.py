@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ugcvqa.deep.backbones import last_maps_layer, load_backbone, weights_checksum
+from ugcvqa.deep.out_of_core import move_out_of_core
 from ugcvqa.deep.pooling import CNN, VSFA, FrameMean, normalise
 from ugcvqa.deep.saliency import MapMean, ScoreCAM, add_map
 from ugcvqa.errors import VideoError
@@ -156,11 +157,11 @@ class SaliencyFamily(Family):
 
     is_per_frame = True
 
-    def __init__(self, settings: FamilySettings, cam: ScoreCAM) -> None:
+    def __init__(self, settings: FamilySettings, cam: ScoreCAM, checksum: str) -> None:
         saliency = settings.saliency
         values = {**_kept(saliency, "weights", "memory_mib"), "layer": cam.layer}
         name = "saliency" if saliency.backbone == "vgg16" else f"saliency_{saliency.backbone}"
-        spec = FeatureSpec(name, VERSIONS["saliency"], values, weights_checksum(cam))
+        spec = FeatureSpec(name, VERSIONS["saliency"], values, checksum)
         super().__init__(spec, saliency_plan)
         self.cam, self.keep_maps = cam, saliency.keep_maps
 
@@ -179,13 +180,13 @@ class FusedFamily(Family):
 
     is_per_frame = True
 
-    def __init__(self, settings: FamilySettings, network: VSFA, cam: ScoreCAM) -> None:
+    def __init__(self, settings: FamilySettings, network: VSFA, cam: ScoreCAM, cam_checksum: str) -> None:
         values = {
             **_kept(settings.deep, "weights"),
             **{f"saliency_{k}": v for k, v in _kept(settings.saliency, "weights", "memory_mib", "keep_maps").items()},
         }
         values["saliency_layer"] = cam.layer
-        checksum = f"{weights_checksum(network)} {weights_checksum(cam)}"
+        checksum = f"{weights_checksum(network)} {cam_checksum}"
         backbones = (settings.deep.backbone, settings.saliency.backbone)
         others = [name for name, paper in zip(backbones, ("resnet50", "vgg16"), strict=True) if name != paper]
         name = "_".join(["vsfacnn_saliency", *others])
@@ -368,26 +369,31 @@ def build_families(names: tuple[str, ...], settings: FamilySettings) -> dict[str
 
     @cache
     def vsfa() -> VSFA:
+        gc.collect()
         return VSFA(deep.backbone, deep.weights, deep.precision)
 
     @cache
-    def cam() -> ScoreCAM:
-        gc.collect()  # of the other network, which refers to itself, before the largest one comes
+    def cam() -> tuple[ScoreCAM, str]:
+        gc.collect()  # a network that was traced refers to itself
         network = load_backbone(saliency.backbone, saliency.weights)
-        return ScoreCAM(
+        found = ScoreCAM(
             network,
             saliency.layer or last_maps_layer(network, saliency.backbone),
             memory_mib=saliency.memory_mib,
             precision=saliency.precision,
             method=saliency.method,
         )
+        checksum = weights_checksum(found)
+        if not torch.cuda.is_available():
+            move_out_of_core(found.network)  # now, so that the next network finds room
+        return found, checksum
 
     builders: dict[str, Callable[[], Family]] = {
         "nss": lambda: NSSFamily(settings),
         "cnn": lambda: CNNFamily(settings, CNN(vsfa().trunk)),
         "vsfacnn": lambda: VSFACNNFamily("vsfacnn", settings, vsfa()),
-        "saliency": lambda: SaliencyFamily(settings, cam()),
-        "vsfacnn_saliency": lambda: FusedFamily(settings, vsfa(), cam()),
+        "saliency": lambda: SaliencyFamily(settings, *cam()),
+        "vsfacnn_saliency": lambda: FusedFamily(settings, vsfa(), *cam()),
         "vsfacnn_224": lambda: VSFACNNFamily("vsfacnn_224", settings, vsfa()),
         "uvq": lambda: UVQFamily("uvq", settings),
         "uvq15": lambda: UVQFamily("uvq15", settings),
