@@ -43,6 +43,7 @@ class DataSettings:
         subset: for YouTube-UGC: 360P, 480P, 720P, 1080P or `all`; the paper's 1,039 videos if left out.
         features: feature files (.npz, .csv, .mat) or a family's folders in a store, to use instead of videos; joined
             by id, side by side.
+        scenes: number of scenes of the demo set, each in six versions.
     """
 
     name: str = "demo"
@@ -50,6 +51,7 @@ class DataSettings:
     root: str | None = None
     subset: str | None = None
     features: tuple[str, ...] | str = ()
+    scenes: int = 28
 
 
 @dataclass(frozen=True)

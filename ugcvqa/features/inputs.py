@@ -20,7 +20,7 @@ def open_dataset(data: DataSettings) -> Dataset:
     if data.name == "demo":
         if data.labels or data.root or data.subset or data.features:
             raise ConfigError("the demo set takes no labels, root, subset or features; give another --data.name")
-        return _demo()
+        return _demo(data.scenes)
     root = data_root(data)
     labels = Path(data.labels) if data.labels else None
     if root is None and labels is None:
@@ -34,7 +34,7 @@ def open_dataset(data: DataSettings) -> Dataset:
 def data_root(data: DataSettings) -> Path | None:
     """Folder of the videos: the one that was given, else $UGCVQA_DATA/NAME if it exists, else None."""
     if data.name == "demo":
-        return default_demo_folder()
+        return default_demo_folder(scenes=data.scenes)
     if data.root:
         return Path(data.root)
     base = os.environ.get("UGCVQA_DATA")
@@ -42,13 +42,13 @@ def data_root(data: DataSettings) -> Path | None:
     return root if root is not None and root.is_dir() else None
 
 
-def _demo() -> Dataset:
-    folder = default_demo_folder()
+def _demo(scenes: int) -> Dataset:
+    folder = default_demo_folder(scenes=scenes)
     with progress_bar(1, "video", "demo set") as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        labels = build_demo(folder, workers=min(8, n_cores()), progress=progress)
+        labels = build_demo(folder, scenes=scenes, workers=min(8, n_cores()), progress=progress)
     return load_dataset("demo", labels, folder)
