@@ -214,7 +214,7 @@ def test_library_scores_like_a_trained_model(stand_ins, clips):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no model given; give --checkpoint RUN"),
+        (["--model", "uvq2"], "--model uvq2 is unknown; choose nss_container"),
         (["--model", "uvq", "--checkpoint", "runs/x"], "exclude each other"),
         (["--model", "uvq1.5", "--uvq.fps", "0"], "uvq.fps is 0"),
     ],

@@ -409,13 +409,13 @@ class SparseGPSettings:
     """
 
     ladders: str | None = None
-    inducing: int = 128
+    inducing: int = 192
     ladder_inducing: int = 160
-    dimensions: int = 128
+    dimensions: int = 192
     quantiles: int = 64
     steps: int = 25
     margin: float = 0.05
-    tolerated: float = 0.1
+    tolerated: float = 0.08
     max_evaluations: int = 100
     tolerance: float = 1e-5
 

@@ -1,0 +1,172 @@
+"""The sparse process against the exact one, finite differences and draws of a known process."""
+
+import numpy as np
+import pytest
+from scipy.optimize import approx_fprime
+from scipy.stats import multivariate_normal
+
+from ugcvqa.datasets.tables import FeatureTable, write_table
+from ugcvqa.errors import CheckpointError, ConfigError, LabelError
+from ugcvqa.files import arrays_from_file, arrays_to_bytes
+from ugcvqa.heads.gp import GPPart, fit_gp
+from ugcvqa.heads.inducing import cluster_means, negative_bound, placed, principal_axes
+from ugcvqa.heads.kernels import Kernel, squared_distances
+from ugcvqa.heads.kinds import fit_process, head_from_arrays
+from ugcvqa.heads.sparse_gp import fit_sparse_gp, read_ladders
+from ugcvqa.settings import SparseGPSettings
+
+PARTS = (
+    GPPart("nss/x", 0, 3, "rank"),
+    GPPart("nss/y", 3, 5, "standard"),
+    GPPart("cnn", 5, 9, "root"),
+    GPPart("container/height", 9, 10, "log"),
+)
+SMALL = SparseGPSettings(inducing=24, ladder_inducing=8, dimensions=8, quantiles=16)
+KERNEL = Kernel(4.0, np.array([0.5, 0.3]), np.array([2.0, 1.0]), np.eye(2))
+
+
+def problem(count=200, seed=0):
+    """Four kinds of columns; the first two and the height tell the score."""
+    random = np.random.default_rng(seed)
+    features = random.normal(size=(count, 10))
+    features[:, 5:9] = np.abs(features[:, 5:9])
+    features[:, 9] = 2.0 ** random.integers(8, 12, count)
+    truth = 3 + 0.5 * np.sin(features[:, 0]) + 0.3 * features[:, 3] + 0.2 * np.log2(features[:, 9] / 512)
+    return features, truth + 0.2 * random.normal(size=count)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    features, mos = problem()
+    return features, mos, *fit_sparse_gp(features, mos, PARTS, SMALL)
+
+
+def points(count=30):
+    random = np.random.default_rng(3)
+    return [random.normal(size=(count, 3)), random.normal(size=(count, 2))], random.normal(size=count)
+
+
+def test_bound_is_the_likelihood_where_every_video_is_an_inducing_point():
+    blocks, scores = points()
+    covariance = KERNEL([squared_distances(block, block) for block in blocks]) + 0.3 * np.eye(30)
+    value, _ = negative_bound(np.concatenate(blocks, axis=1).ravel(), blocks, scores, KERNEL, 0.3)
+    assert -value == pytest.approx(multivariate_normal(np.zeros(30), covariance).logpdf(scores), abs=1e-3)
+
+
+def test_gradient_of_the_bound_equals_finite_differences():
+    blocks, scores = points()
+    start = np.random.default_rng(4).normal(size=20)  # four points
+    _, gradient = negative_bound(start, blocks, scores, KERNEL, 0.3)
+    differences = approx_fprime(start, lambda x: negative_bound(x, blocks, scores, KERNEL, 0.3)[0], 1e-6)
+    np.testing.assert_allclose(gradient, differences, rtol=1e-3, atol=1e-3)
+    moved = placed(blocks, scores, KERNEL, 0.3, start.reshape(4, 5), 20)
+    assert (
+        negative_bound(moved.ravel(), blocks, scores, KERNEL, 0.3)[0]
+        < negative_bound(start, blocks, scores, KERNEL, 0.3)[0]
+    )
+
+
+def test_principal_axes_span_what_singular_vectors_span():
+    x = np.random.default_rng(0).normal(size=(60, 40)) * np.linspace(5, 0.1, 40)
+    axes = principal_axes(x, 5).astype(float)
+    _, _, vectors = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+    np.testing.assert_allclose(np.linalg.svd(vectors[:5] @ axes)[1], 1, atol=2e-3)
+
+
+def test_no_mean_is_a_point():
+    x = np.random.default_rng(0).normal(size=(80, 6))
+    assert squared_distances(cluster_means(x, 40), x).min() > 1e-3
+
+
+def test_predictions_are_near_those_of_the_exact_process(fitted):
+    features, mos, head, report = fitted
+    new, _ = problem(seed=9)
+    exact, exact_report = fit_gp(features, mos, PARTS)
+    assert np.corrcoef(head.predict(new), exact.predict(new))[0, 1] > 0.98
+    assert report == exact_report
+
+
+def test_intervals_hold_nine_of_ten_new_scores(fitted):
+    new, mos = problem(2000, seed=9)
+    interval = fitted[2].predict_interval(new)
+    assert np.mean((interval.low <= mos) & (mos <= interval.high)) == pytest.approx(0.9, abs=0.05)
+    mean, deviation = fitted[2].predict_with_std(new)
+    np.testing.assert_array_equal(mean, interval.mean)
+    np.testing.assert_allclose(interval.high - mean, fitted[2].width * deviation)
+
+
+@pytest.mark.parametrize("fit", [fit_sparse_gp, fit_gp])
+def test_contributions_add_up_to_the_prediction(fit):
+    features, mos = problem()
+    head, _ = fit(features, mos, PARTS, *([SMALL] if fit is fit_sparse_gp else []))
+    new, _ = problem(20, seed=5)
+    found = head.contributions(new)
+    assert list(found) == ["nss", "cnn", "container"]
+    np.testing.assert_allclose(sum(found.values()) + head.base, head.predict(new), atol=1e-9)
+    assert head.base == pytest.approx(head.predict(features).mean(), abs=1e-9)
+    assert found["nss"].std() > 3 * found["cnn"].std()
+
+
+def test_what_lies_outside_the_training_is_named(fitted):
+    features, _, head, _ = fitted
+    new = features[:2].copy()
+    new[1, 9] = 2160
+    assert head.warnings(new)[1] == ("frame height 2160 is beyond the training videos (256..2048)",)
+    new[1, :5] = 40
+    assert any("the nss features are unlike" in sentence for sentence in head.warnings(new)[1])
+    assert sum(map(bool, head.warnings(features))) < 10
+
+
+def test_saved_and_loaded_head_says_the_same(fitted, tmp_path):
+    features, _, head, _ = fitted
+    (tmp_path / "head").write_bytes(arrays_to_bytes(*head.to_arrays()))
+    arrays, values = arrays_from_file(tmp_path / "head")
+    again = head_from_arrays("sparse_gp", arrays, values)
+    for one, other in zip(again.predict_interval(features), head.predict_interval(features), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert again.warnings(features) == head.warnings(features)
+    assert all(len(features) not in array.shape for array in arrays.values()), "a training video is stored"
+    with pytest.raises(CheckpointError, match="lacks its part 'inducing'"):
+        head_from_arrays("sparse_gp", {name: array for name, array in arrays.items() if name != "inducing"}, values)
+    with pytest.raises(CheckpointError, match="factor is float32 \\(3, 3\\)"):
+        head_from_arrays("sparse_gp", {**arrays, "factor": np.eye(3, dtype=np.float32)}, values)
+
+
+def test_the_same_data_give_the_same_head():
+    features, mos = problem()
+    again, _ = fit_process(features, mos, "own", SMALL)
+    more, _ = fit_process(features, mos, "own", SMALL)
+    np.testing.assert_array_equal(again.predict(features), more.predict(features))
+
+
+def test_ladders_teach_that_compression_never_helps(tmp_path):
+    features, mos = problem()
+    random = np.random.default_rng(7)
+    rungs = np.repeat(random.normal(size=(30, 10)), 4, axis=0)
+    rungs[:, 5:10] = np.abs(rungs[:, 5:10]) + 1
+    rungs[:, 3] += np.tile(np.linspace(0, 1, 4), 30)  # to the head as it is, the heavier looks better
+    ids = tuple(f"scene{k // 4}/codec/{10 * (k % 4) + 8}" for k in range(120))
+    write_table(tmp_path / "ladders.npz", FeatureTable(ids, rungs))
+    ladders = read_ladders(tmp_path / "ladders.npz")
+    assert len(ladders.light) == 30 * 6
+    np.testing.assert_array_equal(ladders.heavy - ladders.light, ladders.steps)
+
+    def share(settings):
+        pred = fit_sparse_gp(features, mos, PARTS, settings)[0].predict(ladders.features)
+        return np.mean(pred[ladders.light] > pred[ladders.heavy])
+
+    assert share(SMALL) < 0.2
+    taught = SparseGPSettings(str(tmp_path / "ladders.npz"), 24, 40, 8, 16, tolerated=0.01)
+    assert share(taught) > 0.8
+
+
+def test_ladders_of_another_form_are_refused(tmp_path):
+    features, mos = problem(40)
+    write_table(tmp_path / "x.npz", FeatureTable(("a/1", "a/2"), np.zeros((2, 4))))
+    with pytest.raises(LabelError, match="4 columns, the training features have 10"):
+        fit_sparse_gp(features, mos, PARTS, SparseGPSettings(str(tmp_path / "x.npz")))
+    write_table(tmp_path / "y.npz", FeatureTable(("a1", "a2"), np.zeros((2, 10))))
+    with pytest.raises(LabelError, match="id 'a1' is not LADDER/NUMBER"):
+        fit_sparse_gp(features, mos, PARTS, SparseGPSettings(str(tmp_path / "y.npz")))
+    with pytest.raises(ConfigError, match="quantiles is 1"):
+        SparseGPSettings(quantiles=1)
