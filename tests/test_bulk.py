@@ -23,7 +23,8 @@ from ugcvqa.errors import ConfigError
 STUB = Path(__file__).with_name("stub_scorer.py")
 needs_pyarrow = pytest.mark.skipif(not find_spec("pyarrow"), reason="Parquet needs the extra `parquet`")
 FORMATS = ["csv", "jsonl", pytest.param("parquet", marks=needs_pyarrow)]
-ODD = ["a b.mp4", '"q".mp4', "new\nline.mp4", "odd,;ü.mp4", os.fsdecode(b"bad\xff\xc3.mp4"), "fail.mp4", "bare.mp4"]
+LINE_ENDS = ["new\nline.mp4", "carriage\rreturn.mp4"]
+ODD = ["a b.mp4", '"q".mp4', *LINE_ENDS, "odd,;ü.mp4", os.fsdecode(b"bad\xff\xc3.mp4"), "fail.mp4", "bare.mp4"]
 NAMES = [*ODD, *(f"{number}.mp4" for number in range(20)), ODD[0]]
 
 
@@ -165,6 +166,7 @@ def test_a_finished_run_does_nothing_and_a_longer_list_goes_on(tmp_path, capsys)
         ({"fingerprint": "1" * 64}, "rows of another run (model sha256"),
         ({"part_names": ("other",)}, "rows of another run (parts"),
         ({"more": ["--limits.max_frames", "9"]}, "rows of another run (settings limits"),
+        ({"more": ["--frames", "pictures"]}, "rows of another run (settings explain"),
         ({"names": NAMES[1:]}, "row 1 is of a b.mp4"),
         ({"names": NAMES[:3]}, "has more rows than videos are given"),
         ({"more": ["--shard", "1/1"], "names": []}, "names no video"),
@@ -225,6 +227,25 @@ def test_a_full_disk_is_one_line_and_keeps_whole_rows(tmp_path, limit):
     assert kept.endswith(b"\n") or not kept
 
 
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_an_interrupt_while_a_pipe_is_still_open_ends_in_one_line(tmp_path, workers):
+    output = tmp_path / "out.csv"
+    process = subprocess.Popen(
+        [sys.executable, str(STUB), "0", "-", "--output", str(output), "--workers", workers],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
+    process.stdin.write(b"a.mp4\n")
+    process.stdin.flush()
+    while b"a.mp4" not in (output.read_bytes() if output.exists() else b""):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert process.stderr.read() == b"ugcvqa score: interrupted; the same command continues where it stopped\n"
+
+
 def test_an_output_that_cannot_be_made_is_one_line_before_any_work(tmp_path, capsys):
     (tmp_path / "file").touch()
     for output, message in (
@@ -251,7 +272,7 @@ def test_shards_merge_to_the_file_of_a_single_run(tmp_path, ending, capsys):
     capsys.readouterr()
     assert main(["--merge", str(output)]) == 1
     told = capsys.readouterr().out
-    assert told == f"27 of 28 videos have a score, 1 failed (column error says why): {output}\n"
+    assert told == f"28 of 29 videos have a score, 1 failed (column error says why): {output}\n"
     if ending == "parquet":
         assert table(output) == table(tmp_path / "single.parquet")
     else:
@@ -323,6 +344,12 @@ def test_a_job_under_slurm_writes_its_share(tmp_path, monkeypatch):
     assert [row["video"] for row in table(tmp_path / "out.0002-of-0004.csv")] == NAMES[1::4]
     run(tmp_path, "--shard", "1/1")
     assert len(table(tmp_path / "out.csv")) == len(NAMES)
+
+
+def test_a_report_is_refused_where_a_shard_would_write_its_share_only(tmp_path, capsys):
+    assert run(tmp_path, "--shard", "2/4", "--report", str(tmp_path / "page.html")) == 2
+    assert "give it with --merge" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["list.txt"]
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0", "-1/3"])

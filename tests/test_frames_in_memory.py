@@ -112,6 +112,7 @@ def spoiled(frames, index, value):
     [
         (lambda frames: frames[:0], "there is no frame"),
         (lambda frames: iter(()), "there is no frame"),
+        (lambda frames: iter((None, *frames)), "frame 0 is a NoneType"),
         (lambda frames: frames[0], r"shape \(36, 45, 3\); give \(T, H, W, 3\)"),
         (lambda frames: frames[None], r"shape \(1, 20, 36, 45, 3\)"),
         (lambda frames: frames[..., :1], r"frame 0 has shape \(36, 45, 1\)"),
@@ -133,6 +134,11 @@ def test_what_is_no_video_is_one_clear_line(model, frames, make, message):
     with pytest.raises(VideoError, match=message) as caught:
         model.score_frames(make(frames), RATE)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("fps", [np.float32(25), np.int64(25), Fraction(25)])
+def test_rate_may_be_a_number_of_any_kind(model, frames, fps):
+    assert model.score_frames(frames, fps).pred == model.score_frames(frames, 25).pred
 
 
 @pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf"), 5000, True, "25", None])

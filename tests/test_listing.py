@@ -45,6 +45,27 @@ def test_folders_are_searched_in_depth_sorted_and_once(folder):
     assert list(Inputs(["sub2", "sub/", "ü.MP4"]))[:2] == ["sub2/b.mp4", "sub/deep/a.webm"]
 
 
+def test_folders_that_cannot_be_listed_are_left_out_with_one_warning_each(folder, monkeypatch, caplog):
+    scandir = os.scandir
+
+    def refused(path):
+        if path.endswith("/sub"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    for argument, shown in ((".", "./sub"), (f"{folder}/**/*.mp4", f"{folder}/sub")):
+        caplog.clear()
+        inputs = Inputs([argument])
+        names = list(inputs)
+        assert inputs.count() == len(names) > 0
+        assert not [name for name in names if "/sub/" in name]
+        assert [name for name in names if name.endswith("sub2/b.mp4")]
+        assert caplog.messages == [f"{shown}: cannot list this folder (Permission denied); it is left out"]
+    with pytest.raises(LabelError, match="sub: cannot list this folder"):
+        list(Inputs([f"{folder}/sub"]))
+
+
 def test_patterns_match_videos_or_the_ending_they_name(folder):
     (folder / ".hidden").mkdir()
     (folder / ".hidden" / "a.webm").touch()

@@ -118,6 +118,8 @@ def score(
         reporter.write(call.scorer, limits)
         return _exit_code(tally)
     part = shard_of_environment() if shard is None else parse_shard(shard)
+    if part.count > 1 and report is not None:
+        raise ConfigError("--report of one shard shows no more than its share; give it with --merge")
     tally = score_into(Path(output), inputs, total, part, call, progress or sys.stderr.isatty())
     reporter.write_of(part.path(Path(output)), limits)
     return _told(tally, part.path(Path(output)))

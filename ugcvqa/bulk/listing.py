@@ -35,6 +35,8 @@ class Inputs:
             or .tsv, and `-` for standard input.
         list_file: one list more, after the arguments.
         is_null_separated: whether NUL bytes, not line ends, separate the names in text lists and on standard input.
+
+    Folders that cannot be listed are left out; `count` warns of them, so that this is said once and first.
     """
 
     arguments: Sequence[str]
@@ -48,9 +50,12 @@ class Inputs:
             ConfigError: if a folder, pattern or list holds no video.
             LabelError: if a list cannot be read.
         """
+        return self._paths(is_told=False)
+
+    def _paths(self, is_told: bool) -> Iterator[str]:
         for argument in self._all():
             found = False
-            for path in self._paths_of(argument):
+            for path in self._paths_of(argument, is_told):
                 found = True
                 yield path
             if not found:
@@ -72,24 +77,26 @@ class Inputs:
         if arguments.count(_STDIN) > 1:
             raise ConfigError("standard input (-) can be given once only")
         known = [argument for argument in arguments if argument != _STDIN]
-        total = sum(1 for _ in Inputs(known, None, self.is_null_separated))
+        total = sum(1 for _ in Inputs(known, None, self.is_null_separated)._paths(is_told=True))
         return total if len(known) == len(arguments) else None
 
     def _all(self) -> list[str]:
         return [*self.arguments, *([f"@{self.list_file}"] if self.list_file is not None else [])]
 
-    def _paths_of(self, argument: str) -> Iterator[str]:
+    def _paths_of(self, argument: str, is_told: bool) -> Iterator[str]:
         if argument == _STDIN:
-            yield from _names(sys.stdin.buffer, "standard input", self.is_null_separated)
+            # Without its buffer, whose lock a thread that waits for names would hold when Python ends: that aborts.
+            raw = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+            yield from _names(raw, "standard input", self.is_null_separated)
         elif os.path.isdir(argument):  # noqa: PTH112 (names stay as they were given, here and below)
-            yield from walk_files(argument)
+            yield from walk_files(argument, is_told=is_told)
         elif os.path.lexists(argument):
             is_list = argument.lower().endswith(_LIST_ENDINGS)
             yield from self._listed(argument) if is_list else (argument,)
         elif argument.startswith("@"):
             yield from self._listed(argument[1:])
         elif glob.has_magic(argument):
-            yield from _matches(argument)
+            yield from _matches(argument, is_told)
         else:
             yield argument
 
@@ -194,7 +201,7 @@ def _located(name: str, folder: str) -> str:
     return beside if os.path.lexists(beside) else name
 
 
-def _matches(pattern: str) -> Iterator[str]:
+def _matches(pattern: str, is_told: bool) -> Iterator[str]:
     """Files that a pattern matches, in the order of a folder's; videos only, unless it names another ending."""
     ending = Path(pattern).suffix
     is_wanted = is_video_name if not ending or glob.has_magic(ending) else bool
@@ -206,7 +213,7 @@ def _matches(pattern: str) -> Iterator[str]:
         return
     patterns = Path("**" + below).parts
     for folder in filter(os.path.isdir, found):
-        for path in walk_files(folder, is_wanted):
+        for path in walk_files(folder, is_wanted, is_told):
             name = os.path.relpath(path, folder)
             if _fits(Path(name).parts, patterns):
                 yield path if before else name

@@ -70,6 +70,11 @@ class Call:
     explain: bool = False
     frames: Path | None = None
 
+    @property
+    def _is_explained(self) -> bool:
+        """Whether scores have an explanation; the pictures are a part of it."""
+        return self.explain or self.frames is not None
+
     def scores(self, paths: Iterable[str]) -> Generator[Score]:
         """Yields the score of each path, in order; ends all processes when it is closed."""
         with closing(self._scores(paths)) as scores:
@@ -85,7 +90,7 @@ class Call:
             device=self.device,
             limits=self.limits,
             timeline=self.timeline,
-            explain=self.explain or self.frames is not None,
+            explain=self._is_explained,
         )
         if self.workers == 0:
             yield from score_many(paths)
@@ -99,7 +104,7 @@ class Call:
             "limits": asdict(self.limits),
             "timeout_s": self.timeout_s,
             "timeline": self.timeline,
-            "explain": self.explain,
+            "explain": self._is_explained,
             "device": self.device.partition(":")[0],
         }
         return {

@@ -113,8 +113,8 @@ class JSONRows:
 
 def _csv_line(cells: Sequence[Any]) -> bytes:
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue().encode(**_ENCODING)
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # both characters, so that a name with either is quoted
+    return text.getvalue().removesuffix("\r\n").encode(**_ENCODING) + b"\n"
 
 
 def read_rows(file: BinaryIO, rows: RowFormat, path: Path) -> Iterator[Row]:

@@ -191,10 +191,10 @@ def inlsa_aligned(mos: float) -> float:
 
 
 def video_files(root: Path) -> tuple[Path, ...]:
-    """Lists all video files below a folder, following links, sorted.
+    """Lists all video files below a folder, following links, sorted; see `walk_files`.
 
     Raises:
-        LabelError: if the folder or one of its sub-folders cannot be listed.
+        LabelError: if the folder cannot be listed.
     """
     if not root.is_dir():
         raise LabelError(f"{root}: no such folder of videos")
@@ -206,15 +206,18 @@ def is_video_name(name: str) -> bool:
     return _is_video(name) and not name.startswith("._")
 
 
-def walk_files(root: str, is_wanted: Callable[[str], bool] = is_video_name) -> Iterator[str]:
+def walk_files(root: str, is_wanted: Callable[[str], bool] = is_video_name, is_told: bool = True) -> Iterator[str]:
     """Yields files below a folder, following links, sorted by folder and name; holds the names of open folders only.
+
+    A sub-folder that cannot be listed is left out, with a warning.
 
     Args:
         root: the folder.
         is_wanted: tells by the name, without folder, whether a file is yielded.
+        is_told: warn of the sub-folders that are left out.
 
     Raises:
-        LabelError: if the folder or one of its sub-folders cannot be listed.
+        LabelError: if the folder itself cannot be listed.
     """
     pending = [(root, True)]
     seen: set[tuple[int, int]] = set()
@@ -224,16 +227,33 @@ def walk_files(root: str, is_wanted: Callable[[str], bool] = is_video_name) -> I
             yield path
             continue
         try:
-            status = os.stat(path)  # noqa: PTH116 (names of a million files are kept as plain text)
-            if (status.st_dev, status.st_ino) in seen:  # a link to a folder above would otherwise repeat for ever
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(path) as entries:
-                found = sorted((entry.name, entry.is_dir()) for entry in entries)
+            found = _listed(path, seen)
         except OSError as error:
-            raise LabelError(f"{error.filename}: cannot list this folder ({error.strerror})") from error
+            reason = f"cannot list this folder ({error.strerror or error})"
+            if path == root:
+                raise LabelError(f"{path}: {reason}") from error
+            if is_told:
+                logger.warning("%s: %s; it is left out", " ".join(path.splitlines()), reason)
+            continue
         wanted = [one for one in found if one[1] or is_wanted(one[0])]
         pending += [(os.path.join(path, name), deeper) for name, deeper in reversed(wanted)]  # noqa: PTH118
+
+
+def _listed(path: str, seen: set[tuple[int, int]]) -> list[tuple[str, bool]]:
+    """Sorted names in a folder, and which are folders; none if it was seen, such as by a link to a folder above."""
+    status = os.stat(path)  # noqa: PTH116 (names of a million files are kept as plain text)
+    if (status.st_dev, status.st_ino) in seen:
+        return []
+    seen.add((status.st_dev, status.st_ino))
+    with os.scandir(path) as entries:
+        return sorted((entry.name, _is_folder(entry)) for entry in entries)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that this user may not follow, or that leads in a circle
+        return False
 
 
 def video_copies(data_set: str, files: Iterable[Path]) -> dict[str, list[Path]]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
+from numbers import Real
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -172,9 +173,9 @@ def _levels(picture: npt.NDArray[Any], index: int) -> Picture:
 
 def _rate(fps: float | Fraction) -> Fraction:
     """The rate as a fraction, such as 30000/1001 for 29.97003."""
-    if isinstance(fps, bool) or not isinstance(fps, int | float | Fraction) or not 0.01 <= fps <= _HIGHEST_RATE:
+    if isinstance(fps, bool) or not isinstance(fps, Real) or not 0.01 <= fps <= _HIGHEST_RATE:  # NumPy's are real too
         raise VideoError(f"{NAME}: {fps!r} frames per second; give a number from 0.01 to {_HIGHEST_RATE}")
-    return Fraction(fps).limit_denominator(1001)
+    return (fps if isinstance(fps, Fraction) else Fraction(float(fps))).limit_denominator(1001)
 
 
 def _opened(frames: Frames, rate: Fraction, spool: Path) -> tuple[MemoryVideo | Path, VideoInfo]:
@@ -194,9 +195,10 @@ def _opened(frames: Frames, rate: Fraction, spool: Path) -> tuple[MemoryVideo | 
 def _spooled(frames: Iterable[Any], rate: Fraction, spool: Path) -> VideoInfo:
     """Puts the frames of an iterator in a file, one by one, and tells what it holds."""
     remaining = iter(frames)
-    first = next(remaining, None)
-    if first is None:
-        raise VideoError(f"{NAME}: there is no frame")
+    try:
+        first = next(remaining)
+    except StopIteration:
+        raise VideoError(f"{NAME}: there is no frame") from None
     height, width, _ = picture_of(first, 0).shape
     n_frames = 0
 

@@ -180,7 +180,7 @@ class QualityModel:
         timeline: bool = False,
         explain: bool = False,
     ) -> Score:
-        """Scores frames that are in memory, see `frames_in_memory.MemoryStream` for what they may be.
+        """Scores frames that are in memory, see `frames_in_memory.Frames` for what they may be.
 
         Raises:
             VideoError: if the frames are no video, or too few.
