@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from stub_scorer import StubScorer, main
 
+from ugcvqa import score
 from ugcvqa.bulk.shards import Shard, parse_shard, shard_of_environment
 from ugcvqa.cli import progress_bar
 from ugcvqa.errors import ConfigError
@@ -30,7 +31,8 @@ NAMES = [*ODD, *(f"{number}.mp4" for number in range(20)), ODD[0]]
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
-    """No sign of SLURM or torchrun around the tests."""
+    """No sign of SLURM or torchrun around the tests, and none of the stub after them."""
+    monkeypatch.setattr(score, "_scorer", score._scorer)
     for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS", "OMPI_COMM_WORLD_RANK"):
         monkeypatch.delenv(name, raising=False)
 
