@@ -86,7 +86,7 @@ def test_print_config_shows_everything_and_reads_back(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["x.mp4"], "checkpoint"),
+        (["x.mp4", "--model", "x"], "--model x is unknown"),
         (["--checkpoint", "x"], "no video given"),
         (["x.mp4", "--checkpoint", "missing"], "no such model"),
         (["x.mp4", "--checkpoint", "missing", "--json", "--csv"], "exclude each other"),
