@@ -87,6 +87,7 @@ def test_print_config_shows_everything_and_reads_back(capsys, tmp_path):
     ("arguments", "message"),
     [
         (["x.mp4"], "x.mp4: "),
+        (["x.mp4", "--model", "x"], "--model x is unknown"),
         ([], "no video given"),
         (["--checkpoint", "x"], "no video given"),
         (["x.mp4", "--checkpoint", "missing"], "no such model"),
