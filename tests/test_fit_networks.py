@@ -371,11 +371,9 @@ def test_end_to_end_model_learns_from_the_demo_set(here):
     folder = here / "runs" / "demo_clip_end_to_end"
     losses = logged_losses(folder)
     assert np.mean(losses[-3:]) < 0.8 * losses[0]
-    held_out = [row for row in predictions(folder) if row["part"] in ("val", "test")]
-    assert len(held_out) == 60
-    # Scenes that were not trained on. The last epoch is the best, so choosing it favours none of them; the six scenes
-    # of the test part alone have 0.32, with a standard error of 0.16.
-    assert_clearly_above_zero(held_out, 0.25)
+    held_out = [row for row in predictions(folder) if row["part"] == "test"]
+    assert len(held_out) == 66
+    assert_clearly_above_zero(held_out, 0.4)  # eleven scenes that nothing was trained or chosen on
 
 
 def test_end_to_end_model_trained_from_scratch_is_good_on_scenes_it_never_saw(here):
