@@ -38,7 +38,11 @@ def main() -> int:
         lines = list(csv.DictReader(file))
     for row, head in dict.fromkeys((line["row"], line["head"]) for line in lines):
         own = [line for line in lines if (line["row"], line["head"]) == (row, head)]
-        sys.stdout.write(f"{row}+{head}\n\n" + "\n".join(_tables(own, lambda line: classes[line["video_id"]])) + "\n\n")
+        sys.stdout.write(
+            f"{row}+{head}\n\n"
+            + "\n".join(_tables(own, lambda line: classes[line["video_id"].rpartition("/")[2]]))
+            + "\n\n"
+        )
     return 0
 
 
