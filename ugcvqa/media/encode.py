@@ -45,7 +45,8 @@ def write_video(
     """Encodes RGB frames to a video file; the container follows from the file name.
 
     Frames are streamed, written to a temporary name in the same folder and renamed when complete, so a file
-    of the final name is always whole. One encoder thread and no dates: bytes depend on the input only.
+    of the final name is always whole. One encoder thread and no dates: bytes depend on the input only, except that
+    libx264 gives one of a few results unless its option mbtree is 0.
     YUV files are written untagged with the BT.601 limited-range matrix, which is how readers take such files.
 
     Args:
