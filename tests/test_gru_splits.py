@@ -5,9 +5,8 @@ import pytest
 import torch
 from trainings import DIM, QUIET, sequences
 
-from ugcvqa.heads.gru import VSFAHead
+from ugcvqa.heads.gru import VSFAHead, build_gru
 from ugcvqa.heads.gru_stack import stacked_parameters, stacked_scores
-from ugcvqa.heads.network_heads import build_gru
 from ugcvqa.samples.sequences import SequenceSource, pack
 from ugcvqa.training.datamodule import TrainingData
 from ugcvqa.training.gru_splits import RowSplit, train_gru_splits

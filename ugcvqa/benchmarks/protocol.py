@@ -321,7 +321,7 @@ def scored(
         head=entry.head,
         mapping=mapping,
         split=index,
-        n_train=_n_train(entry, split),
+        n_train=0 if entry.head == "none" else len(split.outer_train),
         srcc=srcc(mos, ranked),
         krcc=krcc(mos, ranked),
         plcc=plcc(mos, mapped),
@@ -340,12 +340,6 @@ def scored(
         low=fit.interval.low if fit.interval else None,
         high=fit.interval.high if fit.interval else None,
     )
-
-
-def _n_train(entry: Entry, split: Split) -> int:
-    if entry.head == "gru":  # its epoch is chosen by `val`, on which nothing is refitted
-        return len(split.train)
-    return 0 if entry.head == "none" else len(split.outer_train)
 
 
 def facts(
@@ -380,7 +374,7 @@ def _columns(problem: Problem, entry: Entry) -> list[list[Any]]:
 @cache
 def code_sha256(head: str) -> str:
     """Checksum of the code that decides a head's numbers, and of the versions of what it calls."""
-    waiting = ["benchmarks.at_once" if head == "gru" else f"heads.{head}", "evaluation.metrics", "evaluation.splits"]
+    waiting = ["training.gru_splits" if head == "gru" else f"heads.{head}", "evaluation.metrics", "evaluation.splits"]
     texts = {"benchmarks.protocol": _source("benchmarks.protocol")}
     while waiting:
         name = waiting.pop()

@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ugcvqa.errors import CheckpointError
 from ugcvqa.files import error_reason
+from ugcvqa.training_settings import GRUSettings
 
 # Published name -> ours. `ann.fc` is built but never used by the published code, so it is not kept.
 _PUBLISHED_NAMES = {"ann.fc0": "projection", "rnn": "gru", "q": "quality"}
@@ -86,6 +87,13 @@ class VSFAHead(nn.Module):
             hidden, _ = self.gru(padded)  # causal, so padding never reaches the frames before it
             qualities: Tensor = self.quality(hidden)
             return qualities.squeeze(2)
+
+
+def build_gru(settings: GRUSettings, input_dim: int) -> VSFAHead:
+    """Builds an untrained GRU head; its weights are those of the seed of the recipe."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.recipe.seed)
+        return VSFAHead(input_dim, settings.reduced_dim, settings.hidden_dim, settings.tau, settings.beta)
 
 
 def temporal_pool(q: Tensor, lengths: Tensor, tau: int, beta: float) -> Tensor:

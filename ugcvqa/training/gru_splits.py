@@ -13,8 +13,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ugcvqa.errors import ConfigError
 from ugcvqa.evaluation.metrics import srcc
+from ugcvqa.heads.gru import build_gru
 from ugcvqa.heads.gru_stack import stacked_parameters, stacked_scores
-from ugcvqa.heads.network_heads import MOSLine, build_gru
 from ugcvqa.samples.batches import EpochSampler
 from ugcvqa.samples.sequences import SequenceTable
 from ugcvqa.training.losses import quality_loss
@@ -102,14 +102,15 @@ def train_gru_splits(
         if bests.done.all():
             break
     stack.parameters = bests.parameters
-    pred, pred_train = (
-        stack.scores(np.stack([getattr(split, part) for split in splits])) for part in ("test", "train")
-    )
-    lines = [_line(one, mos[split.train], stack.scale, recipe) for one, split in zip(pred_train, splits, strict=True)]
+    test, train = (stack.scores(np.stack([getattr(split, part) for split in splits])) for part in ("test", "train"))
+    to_mos = [
+        partial(_to_mos, train=train[at], mos=mos[split.train], scale=stack.scale, recipe=recipe)
+        for at, split in enumerate(splits)
+    ]
     return [
         TrainedSplit(
-            lines[at](pred[at]),
-            lines[at](pred_train[at]),
+            to_mos[at](test[at]),
+            to_mos[at](train[at]),
             int(bests.epoch[at]),
             float(bests.figure[at]) if math.isfinite(bests.figure[at]) else math.nan,
             int(bests.epochs[at]),
@@ -257,9 +258,9 @@ def _srcc(mos: Array, pred: Array) -> float:
     return srcc(mos, pred) if np.isfinite(pred).all() else math.nan
 
 
-def _line(relative: Array, mos: Array, scale: float, recipe: RecipeSettings) -> MOSLine:
-    """The line to the MOS scale; a loss without absolute error leaves it open, then it is fitted to the train rows."""
+def _to_mos(relative: Array, train: Array, mos: Array, scale: float, recipe: RecipeSettings) -> Array:
+    """Brings scores to the MOS scale; a loss without absolute error leaves it open, then `train` is fitted to `mos`."""
     if recipe.l1:
-        return MOSLine(0.0, scale)
-    slope, offset = np.polyfit(relative, mos, 1)
-    return MOSLine(float(offset), float(slope))
+        return scale * relative
+    slope, offset = np.polyfit(train, mos, 1)
+    return np.asarray(offset + slope * relative)

@@ -22,8 +22,8 @@ from ugcvqa.features.families import Family
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import file_sha256
 from ugcvqa.heads.end_to_end import EndToEnd, calibrate_batchnorm
-from ugcvqa.heads.gru import VSFAHead
-from ugcvqa.heads.network_heads import EndToEndHead, GRUHead, MOSLine, build_end_to_end, build_gru, frame_families
+from ugcvqa.heads.gru import VSFAHead, build_gru
+from ugcvqa.heads.network_heads import EndToEndHead, GRUHead, MOSLine, build_end_to_end, frame_families
 from ugcvqa.samples.batches import FIXED, Draw
 from ugcvqa.samples.clips import FAMILY, ClipFamily, ClipSource
 from ugcvqa.samples.sequences import PRECISION, SequenceSource, SequenceTable, pack, read_sequences
