@@ -375,7 +375,8 @@ def _columns(problem: Problem, entry: Entry) -> list[list[Any]]:
 def code_sha256(head: str) -> str:
     """Checksum of the code that decides a head's numbers, and of the versions of what it calls."""
     waiting = ["training.gru_splits" if head == "gru" else f"heads.{head}", "evaluation.metrics", "evaluation.splits"]
-    texts = {"benchmarks.protocol": _source("benchmarks.protocol")}
+    plumbing = ["benchmarks.protocol", *(["benchmarks.at_once"] if head == "gru" else [])]
+    texts = {name: _source(name) for name in plumbing}
     while waiting:
         name = waiting.pop()
         if name not in texts and name not in _SETTINGS:
