@@ -68,7 +68,7 @@ def test_stacked_scores_are_those_of_each_head():
     [
         {"clip_norm": 0.02},
         {"optimiser": "adam", "schedule": "step", "epochs": 10, "l1": 1.0, "plcc": 0.0, "rank": 0.0, "clip_norm": 0.0},
-        {"epochs": 8, "patience": 1, "starts_at_mean": False},
+        {"epochs": 8, "patience": 2},
     ],
     ids=["clipped AdamW", "published kind of recipe", "early stopping"],
 )
