@@ -26,7 +26,7 @@ ROOMS = {
     "samples": ("batches", "sequences", "clips"),
     "heads": (
         *("solver", "svr_grid", "svr", "scaling", "kernels", "gp", "inducing", "sparse_gp", "gru", "end_to_end"),
-        *("network_heads", "kinds", "exporting"),
+        *("gru_stack", "network_heads", "kinds", "exporting"),
     ),
     "scoring": (
         *("explanation", "contributions", "timeline", "moments", "frames_in_memory", "model"),
@@ -35,11 +35,35 @@ ROOMS = {
     "bulk": (*("columns", "explanation_lines", "listing", "workers", "shards", "sinks", "parquet", "run", "printing"),),
     "reports": (*("outputs", "thumbnails", "comparison", "overview", "data", "parts", "page", "figure", "reporter"),),
     "training": (
-        *("vectors", "runs", "losses", "metrics", "regressor", "datamodule", "preemption", "throughput", "progress"),
+        *(
+            "vectors",
+            "runs",
+            "losses",
+            "schedule",
+            "gru_splits",
+            "metrics",
+            "regressor",
+            "datamodule",
+            "preemption",
+            "throughput",
+            "progress",
+        ),
         *("learning", "networks", "overlays", "tracking"),
     ),
     "benchmarks": (
-        *("results", "feature_tables", "protocol", "parts", "parallel", "data", "run", "report", "dashboard"),
+        *(
+            "results",
+            "feature_tables",
+            "frame_tables",
+            "protocol",
+            "at_once",
+            "parts",
+            "parallel",
+            "data",
+            "run",
+            "report",
+            "dashboard",
+        ),
         *("costs", "cost_report"),
     ),
     "studies": (

@@ -15,7 +15,7 @@ from ugcvqa.errors import CheckpointError, ConfigError
 from ugcvqa.samples.batches import FIXED, EpochSampler
 from ugcvqa.training import learning
 from ugcvqa.training.preemption import _requeue
-from ugcvqa.training.regressor import cosine_factor
+from ugcvqa.training.schedule import cosine_factor
 
 RECIPES = {
     "step": {"schedule": "step", "epochs": 20},

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ugcvqa.cli import run_verb
 from ugcvqa.settings import BenchmarkSettings, FamilySettings, GPSettings, SparseGPSettings, SVRSettings
+from ugcvqa.training_settings import GRUSettings
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +28,12 @@ def benchmark(
     svr: SVRSettings = SVRSettings(),
     gp: GPSettings = GPSettings(),
     sparse_gp: SparseGPSettings = SparseGPSettings(),
+    gru: GRUSettings = GRUSettings(),
     families: FamilySettings = FamilySettings(),
     out: str = "benchmarks",
     name: str | None = None,
     jobs: int = 0,
+    at_once: int = 0,
     backend: str = "loky",
     scheduler: str | None = None,
     wandb: Literal["disabled", "offline", "online"] = "disabled",
@@ -45,14 +48,14 @@ def benchmark(
             video), `konvid_1k`, `combined`, or any name for own labels.
         labels: label file, or a folder that holds them as NAME.csv or under their owners' names, or a mapping from
             data set to one of these.
-        rows: lines of the table: rows of the paper, names of own tables, `ROW+gp` for another head, `all` for the
-            paper's rows and own tables for which there are features.
+        rows: lines of the table: rows of the paper, names of own tables, `ROW+gp` for another head, `ROW+gru` for the
+            GRU head on frame features, `all` for the paper's rows and own tables for which there are features.
         features: folder with feature files; DATASET_ROW.npz or DATASET_FAMILY.npz (or .csv, .mat), lower case, are
             found by their names.
         tables: feature files by name of a row, a family or an own table: a file, a list of files whose columns stand
             side by side (an inner list holds alternatives, the first that has a video wins), or a mapping from data
-            set to one of these; `{predictions: FILE}` for predictions that need no training. Relative names are below
-            `features`.
+            set to one of these; `{predictions: FILE}` for predictions that need no training; `ROW_FRAMES` for the
+            file of frame features that `ROW+gru` takes, otherwise from the store. Relative names are below `features`.
         store: feature store made by `ugcvqa extract`, for families that are found nowhere else.
         mode: `protocol` for the paper's Table 1: median over hold-outs; `single_split` for the second program of the
             paper's code, which keeps the hold-out of median test RMSE; `cross` to train on one data set and test on
@@ -65,15 +68,20 @@ def benchmark(
         svr: settings of the SVR head.
         gp: settings of the Gaussian process.
         sparse_gp: settings of the sparse Gaussian process.
+        gru: settings of the GRU head.
         families: settings of the features in the store.
         out: folder in which the benchmark's folder lies.
         name: name of the benchmark's folder; by default data sets and mode.
         jobs: processes; 0 for one per core.
+        at_once: splits on which a GRU head is trained at once; 0 for as many as half of the free memory of a GPU
+            holds, and one on a CPU.
         backend: loky, dask, or another backend of joblib.
         scheduler: address of a Dask scheduler; without it workers are started on this machine.
         wandb: log tables and figures to Weights & Biases.
     """
-    settings = {key: value for key, value in locals().items() if key not in ("jobs", "backend", "scheduler", "wandb")}
+    settings = {
+        key: value for key, value in locals().items() if key not in ("jobs", "at_once", "backend", "scheduler", "wandb")
+    }
     from ugcvqa.benchmarks import report, run
     from ugcvqa.benchmarks.data import collect
     from ugcvqa.benchmarks.feature_tables import FeatureSources
@@ -82,11 +90,13 @@ def benchmark(
     protocol = BenchmarkSettings(mode, splits, split_index, train, on_missing)
     names = [data] if isinstance(data, str) else data
     folder = named_folder(Path(out), name or "_".join(names) + ("" if mode == "protocol" else f"_{mode}"))
-    sources = FeatureSources(Path(features) if features else None, tables, Path(store) if store else None, families)
+    sources = FeatureSources(
+        Path(features) if features else None, tables, Path(store) if store else None, families, gru.precision
+    )
     gathered = collect(names, labels, [rows] if isinstance(rows, str) else rows, sources, protocol)
     holdouts = {one.problem.data: run.make_splits(one, protocol) for one in gathered}
-    workers = run.Workers(jobs, backend, scheduler)
-    results = run.run(gathered, holdouts, run.rules_of(protocol, svr, gp, sparse_gp), folder / "parts", workers)
+    workers = run.Workers(jobs, backend, scheduler, at_once)
+    results = run.run(gathered, holdouts, run.rules_of(protocol, svr, gp, sparse_gp, gru), folder / "parts", workers)
     record = {
         "settings": plain_settings(settings),
         "labels": {one.problem.data: one.problem.labels_sha256 for one in gathered},

@@ -280,7 +280,7 @@ def _fitted(
 ) -> SVRHead | GPHead | SparseGPHead:
     """Fits the head of a repetition again; an SVR head without its search."""
     if entry.head != "svr":
-        return fit_process(features, mos, entry.row, rules.of(entry))[0]
+        return fit_process(features, mos, entry.row, rules.of_process(entry))[0]
     within = {video_id: index for index, video_id in enumerate(split.outer_train)}
     train, val = ([within[video_id] for video_id in part] for part in (split.train, split.val))
     c, gamma = (round(math.log2(value)) for value in (chosen.c, chosen.gamma))

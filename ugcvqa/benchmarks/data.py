@@ -4,11 +4,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ugcvqa.benchmarks.feature_tables import Block, FeatureSources, RowFeatures
+from ugcvqa.benchmarks.feature_tables import FRAMES, Block, FeatureSources, RowFeatures
 from ugcvqa.benchmarks.protocol import Entry, Problem
 from ugcvqa.datasets.catalogue import RESOLUTIONS, Dataset, inlsa_aligned, label_file
 from ugcvqa.errors import ConfigError, LabelError
@@ -16,9 +17,12 @@ from ugcvqa.features.inputs import data_root, open_dataset
 from ugcvqa.features.rows import PAPER_ROWS, ROWS, families_of
 from ugcvqa.settings import BenchmarkSettings, DataSettings
 
+if TYPE_CHECKING:  # torch takes seconds to import, and most rows need none
+    from ugcvqa.benchmarks.frame_tables import FrameFeatures
+
 log = logging.getLogger(__name__)
 
-HEADS = ("svr", "gp", "sparse_gp")
+HEADS = ("svr", "gp", "sparse_gp", "gru")
 """Heads that an entry `ROW+HEAD` can name."""
 
 _SHOWN = 3  # ids named in a message
@@ -194,21 +198,20 @@ def gather(dataset: Dataset, rows: Sequence[str], sources: FeatureSources, on_mi
     ids = [video.video_id for video in dataset.videos]
     entries = parse_entries(rows, sources)
     found: dict[str, RowFeatures] = {}
+    frames: dict[str, FrameFeatures] = {}
     absent = []
     for entry, is_named in entries.items():
-        features = found.get(entry.row) or sources.row(entry.row, ids)
-        if features is not None and entry.head == "none":
-            features = features.finite()
-        if features is None and is_named:
-            raise ConfigError(_not_found(dataset.name, entry.row, sources))
-        if features is None:
-            absent.append(entry.row)
-        else:
-            found[entry.row] = features
-    if not found:
+        is_there = (
+            _find_frames(entry, ids, sources, frames) if entry.head == "gru" else _find(entry, ids, sources, found)
+        )
+        if not is_there and is_named:
+            raise ConfigError(_not_found(dataset.name, entry, sources))
+        if not is_there:
+            absent.append(str(entry) if entry.head == "gru" else entry.row)
+    if not found and not frames:
         raise ConfigError(f"{dataset.name}: no features of any row; {_where(sources)}")
     notes = [f"{dataset.name}: no features of {', '.join(dict.fromkeys(absent))}, left out."] if absent else []
-    kept = _kept(dataset, found, on_missing)
+    kept = _kept(dataset, {**found, **{f"{row}+gru": features for row, features in frames.items()}}, on_missing)
     if len(kept) < len(ids):
         notes.append(
             f"{dataset.name}: only the {len(kept)} of {len(ids)} videos that every row has features of; figures cannot "
@@ -216,14 +219,43 @@ def gather(dataset: Dataset, rows: Sequence[str], sources: FeatureSources, on_mi
         )
     for note in notes:
         log.warning(note)
-    chosen = tuple(entry for entry in entries if entry.row in found)
+    chosen = tuple(entry for entry in entries if entry.row in (frames if entry.head == "gru" else found))
     taken = {row: features.taken(kept) for row, features in found.items()}
     problem = _problem(dataset, taken, kept, {entry.row for entry in chosen if entry.head == "none"})
+    sequences = {row: features.taken(kept) for row, features in frames.items()}
+    problem = replace(
+        problem,
+        sequences={row: features.table for row, features in sequences.items()},
+        checksums={**problem.checksums, **{f"{row}+gru": features.sha256 for row, features in sequences.items()}},
+    )
     notes += _part_notes(dataset.name, found, sources)
     return Gathered(problem, chosen, (*notes, *_column_notes(dataset.name, taken)), dataset.label, dataset.scale)
 
 
-def _not_found(data: str, row: str, sources: FeatureSources) -> str:
+def _find(entry: Entry, ids: Sequence[str], sources: FeatureSources, found: dict[str, RowFeatures]) -> bool:
+    """Adds the features of an entry to those that were found; False if there are none."""
+    features = found.get(entry.row) or sources.row(entry.row, ids)
+    if features is not None:
+        found[entry.row] = features.finite() if entry.head == "none" else features
+    return features is not None
+
+
+def _find_frames(entry: Entry, ids: Sequence[str], sources: FeatureSources, found: "dict[str, FrameFeatures]") -> bool:
+    from ugcvqa.benchmarks.frame_tables import frame_features
+
+    features = found.get(entry.row) or frame_features(entry.row, ids, sources)
+    if features is not None:
+        found[entry.row] = features
+    return features is not None
+
+
+def _not_found(data: str, entry: Entry, sources: FeatureSources) -> str:
+    row = entry.row
+    if entry.head == "gru":
+        return (
+            f"{data}: no features of single frames for {entry}; give --tables '{{{row}{FRAMES}: FILE.npz}}' with "
+            "videos, counts and feats, or --store FOLDER that `ugcvqa extract` filled with frames kept"
+        )
     known = "" if row in ROWS else f" (it is no row of the benchmark: {', '.join(ROWS)})"
     if row in ROWS and data not in (_YOUTUBE, "konvid_1k"):
         known = f" for every data set in it (families {', '.join(families_of(row))})"
@@ -235,16 +267,17 @@ def _where(sources: FeatureSources) -> str:
     return f"{looked}give --features FOLDER, --tables, or --store FOLDER after `ugcvqa extract`"
 
 
-def _kept(dataset: Dataset, found: Mapping[str, RowFeatures], on_missing: str) -> npt.NDArray[np.int64]:
+def _kept(
+    dataset: Dataset, found: "Mapping[str, RowFeatures | FrameFeatures]", on_missing: str
+) -> npt.NDArray[np.int64]:
     """Row numbers of the videos to use."""
     has = np.ones(len(dataset.videos), dtype=bool)
     for row, features in found.items():
         lacking = np.flatnonzero(~features.has)
         if lacking.size and on_missing == "error":
             ids = [dataset.videos[index].video_id for index in lacking]
-            origin = next(block.name for block in features.blocks.values() if not block.has.all())
             raise LabelError(
-                f"{dataset.name}, row {row}: {origin} lacks {len(ids)} of {len(dataset.videos)} videos "
+                f"{dataset.name}, row {row}: {features.lacking} lacks {len(ids)} of {len(dataset.videos)} videos "
                 f"({_shown(ids)}); give --on_missing common to run all rows on the videos they share"
             )
         has &= features.has

@@ -21,6 +21,9 @@ from ugcvqa.settings import FamilySettings
 PREDICTIONS = "predictions"
 """Key that marks a table as finished predictions, one number per video, instead of features."""
 
+FRAMES = "_FRAMES"
+"""What follows the name of a row in that of the table of its frame features."""
+
 Places = list[list[Path]]
 """Where columns lie: side by side, and for each the files of which the first that has a video wins."""
 
@@ -82,6 +85,11 @@ class RowFeatures:
         """The same, where a video with a NaN or infinite value counts as one without features."""
         return replace(self, blocks={name: block.finite() for name, block in self.blocks.items()})
 
+    @property
+    def lacking(self) -> str:
+        """Name of the first block that lacks videos."""
+        return next(block.name for block in self.blocks.values() if not block.has.all())
+
     def columns(self) -> npt.NDArray[np.float64]:
         """(N, D) columns of the row in order."""
         return row_columns({name: block.values for name, block in self.blocks.items()}, self.layout)
@@ -108,6 +116,7 @@ class FeatureSources:
         tables: Mapping[str, Any] | None = None,
         store: Path | None = None,
         families: FamilySettings | None = None,
+        precision: str = "float32",
     ) -> None:
         """Remembers where to look.
 
@@ -118,6 +127,7 @@ class FeatureSources:
                 the video is taken; or a mapping from data set to one of these; or `{predictions: one of these}`.
             store: feature store, for families that are found nowhere else.
             families: settings of the families in the store.
+            precision: in which features of single frames are held.
 
         Raises:
             ConfigError: if there is no such folder.
@@ -128,14 +138,16 @@ class FeatureSources:
         self.tables = dict(tables or {})
         self.store = store
         self.families = families or FamilySettings()
+        self.precision = precision
         self.labels: dict[str, Path] = {}
         self.checksums: dict[str, str] = {}
         self._read: dict[Path, FeatureTable] = {}
         self._used: dict[str, npt.NDArray[np.bool_]] = {}
 
     def own_names(self) -> tuple[str, ...]:
-        """Listed names that are neither a row nor a family, in order."""
-        return tuple(name for name in self.tables if name not in ROWS and name not in DIMENSIONS)
+        """Listed names that are neither a row nor a family nor of frame features, in order."""
+        known = (*ROWS, *DIMENSIONS)
+        return tuple(name for name in self.tables if name not in known and not name.endswith(FRAMES))
 
     def is_predictions(self, row: str) -> bool:
         """Whether a name stands for finished predictions."""
@@ -171,7 +183,7 @@ class FeatureSources:
         return _stacked(row, found)
 
     def _of_source(self, row: str, source: str, ids: list[str]) -> RowFeatures | None:
-        places = self._places(row, source)
+        places = self.places(row, source)
         if places is not None:
             blocks = [self._joined(group, ids, row) for group in places]
             features = RowFeatures({block.name: block for block in blocks}, tuple(Part(block.name) for block in blocks))
@@ -190,7 +202,7 @@ class FeatureSources:
         return features
 
     def _family(self, family: str, source: str, ids: list[str]) -> Block | None:
-        places = self._places(family, source)
+        places = self.places(family, source)
         if places is not None:
             blocks = [self._joined(group, ids, family) for group in places]
             return blocks[0] if len(blocks) == 1 else _side_by_side(blocks)
@@ -201,8 +213,12 @@ class FeatureSources:
             return self._block([self._stored(family)], [f"{self.store}:{family}"], ids, family)
         return None
 
-    def _places(self, name: str, source: str) -> Places | None:
-        """Files of a name for one data set: as listed, else by the naming rule."""
+    def places(self, name: str, source: str) -> Places | None:
+        """Files of a name for one data set: as listed, else by the naming rule.
+
+        Raises:
+            ConfigError: if a listed entry cannot be understood.
+        """
         listed = self.tables.get(name)
         if isinstance(listed, Mapping):
             listed = listed.get(PREDICTIONS, listed)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,13 +25,19 @@ from ugcvqa.heads.kinds import fit_process
 from ugcvqa.heads.sparse_gp import Interval, SparseGPHead
 from ugcvqa.heads.svr import RowFit, fit_rows
 from ugcvqa.settings import GPSettings, SparseGPSettings, SVRSettings
+from ugcvqa.training_settings import GRUSettings
+
+if TYPE_CHECKING:  # torch takes seconds to import, and workers need none
+    from ugcvqa.samples.sequences import SequenceTable
 
 Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 MappingName = Literal["test", "train", "none"]
 
-_SETTINGS = {"errors", "settings"}
+_SETTINGS = {"errors", "settings", "training_settings"}
 """Modules that decide no number: the settings of a result are among its facts."""
+
+_LIBRARIES = ("numpy", "scipy", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class Entry:
 
     Attributes:
         row: feature row, or the name of one's own table or predictions.
-        head: `svr`, `gp`, `sparse_gp`; `none` for predictions that are not trained here.
+        head: `svr`, `gp`, `sparse_gp`, `gru`; `none` for predictions that are not trained here.
     """
 
     row: str
@@ -61,7 +67,8 @@ class Problem:
         blocks: name -> (N, D) columns; may hold NaN and infinity.
         layouts: row -> its columns; `Part.family` is the name of a block.
         predictions: row -> (N,) finished predictions.
-        checksums: block -> SHA-256 of its values.
+        checksums: block, or entry of a head that takes sequences -> SHA-256 of its values.
+        sequences: row -> frame features of the N videos, for heads that take sequences.
     """
 
     data: str
@@ -71,6 +78,7 @@ class Problem:
     layouts: Mapping[str, tuple[Part, ...]]
     predictions: Mapping[str, Array] = field(default_factory=dict)
     checksums: Mapping[str, str] = field(default_factory=dict)
+    sequences: Mapping[str, "SequenceTable"] = field(default_factory=dict)
 
     @cached_property
     def labels_sha256(self) -> str:
@@ -89,6 +97,7 @@ class Rules:
         svr: settings of the SVR head.
         gp: settings of the Gaussian process.
         sparse_gp: settings of the sparse Gaussian process.
+        gru: settings of the GRU head.
     """
 
     nonfinite: Literal["zero", "mean"] = "zero"
@@ -96,14 +105,21 @@ class Rules:
     svr: SVRSettings = field(default_factory=SVRSettings)
     gp: GPSettings = field(default_factory=GPSettings)
     sparse_gp: SparseGPSettings = field(default_factory=SparseGPSettings)
+    gru: GRUSettings = field(default_factory=GRUSettings)
 
-    def of(self, entry: Entry) -> GPSettings | SparseGPSettings:
+    def of_process(self, entry: Entry) -> GPSettings | SparseGPSettings:
         """Settings of an entry whose head is a Gaussian process."""
         return self.sparse_gp if entry.head == "sparse_gp" else self.gp
 
+    def of(self, entry: Entry) -> SVRSettings | GPSettings | SparseGPSettings | GRUSettings:
+        """Settings of an entry."""
+        if entry.head == "gru":
+            return self.gru
+        return self.svr if entry.head == "svr" else self.of_process(entry)
+
 
 @dataclass(frozen=True, eq=False)
-class _Fit:
+class Fit:
     """What a head gave on one split; the logistic is that of its training part, where the mode needs one."""
 
     pred: Array
@@ -137,7 +153,7 @@ def run_split(problem: Problem, index: int, split: Split, entries: Sequence[Entr
     found: dict[Entry, list[SplitResult]] = {}
     try:
         start = time.perf_counter()
-        for entry, fit in _fits(problem, _Indexes.of(problem, split), entries, rules):
+        for entry, fit in _fits(problem, Indexes.of(problem, split), entries, rules):
             seconds = time.perf_counter() - start
             found[entry] = [
                 scored(problem, entry, index, split, fit.pred, mapping, fit, seconds) for mapping in rules.mappings
@@ -173,7 +189,7 @@ def run_unit(
 
 
 @dataclass(frozen=True, eq=False)
-class _Indexes:
+class Indexes:
     """A split as row numbers."""
 
     inner_train: Rows
@@ -182,13 +198,14 @@ class _Indexes:
     test: Rows
 
     @classmethod
-    def of(cls, problem: Problem, split: Split) -> "_Indexes":
+    def of(cls, problem: Problem, split: Split) -> "Indexes":
+        """Finds the rows of a split's videos."""
         position = {video_id: index for index, video_id in enumerate(problem.ids)}
         parts = (split.train, split.val, split.outer_train, split.test)
         return cls(*(np.array([position[video_id] for video_id in part], dtype=np.int64) for part in parts))
 
 
-def _fits(problem: Problem, indexes: _Indexes, entries: Sequence[Entry], rules: Rules) -> Iterator[tuple[Entry, _Fit]]:
+def _fits(problem: Problem, indexes: Indexes, entries: Sequence[Entry], rules: Rules) -> Iterator[tuple[Entry, Fit]]:
     rows = {
         entry.row: tuple(dict.fromkeys(part.family for part in problem.layouts[entry.row]))
         for entry in entries
@@ -201,18 +218,20 @@ def _fits(problem: Problem, indexes: _Indexes, entries: Sequence[Entry], rules: 
             yield entry, _gp_result(problem, entry, indexes, rules)
 
 
-def _gp_result(problem: Problem, entry: Entry, at: _Indexes, rules: Rules) -> _Fit:
+def _gp_result(problem: Problem, entry: Entry, at: Indexes, rules: Rules) -> Fit:
     features = row_columns(problem.blocks, problem.layouts[entry.row])
-    head, report = fit_process(features[at.outer_train], problem.mos[at.outer_train], entry.row, rules.of(entry))
+    head, report = fit_process(
+        features[at.outer_train], problem.mos[at.outer_train], entry.row, rules.of_process(entry)
+    )
     pred, interval = head.predict(features[at.test]), None
     if isinstance(head, SparseGPHead):
         interval = head.predict_interval(features[at.test])
-    choice_rmse = _choice_rmse(pred, problem.mos[at.test]) if rules.nonfinite == "mean" else math.nan
+    choice = choice_rmse(pred, problem.mos[at.test]) if rules.nonfinite == "mean" else math.nan
     counts = {"unconverged": int(not report.is_converged)}
-    return _Fit(pred, head.logistic, counts=counts, choice_rmse=choice_rmse, interval=interval)
+    return Fit(pred, head.logistic, counts=counts, choice_rmse=choice, interval=interval)
 
 
-def _choice_rmse(pred: Array, mos: Array) -> float:
+def choice_rmse(pred: Array, mos: Array) -> float:
     """The figure by which the single-split program finds its median split: RMSE after a logistic of the test part."""
     return rmse(mos, fit_logistic(pred, mos)(pred))
 
@@ -221,7 +240,7 @@ def _svr_fits(
     problem: Problem,
     blocks: Mapping[str, npt.NDArray[Any]],
     rows: Mapping[str, tuple[str, ...]],
-    at: _Indexes,
+    at: Indexes,
     settings: SVRSettings,
     nonfinite: Literal["zero", "mean"],
 ) -> Iterable[tuple[str, RowFit]]:
@@ -232,19 +251,19 @@ def _svr_fits(
     )
 
 
-def _svr_result(problem: Problem, row: str, names: tuple[str, ...], fit: RowFit, at: _Indexes, rules: Rules) -> _Fit:
+def _svr_result(problem: Problem, row: str, names: tuple[str, ...], fit: RowFit, at: Indexes, rules: Rules) -> Fit:
     is_mapped = "train" in rules.mappings
     logistic = fit_logistic(fit.pred_train, problem.mos[at.outer_train]) if is_mapped else IDENTITY
-    pred, choice_rmse = fit.pred_test, math.nan
+    pred, choice = fit.pred_test, math.nan
     if rules.nonfinite == "mean":
-        choice_rmse = _choice_rmse(pred, problem.mos[at.test])
+        choice = choice_rmse(pred, problem.mos[at.test])
         pred = _pred_of_zeroed_test(problem, row, names, fit, at, rules.svr)
     counts = {"unconverged": fit.grid.n_unconverged, "unmapped candidates": fit.grid.n_unmapped}
-    return _Fit(pred, logistic, 2.0**fit.c_exponent, 2.0**fit.gamma_exponent, counts, choice_rmse)
+    return Fit(pred, logistic, 2.0**fit.c_exponent, 2.0**fit.gamma_exponent, counts, choice)
 
 
 def _pred_of_zeroed_test(
-    problem: Problem, row: str, names: tuple[str, ...], fit: RowFit, at: _Indexes, settings: SVRSettings
+    problem: Problem, row: str, names: tuple[str, ...], fit: RowFit, at: Indexes, settings: SVRSettings
 ) -> Array:
     """Applies the model as the public code does for its stored scores: there, non-finite test values are 0.
 
@@ -270,7 +289,7 @@ def scored(
     split: Split,
     pred: Array,
     mapping: MappingName,
-    fit: _Fit | None = None,
+    fit: Fit | None = None,
     seconds: float = 0.0,
 ) -> SplitResult:
     """Computes the figures of predictions of the test part.
@@ -290,7 +309,7 @@ def scored(
     """
     position = {video_id: number for number, video_id in enumerate(problem.ids)}
     mos = problem.mos[[position[video_id] for video_id in split.test]]
-    fit = fit or _Fit(pred)
+    fit = fit or Fit(pred)
     logistic = fit_logistic(pred, mos) if mapping == "test" else fit.logistic if mapping == "train" else IDENTITY
     mapped = logistic(pred)
     ranked = mapped if mapping == "train" else pred
@@ -327,7 +346,7 @@ def facts(
     problem: Problem, index: int, split: Split, entry: Entry, mapping: MappingName, rules: Rules
 ) -> dict[str, Any]:
     """Everything that one result depends on, as plain JSON values."""
-    settings = asdict(rules.svr if entry.head == "svr" else rules.of(entry))
+    settings = asdict(rules.of(entry))
     if settings.get("ladders"):
         settings["ladders"] = file_sha256(Path(settings["ladders"]))
     return {
@@ -335,7 +354,7 @@ def facts(
         "data": problem.data,
         "labels": problem.labels_sha256,
         "row": entry.row,
-        "columns": [[problem.checksums[part.family], part.start, part.stop] for part in problem.layouts[entry.row]],
+        "columns": _columns(problem, entry),
         "head": entry.head,
         "settings": {name: list(v) if isinstance(v, tuple) else v for name, v in settings.items()},
         "nonfinite": rules.nonfinite,
@@ -345,17 +364,25 @@ def facts(
     }
 
 
+def _columns(problem: Problem, entry: Entry) -> list[list[Any]]:
+    """What an entry is computed from, as checksums."""
+    if entry.head == "gru":
+        return [[problem.checksums[str(entry)]]]
+    return [[problem.checksums[part.family], part.start, part.stop] for part in problem.layouts[entry.row]]
+
+
 @cache
 def code_sha256(head: str) -> str:
     """Checksum of the code that decides a head's numbers, and of the versions of what it calls."""
-    waiting = [f"heads.{head}", "evaluation.metrics", "evaluation.splits"]
-    texts = {"benchmarks.protocol": _source("benchmarks.protocol")}
+    waiting = ["training.gru_splits" if head == "gru" else f"heads.{head}", "evaluation.metrics", "evaluation.splits"]
+    plumbing = ["benchmarks.protocol", *(["benchmarks.at_once"] if head == "gru" else [])]
+    texts = {name: _source(name) for name in plumbing}
     while waiting:
         name = waiting.pop()
         if name not in texts and name not in _SETTINGS:
             texts[name] = _source(name)
             waiting += re.findall(r"from ugcvqa\.([\w.]+) import", texts[name])
-    versions = [f"{name} {version(name)}" for name in ("numpy", "scipy", "scikit-learn")]
+    versions = [f"{name} {version(name)}" for name in _LIBRARIES + (("torch",) if head == "gru" else ())]
     return _digest([*(part for item in sorted(texts.items()) for part in item), *versions])
 
 

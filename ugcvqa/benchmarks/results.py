@@ -29,7 +29,7 @@ class SplitResult:
     Attributes:
         data: name of the data set; `A_to_B` where A trains and B tests.
         row: feature row, or the name of one's own table or predictions.
-        head: `svr`, `gp`, `sparse_gp`; `none` for predictions that were not trained here.
+        head: `svr`, `gp`, `sparse_gp`, `gru`; `none` for predictions that were not trained here.
         mapping: where the logistic map is fitted before PLCC and RMSE: `test`, `train`, or `none` for no map.
         split: number of the split, from 1; 0 for all videos at once.
         n_train: videos that trained the head.

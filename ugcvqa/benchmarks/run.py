@@ -17,6 +17,7 @@ from ugcvqa.cli import progress_bar
 from ugcvqa.errors import LabelError
 from ugcvqa.evaluation.splits import Split, protocol_split
 from ugcvqa.settings import BenchmarkSettings, GPSettings, SparseGPSettings, SVRSettings
+from ugcvqa.training_settings import GRUSettings
 
 log = logging.getLogger(__name__)
 
@@ -38,22 +39,28 @@ class Workers:
         jobs: processes; 0 for one per core.
         backend: of joblib.
         scheduler: address of a Dask scheduler.
+        at_once: splits on which a GRU head is trained at once, in this process; 0 for as many as fit.
     """
 
     jobs: int = 0
     backend: str = "loky"
     scheduler: str | None = None
+    at_once: int = 0
 
 
 def rules_of(
-    settings: BenchmarkSettings, svr: SVRSettings, gp: GPSettings, sparse_gp: SparseGPSettings = SparseGPSettings()
+    settings: BenchmarkSettings,
+    svr: SVRSettings,
+    gp: GPSettings,
+    sparse_gp: SparseGPSettings = SparseGPSettings(),
+    gru: GRUSettings = GRUSettings(),
 ) -> Rules:
     """The rules of a mode."""
     if settings.mode == "single_split":
-        return Rules("mean", ("train",), svr, gp, sparse_gp)
+        return Rules("mean", ("train",), svr, gp, sparse_gp, gru)
     if settings.mode == "cross":
-        return Rules("zero", ("train", "none", "test"), svr, gp, sparse_gp)
-    return Rules("zero", ("test",), svr, gp, sparse_gp)
+        return Rules("zero", ("train", "none", "test"), svr, gp, sparse_gp, gru)
+    return Rules("zero", ("test",), svr, gp, sparse_gp, gru)
 
 
 def make_splits(gathered: Gathered, settings: BenchmarkSettings) -> list[tuple[int, Split]]:
@@ -106,13 +113,35 @@ def run(data: Sequence[Gathered], splits: Splits, rules: Rules, folder: Path, wo
     n_left = sum(len(unit.left) for unit in units)
     if n_left < n_all:
         log.info("%d of %d fits are there already", n_all - n_left, n_all)
-    tasks = (unit.task(rules) for unit in units if unit.left)
+    tasks = (unit.task(rules) for unit in units if unit.for_workers)
     with progress_bar(n_left, "fit", "benchmark") as bar:
         for results in run_tasks(run_unit, tasks, workers.jobs, workers.backend, workers.scheduler):
             unit = by_key[results[0].data, results[0].split]
             unit.keep(parts, results, rules)
-            bar.update(len(unit.left))
+            bar.update(len(unit.for_workers))
+        for group in _at_once(units, rules, workers.at_once):
+            for unit, results in group:
+                unit.keep(parts, results, rules)
+                bar.update(1)
     return _in_order(data, splits, rules, by_key)
+
+
+def _at_once(units: "Sequence[_Unit]", rules: Rules, asked: int) -> "Iterator[list[tuple[_Unit, list[SplitResult]]]]":
+    """Trains what is left of GRU heads, many splits at once."""
+    left: dict[tuple[str, Entry], list[_Unit]] = {}
+    for unit in units:
+        for entry in unit.left:
+            if entry.head == "gru":
+                left.setdefault((unit.problem.data, entry), []).append(unit)
+    for (_, entry), waiting in left.items():
+        from ugcvqa.benchmarks.at_once import number_at_once, run_at_once  # torch takes seconds to import
+
+        problem = waiting[0].problem
+        number = number_at_once(problem, entry, rules, asked)
+        for start in range(0, len(waiting), number):
+            group = waiting[start : start + number]
+            results = run_at_once(problem, entry, [(unit.index, unit.split) for unit in group], rules)
+            yield list(zip(group, results, strict=True))
 
 
 class _Unit:
@@ -139,6 +168,11 @@ class _Unit:
                 unit.done[entry, mapping] = result
         return unit
 
+    @property
+    def for_workers(self) -> list[Entry]:
+        """What is left for worker processes, each of which does one split."""
+        return [entry for entry in self.left if entry.head != "gru"]
+
     def part(self, parts: Parts, entry: Entry, mapping: Any, rules: Rules) -> tuple[Path, dict[str, Any]]:  # noqa: ANN401
         """Path and facts of one result."""
         known = facts(self.problem, self.index, self.split, entry, mapping, rules)
@@ -146,15 +180,16 @@ class _Unit:
 
     def task(self, rules: Rules) -> tuple[Any, ...]:
         """Arguments of `run_unit`; arrays stand by themselves, so that a backend can send each once."""
-        rows = {entry.row for entry in self.left}
+        rows = {entry.row for entry in self.for_workers}
         names = sorted({part.family for row in rows for part in self.problem.layouts[row]})
-        bare = replace(self.problem, blocks={}, predictions={}, layouts={r: self.problem.layouts[r] for r in rows})
-        code = {head: code_sha256(head) for head in sorted({entry.head for entry in self.left})}
+        layouts = {row: self.problem.layouts[row] for row in rows}
+        bare = replace(self.problem, blocks={}, predictions={}, sequences={}, layouts=layouts)
+        code = {head: code_sha256(head) for head in sorted({entry.head for entry in self.for_workers})}
         return (
             bare,
             self.index,
             self.split,
-            self.left,
+            self.for_workers,
             rules,
             code,
             names,

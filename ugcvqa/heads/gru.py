@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ugcvqa.errors import CheckpointError
 from ugcvqa.files import error_reason
+from ugcvqa.training_settings import GRUSettings
 
 # Published name -> ours. `ann.fc` is built but never used by the published code, so it is not kept.
 _PUBLISHED_NAMES = {"ann.fc0": "projection", "rnn": "gru", "q": "quality"}
@@ -88,6 +89,13 @@ class VSFAHead(nn.Module):
             return qualities.squeeze(2)
 
 
+def build_gru(settings: GRUSettings, input_dim: int) -> VSFAHead:
+    """Builds an untrained GRU head; its weights are those of the seed of the recipe."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.recipe.seed)
+        return VSFAHead(input_dim, settings.reduced_dim, settings.hidden_dim, settings.tau, settings.beta)
+
+
 def temporal_pool(q: Tensor, lengths: Tensor, tau: int, beta: float) -> Tensor:
     """Pools frame qualities as viewers remember them: they resent drops and forgive slowly.
 
@@ -143,11 +151,14 @@ def published_head(path: Path, tau: int = 12, beta: float = 0.5) -> tuple[VSFAHe
     return head.eval(), None if scale is None else float(scale)
 
 
+def product_type(frames: Tensor) -> torch.dtype:
+    """Precision of the linear map: that of the frames, but float16 on a CPU is too slow and goes up to float32."""
+    return torch.float32 if frames.dtype == torch.float16 and frames.device.type == "cpu" else frames.dtype
+
+
 def _project(projection: nn.Linear, frames: Tensor) -> Tensor:
-    """Applies the linear map in the precision of the frames; float16 on a CPU is too slow and goes up to float32."""
-    dtype = frames.dtype
-    if dtype == torch.float16 and frames.device.type == "cpu":
-        dtype = torch.float32
+    """Applies the linear map in the precision of the frames."""
+    dtype = product_type(frames)
     weight, bias = projection.weight.to(dtype), projection.bias
     # The bias is added in float32: it would lose digits that nothing is gained by.
     return functional.linear(frames.to(dtype), weight).float() + bias

@@ -19,7 +19,7 @@ from ugcvqa.heads.end_to_end import Backbone, EndToEnd
 from ugcvqa.heads.gru import VSFAHead
 from ugcvqa.samples.clips import FAMILY, ClipFamily, central_clip
 from ugcvqa.settings import FamilySettings
-from ugcvqa.training_settings import ClipSettings, EndToEndSettings, GRUSettings
+from ugcvqa.training_settings import ClipSettings, EndToEndSettings
 
 Array = npt.NDArray[np.float64]
 Network = TypeVar("Network", VSFAHead, EndToEnd)
@@ -182,13 +182,6 @@ def frame_families(row: str, settings: FamilySettings) -> dict[str, Family]:
         raise ConfigError(f"row {row} has no features of single frames; a GRU head takes {', '.join(FRAME_ROWS)}")
     kept = replace(settings, deep=replace(settings.deep, keep_frames=True))
     return build_families(families_of(row), kept)
-
-
-def build_gru(settings: GRUSettings, input_dim: int) -> VSFAHead:
-    """Builds an untrained GRU head; its weights are those of the seed of the recipe."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.recipe.seed)
-        return VSFAHead(input_dim, settings.reduced_dim, settings.hidden_dim, settings.tau, settings.beta)
 
 
 def build_end_to_end(settings: EndToEndSettings, network: torch.nn.Module) -> EndToEnd:

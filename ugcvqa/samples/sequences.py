@@ -16,6 +16,9 @@ from ugcvqa.errors import LabelError
 from ugcvqa.files import error_reason
 from ugcvqa.samples.batches import Batch, Draw
 
+PRECISION = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""Precisions of frame features by name."""
+
 
 @dataclass(frozen=True, eq=False)
 class SequenceTable:

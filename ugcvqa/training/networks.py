@@ -22,11 +22,11 @@ from ugcvqa.features.families import Family
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import file_sha256
 from ugcvqa.heads.end_to_end import EndToEnd, calibrate_batchnorm
-from ugcvqa.heads.gru import VSFAHead
-from ugcvqa.heads.network_heads import EndToEndHead, GRUHead, MOSLine, build_end_to_end, build_gru, frame_families
+from ugcvqa.heads.gru import VSFAHead, build_gru
+from ugcvqa.heads.network_heads import EndToEndHead, GRUHead, MOSLine, build_end_to_end, frame_families
 from ugcvqa.samples.batches import FIXED, Draw
 from ugcvqa.samples.clips import FAMILY, ClipFamily, ClipSource
-from ugcvqa.samples.sequences import SequenceSource, SequenceTable, pack, read_sequences
+from ugcvqa.samples.sequences import PRECISION, SequenceSource, SequenceTable, pack, read_sequences
 from ugcvqa.scoring.model import QualityModel
 from ugcvqa.settings import DecodeLimits, FamilySettings, LoaderSettings, SplitSettings
 from ugcvqa.training.datamodule import Source, TrainingData
@@ -41,7 +41,6 @@ log = logging.getLogger(__name__)
 Array = npt.NDArray[np.float64]
 Network = TypeVar("Network", VSFAHead, EndToEnd)
 
-_PRECISION = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _PLACEMENT = ("accelerator", "devices", "num_nodes", "strategy")  # Trainer arguments that extraction shares
 _CALIBRATION_VIDEOS = 16
 END_TO_END_ROW = "CLIP"
@@ -102,7 +101,7 @@ def train_gru(
     Returns:
         The result; None in all processes but the first, and after a signal or a fast_dev_run.
     """
-    dtype = _PRECISION[settings.precision]
+    dtype = PRECISION[settings.precision]
     if files:
         samples, table = _imported(dataset, files, dtype)
     else:

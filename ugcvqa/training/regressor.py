@@ -1,6 +1,5 @@
 """The Lightning module that trains any network which maps the frames of videos to scores."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,12 +13,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from ugcvqa.samples.batches import Batch
 from ugcvqa.training.losses import quality_loss
 from ugcvqa.training.metrics import GatheredMetric, quality_metrics
+from ugcvqa.training.schedule import rate_factor
 from ugcvqa.training_settings import RecipeSettings
 
 Array = npt.NDArray[np.float64]
-
-_STEPS_OF_DECAY = 10  # of the schedule `step`: one every tenth of the epochs
-_DECAY = 0.8
 
 
 class QualityRegressor(LightningModule):
@@ -81,12 +78,10 @@ class QualityRegressor(LightningModule):
         optimiser = kind(self._groups())
         trainer: Any = self.trainer
         epochs = max(1, trainer.max_epochs or recipe.epochs)
-        total = epochs * trainer.datamodule.steps_per_epoch()
+        steps = trainer.datamodule.steps_per_epoch()
 
         def factor(step: int) -> float:
-            if recipe.schedule == "step":
-                return _DECAY ** (step // max(1, epochs // _STEPS_OF_DECAY))
-            return cosine_factor(step, total, recipe.warm_up) if recipe.schedule == "cosine" else 1.0
+            return rate_factor(recipe, step, epochs, steps)
 
         interval = "epoch" if recipe.schedule == "step" else "step"
         return {
@@ -114,23 +109,6 @@ class QualityRegressor(LightningModule):
             )
             group["params"].append(parameter)
         return list(groups.values())
-
-
-def cosine_factor(step: int, total: int, warm_up: float) -> float:
-    """Factor of the learning rate: a straight rise over the first share of the steps, then half a cosine to 0.
-
-    Args:
-        step: steps done.
-        total: steps of the whole training.
-        warm_up: share of the steps in which the rate rises.
-
-    Returns:
-        Between 0 and 1; never 0 at the first step.
-    """
-    rising = math.ceil(warm_up * total)
-    if step < rising:
-        return (step + 1) / (rising + 1)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1, total - rising))))
 
 
 class _Loss(GatheredMetric):

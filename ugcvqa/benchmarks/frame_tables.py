@@ -1,0 +1,115 @@
+"""Features of the single frames of a data set, for heads that take sequences."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ugcvqa.benchmarks.feature_tables import FRAMES, FeatureSources
+from ugcvqa.datasets.tables import FeatureTable, locate
+from ugcvqa.errors import ConfigError, LabelError
+from ugcvqa.features.store import FeatureStore
+from ugcvqa.files import file_sha256
+from ugcvqa.heads.network_heads import FRAME_ROWS, frame_families
+from ugcvqa.samples.sequences import PRECISION, SequenceTable, pack, read_sequences
+
+
+@dataclass(frozen=True, eq=False)
+class FrameFeatures:
+    """Frame features of a data set.
+
+    Attributes:
+        lacking: where they come from.
+        table: those of the videos that have any, in the order of the data set.
+        has: (N,) bool: whether there are features of the video.
+    """
+
+    lacking: str
+    table: SequenceTable
+    has: npt.NDArray[np.bool_]
+
+    def taken(self, rows: npt.NDArray[np.int64]) -> "FrameFeatures":
+        """The same features of some videos, all of which have them."""
+        place = np.cumsum(self.has) - 1
+        return replace(self, table=self.table.chosen(place[rows].tolist()), has=self.has[rows])
+
+    @cached_property
+    def sha256(self) -> str:
+        """Checksum of the numbers with their type and lengths."""
+        digest = hashlib.sha256(f"{self.table.frames.dtype}{self.table.dim}{self.table.lengths}".encode())
+        digest.update(self.table.frames.view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+
+def frame_features(row: str, ids: Sequence[str], sources: FeatureSources) -> FrameFeatures | None:
+    """Gathers the frame features of a row for the videos of a data set.
+
+    Args:
+        row: a row that has features of single frames, or any other name for one's own file.
+        ids: N video ids as `<data set>/<name>`, those of one data set together.
+        sources: where to look: `<row>_FRAMES` among the tables and by the naming rule, then the store.
+
+    Returns:
+        The features, which may lack videos; None if there are none for one of the data sets.
+
+    Raises:
+        ConfigError: if more than one file is listed.
+        LabelError: if a file cannot be read or no video has features.
+    """
+    names, tables, has = [], [], np.zeros(len(ids), dtype=bool)
+    for source, group in groupby(enumerate(ids), key=lambda numbered: numbered[1].split("/", 1)[0]):
+        numbers, own = zip(*group, strict=True)
+        found = _of_source(row, source, own, sources)
+        if found is None:
+            return None
+        name, table = found
+        rows = locate(FeatureTable(table.ids, np.empty((len(table.ids), 1))), own)
+        has[np.array(numbers)] = rows >= 0
+        names.append(name)
+        tables += [table.chosen(rows[rows >= 0].tolist())] if (rows >= 0).any() else []
+    if not tables:
+        raise LabelError(f"{', '.join(names)}: frame features of none of the {len(ids)} videos (row {row})")
+    return FrameFeatures(", ".join(names), _joined(row, tables), has)
+
+
+def _of_source(row: str, source: str, ids: Sequence[str], sources: FeatureSources) -> tuple[str, SequenceTable] | None:
+    places = sources.places(f"{row}{FRAMES}", source)
+    if places is not None:
+        if len(places) != 1 or len(places[0]) != 1:
+            raise ConfigError(f"tables: {row}{FRAMES} lists several files; frame features come from one file")
+        path = places[0][0]
+        sources.checksums[str(path)] = file_sha256(path) if path.is_file() else ""
+        return str(path), read_sequences(path, PRECISION[sources.precision])
+    if sources.store is None or row not in FRAME_ROWS:
+        return None
+    return _stored(row, ids, sources, sources.store)
+
+
+def _stored(row: str, ids: Sequence[str], sources: FeatureSources, folder: Path) -> tuple[str, SequenceTable] | None:
+    ((name, family),) = frame_families(row, sources.families).items()
+    store, spec = FeatureStore(folder), family.spec
+    contents = dict(store.names(spec))
+    wanted = [video_id for video_id in ids if video_id in contents]
+    if not wanted:
+        return None
+    sources.checksums[f"{folder}:{name}{FRAMES}"] = spec.key
+    sequences = (store.get(spec, contents[video_id])["frames"] for video_id in wanted)
+    return f"{folder}:{name}", pack(wanted, sequences, PRECISION[sources.precision])
+
+
+def _joined(row: str, tables: Sequence[SequenceTable]) -> SequenceTable:
+    if len(tables) == 1:
+        return tables[0]
+    if len({table.dim for table in tables}) > 1:
+        raise LabelError(f"row {row}: frame features of {' and '.join(str(table.dim) for table in tables)} columns")
+    return SequenceTable(
+        tuple(video_id for table in tables for video_id in table.ids),
+        tuple(length for table in tables for length in table.lengths),
+        torch.cat([table.frames for table in tables]),
+    )
