@@ -228,6 +228,17 @@ def test_trunk_can_be_shared(small):
     assert max_error(cnn(frames), small(frames)[:, : cnn.dim].numpy()) < GROUPING
 
 
+def test_frames_of_another_size_free_the_ordered_kernels_and_change_no_value(small):
+    frames, others = noise(2, 3, 224, 224), noise(1, 3, 480, 640, seed=1)
+    convs = [module for module in small.trunk.layers.modules() if isinstance(module, FusedConv)]
+    before = small(frames)
+    assert any(conv._packed for conv in convs)
+    small(others)
+    kept = {shape for conv in convs for shape in conv._packed}
+    assert torch.equal(small(frames), before)
+    assert not kept & {shape for conv in convs for shape in conv._packed}
+
+
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "ceil_mode"), [(7, 2, 3, False), (3, 2, 0, True), (5, 1, 2, False)]
 )

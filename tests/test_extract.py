@@ -14,8 +14,8 @@ import pytest
 
 from ugcvqa.datasets.catalogue import Dataset, Video
 from ugcvqa.errors import ConfigError, StoreError
-from ugcvqa.features.extraction import ClipStream, Task, extract_features
-from ugcvqa.features.extractors import extract_dataset
+from ugcvqa.features.extraction import ClipStream, Item, Task, extract_features
+from ugcvqa.features.extractors import FrozenExtractor, extract_dataset
 from ugcvqa.features.families import build_families
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.media.encode import write_video
@@ -195,6 +195,17 @@ def test_band_too_small_after_shrinking_is_a_failure_row(videos, tmp_path):
     failures = run(dataset(videos), tmp_path / "store", settings=settings)
     assert sorted(failures) == [f"own/good{number}" for number in range(5)]
     assert "at least 13 x 13" in failures["own/good0"]
+
+
+def test_freed_memory_goes_back_where_one_family_ends_and_another_begins(monkeypatch):
+    given_back = []
+    monkeypatch.setattr("ugcvqa.features.extractors.give_back_freed_memory", lambda: given_back.append(True))
+    monkeypatch.setattr("ugcvqa.features.extractors.compute", lambda _, items: [item.family for item in items])
+    extractor = FrozenExtractor({})
+    batches = ("a", "a"), ("", "a", "b"), ("b", "", "a")
+    results = [extractor.predict_step([Item(0, name) for name in batch], 0) for batch in batches]
+    assert results == [list(batch) for batch in batches]
+    assert len(given_back) == 3
 
 
 def test_limited_run_says_what_it_left_out(videos, tmp_path):

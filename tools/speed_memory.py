@@ -1,9 +1,11 @@
 """Measures the peak memory of `ugcvqa extract` on 1920 x 1080 videos of two lengths, one process per row.
 
-    python tools/speed_memory.py [--rows VSFACNN SALIENCY all] [--seconds 10 60] [--rate 30]
+    python tools/speed_memory.py [--rows VSFACNN SALIENCY all] [--seconds 10 60] [--rate 2]
 
-Weights are random, and Score-CAM scores 16 channels (`--channels`), which changes the time and not the memory. The
-bound of this package is 1.6e9 bytes of resident memory, imports and weights included, whatever the length. Linux.
+Weights are random. Frames are few (`--rate`) and Score-CAM scores 16 channels (`--channels`), which changes the time
+and hardly the memory; with these, a second of video takes some 20 processor seconds for all rows, at 30 frames per
+second over 100. The bound of this package is 1.6e9 bytes of resident memory, imports and weights included, whatever
+the length. Linux.
 """
 
 import argparse
@@ -20,8 +22,8 @@ import numpy as np
 
 from ugcvqa.media.encode import write_video
 
-EXTRACT = "import resource, sys; from ugcvqa.extract import main; code = main(sys.argv[1:]); " + (
-    "print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"
+EXTRACT = "import resource, sys, time; from ugcvqa.extract import main; code = main(sys.argv[1:]); " + (
+    "print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()); sys.exit(code)"
 )
 
 
@@ -33,8 +35,8 @@ def write_clip(path: Path, seconds: float, rate: int) -> None:
     write_video(path, frames, rate, options={"preset": "ultrafast", "crf": "30"})
 
 
-def peak_bytes(folder: Path, clip: Path, rows: str, channels: int) -> int:
-    """Peak resident memory of one extraction in a process of its own.
+def measure(folder: Path, clip: Path, rows: str, channels: int) -> tuple[int, float]:
+    """Peak resident memory in bytes, and processor seconds, of one extraction in a process of its own.
 
     Raises:
         SystemExit: if the extraction fails.
@@ -49,7 +51,8 @@ def peak_bytes(folder: Path, clip: Path, rows: str, channels: int) -> int:
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode:
         raise SystemExit(run.stdout + run.stderr)
-    return int(run.stdout.split()[-1])
+    peak, seconds = run.stdout.split()[-2:]
+    return int(peak), float(seconds)
 
 
 def main() -> None:
@@ -57,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="peak memory of extraction at 1920 x 1080")
     parser.add_argument("--rows", nargs="+", default=["VSFACNN", "SALIENCY", "all"])
     parser.add_argument("--seconds", nargs="+", type=float, default=[10.0, 60.0], help="lengths of the videos")
-    parser.add_argument("--rate", type=int, default=30, help="frames per second")
+    parser.add_argument("--rate", type=int, default=2, help="frames per second")
     parser.add_argument("--channels", type=int, default=16, help="channels that Score-CAM scores")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -65,8 +68,9 @@ def main() -> None:
             clip = Path(name) / f"clip{seconds:g}.mp4"
             write_clip(clip, seconds, arguments.rate)
             for rows in arguments.rows:
-                peak = peak_bytes(Path(name), clip, rows, arguments.channels)
-                print(f"{rows:12}{seconds:6g} s at {arguments.rate}/s: {peak / 1e9:.2f}e9 bytes", flush=True)
+                peak, used = measure(Path(name), clip, rows, arguments.channels)
+                length = f"{seconds:6g} s at {arguments.rate}/s"
+                print(f"{rows:12}{length}: {peak / 1e9:.3f}e9 bytes, {used:.0f} processor seconds", flush=True)
 
 
 if __name__ == "__main__":

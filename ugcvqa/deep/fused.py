@@ -7,6 +7,7 @@ import ctypes
 import gc
 import math
 import operator
+from contextlib import suppress
 from functools import cache
 from typing import cast
 
@@ -77,6 +78,10 @@ class FusedConv(nn.Module):
             return cast(Tensor, one_pass(x, weight, conv.bias, *shape, "relu", [], ""))
         one_pass = torch.ops.mkldnn._convolution_pointwise_.binary
         return cast(Tensor, one_pass(residual, x, weight, conv.bias, *shape, "add", 1.0, "relu", [], None))
+
+    def forget_kernels(self) -> None:
+        """Drops the kernels that were brought in another order for maps of one size."""
+        self._packed, self._tiled = {}, None
 
     def _weight(self, x: Tensor) -> Tensor:
         """Returns the kernel; where maps are small, in the order in which the operator computes."""
@@ -230,10 +235,19 @@ def keep_freed_memory() -> bool:
     """
     gc.collect()  # traced networks refer to themselves
     try:
-        library = ctypes.CDLL(None)
-        mallopt, trim = library.mallopt, library.malloc_trim
+        mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    trim(0)
+    give_back_freed_memory()
     settings = ((_M_MMAP_THRESHOLD, _LARGEST_KEPT_BYTES), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, _TOP_PAD_BYTES))
     return all([mallopt(name, value) == 1 for name, value in settings])
+
+
+def give_back_freed_memory() -> None:
+    """Gives the memory that this process has freed back to the system, where the C library can (glibc does).
+
+    After `keep_freed_memory`, call it where one network's work ends and another's begins: their arrays differ in
+    size, so what one has freed rarely serves the other.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ugcvqa.deep.backbones import check_finite, features_of, fold_batchnorm, load_backbone
 from ugcvqa.deep.banded import in_bands
-from ugcvqa.deep.fused import fuse_activations
+from ugcvqa.deep.fused import FusedConv, fuse_activations
 from ugcvqa.deep.precision import REDUCED, Precision, arithmetic
 from ugcvqa.errors import ConfigError, VideoError
 from ugcvqa.media.imresize import imresize_to
@@ -82,6 +82,7 @@ class Trunk(nn.Module):
         super().__init__()
         self.name = backbone if isinstance(backbone, str) else type(backbone).__name__
         self.precision = precision
+        self._size = (0, 0)  # of the last frames
         network = load_backbone(backbone, weights) if isinstance(backbone, str) else backbone
         check_finite(network, self.name)  # an operator that joins ReLU to a convolution turns NaN into 0
         trunk: nn.Module
@@ -118,6 +119,11 @@ class Trunk(nn.Module):
             VideoError: if the frames are too small for the network.
             ConfigError: if features are not finite, as can happen in float16.
         """
+        if size != self._size:  # kernels that are in order for frames of one size take as much memory as the network
+            self._size = size
+            for module in self.layers.modules():
+                if isinstance(module, FusedConv):
+                    module.forget_kernels()
         step = _frames_per_step(size, frames.device)
         features = torch.cat([pool(self._maps(prepare(part))) for part in frames.split(step)])
         if not torch.isfinite(features).all():

@@ -17,7 +17,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 
 from ugcvqa.cli import is_main_process, progress_bar
 from ugcvqa.datasets.catalogue import Dataset
-from ugcvqa.deep.fused import keep_freed_memory
+from ugcvqa.deep.fused import give_back_freed_memory, keep_freed_memory
 from ugcvqa.display.lines import failure_rows, read_failures
 from ugcvqa.errors import ConfigError, UgcvqaError
 from ugcvqa.features.datamodule import ClipData
@@ -43,11 +43,18 @@ class FrozenExtractor(LightningModule):
     def __init__(self, families: Mapping[str, Family]) -> None:
         super().__init__()
         self.families = nn.ModuleDict(families)
+        self._family = ""  # that computed last
 
     def predict_step(self, batch: Sequence[Item], batch_idx: int) -> list[Any]:
         """Computes each item of a batch; None for an item that ends a video."""
         del batch_idx
-        return compute(cast(Mapping[str, Family], self.families), batch)
+        return [features for item in batch for features in self._compute(item)]
+
+    def _compute(self, item: Item) -> list[Any]:
+        if item.family and item.family != self._family:
+            give_back_freed_memory()
+            self._family = item.family
+        return compute(cast(Mapping[str, Family], self.families), [item])
 
 
 class FeatureWriter(Callback):
