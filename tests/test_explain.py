@@ -193,6 +193,12 @@ def test_pictures_have_names_that_any_path_allows(tmp_path, name):
     assert imread(first).shape[:2] == (4, 6)
 
 
+def test_pictures_of_videos_of_one_name_do_not_replace_each_other(tmp_path):
+    for name in ("a/b.mp4", "a_b.mp4", "b.mp4", "../b.mp4", "c/b.mp4"):
+        write_pictures(explained(name), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 10
+
+
 def test_verb_explains_in_table_and_json_and_writes_pictures(model, clip, tmp_path, capsys):
     model.save(tmp_path / FILE_NAME)
     folder = tmp_path / "frames"

@@ -68,7 +68,7 @@ def low_stretches(timeline: Timeline, mos: float, drop: float = 0.25) -> list[tu
 
 
 def write_pictures(score: Score, folder: Path) -> list[Path]:
-    """Writes the worst and the best second of a video as PNG files; the names hold the path of the video.
+    """Writes the worst and the best second of a video as PNG files; named as the video.
 
     Raises:
         StoreError: if a file cannot be written.
@@ -88,12 +88,13 @@ def _written(folder: Path, video: str, kind: str, moment: Moment) -> Path:
 
 
 def _file_name(video: str) -> str:
-    """The path of a video as one name, shortened where it is long."""
-    name = video.lstrip("./\\").replace("/", "_").replace("\\", "_") or "video"
+    """The name of a video without its folder; a checksum of the path tells apart those of one name."""
+    name = video.replace("\\", "/").rpartition("/")[2] or "video"
     data = name.encode(errors="surrogateescape")
-    if len(data) <= _LONGEST_NAME:
+    if name == video and len(data) <= _LONGEST_NAME:
         return name
-    return f"{zlib.crc32(data):08x}_{data[-_LONGEST_NAME:].decode(errors='ignore')}"
+    checksum = zlib.crc32(video.encode(errors="surrogateescape"))
+    return f"{data[-_LONGEST_NAME:].decode(errors='ignore')}.{checksum:08x}"
 
 
 def _timeline_line(timeline: Timeline) -> str:

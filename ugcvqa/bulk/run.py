@@ -1,5 +1,6 @@
 """Scoring of many videos: from a stream of names through processes into an output, and shards merged."""
 
+import sys
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -36,6 +37,8 @@ from ugcvqa.settings import DecodeLimits, memory_bytes, n_cores
 
 if TYPE_CHECKING:
     from ugcvqa.scoring.scorers import Scorer  # imports torch
+
+_OPEN_FILES = 64  # of this process besides those it merges
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
 """What an output may end in; it decides the format."""
@@ -171,6 +174,19 @@ def with_progress(scores: Iterable[Score], total: int | None, is_shown: bool, do
             bar.set_postfix_str(f"{failed} failed, {failed / bar.n:.1%}" if failed and bar.n else "", refresh=False)
 
 
+def _allow_open_files(count: int) -> None:
+    """Raises this process's limit of open files as far as it may, where so many more would exceed it."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + _OPEN_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def merge(output: Path) -> Tally:
     """Joins the files of all shards of an output, in the order of the list.
 
@@ -180,6 +196,7 @@ def merge(output: Path) -> Tally:
     """
     check_output(output)
     shards = shard_files(output)
+    _allow_open_files(len(shards))
     records = [read_record(shard) for shard in shards]
     merged = {**records[0], "shard": "1/1"}
     _check_shards(shards, records, merged)
