@@ -278,7 +278,7 @@ def test_odd_columns_are_told_in_the_footnotes(mine):
             "p.csv lacks 40 of 40 videos",
         ),
         (lambda folder: None, ["--rows", "[A,NSS]"], "mine: no features of row NSS"),
-        (lambda folder: None, ["--rows", "[A+gru]"], "mine: no features of single frames for A.gru"),
+        (lambda folder: None, ["--rows", "[A+forest]"], "row 'A.forest': write ROW or ROW.HEAD"),
         (lambda folder: None, ["--rows", "[all]"], "mine: no features of any row"),
         (lambda folder: None, ["--data", "[mine,mine]"], "each once"),
         (lambda folder: None, ["--data", "absent"], "no label file of absent|holds no label file"),
