@@ -3,7 +3,7 @@
     python tools/speed_memory.py [--rows VSFACNN SALIENCY all] [--seconds 10 60] [--rate 2]
 
 Weights are random. Frames are few (`--rate`) and Score-CAM scores 16 channels (`--channels`), which changes the time
-and hardly the memory; with these, a second of video takes some 20 processor seconds for all rows, at 30 frames per
+and little of the memory; with these, a second of video takes some 20 processor seconds for all rows, at 30 frames per
 second over 100. The bound of this package is 1.6e9 bytes of resident memory, imports and weights included, whatever
 the length. Linux.
 """
