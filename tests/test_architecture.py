@@ -25,8 +25,20 @@ ROOMS = {
     ),
     "samples": ("batches", "sequences", "clips"),
     "heads": (
-        *("solver", "svr_grid", "svr", "scaling", "kernels", "gp", "inducing", "sparse_gp", "gru", "end_to_end"),
-        *("gru_stack", "network_heads", "kinds", "exporting"),
+        *(
+            "solver",
+            "svr_grid",
+            "svr",
+            "scaling",
+            "kernels",
+            "gp",
+            "inducing",
+            "ladders",
+            "sparse_gp",
+            "gru",
+            "end_to_end",
+        ),
+        *("gru", "end_to_end", "gru_stack", "network_heads", "kinds", "exporting"),
     ),
     "scoring": (
         *("explanation", "contributions", "timeline", "moments", "frames_in_memory", "model"),

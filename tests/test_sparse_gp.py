@@ -12,7 +12,8 @@ from ugcvqa.heads.gp import GPPart, fit_gp
 from ugcvqa.heads.inducing import cluster_means, negative_bound, placed, principal_axes
 from ugcvqa.heads.kernels import Kernel, squared_distances
 from ugcvqa.heads.kinds import fit_process, head_from_arrays
-from ugcvqa.heads.sparse_gp import fit_sparse_gp, read_ladders
+from ugcvqa.heads.ladders import read_ladders
+from ugcvqa.heads.sparse_gp import fit_sparse_gp
 from ugcvqa.settings import SparseGPSettings
 
 PARTS = (

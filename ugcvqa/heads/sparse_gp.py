@@ -4,7 +4,6 @@ It predicts with an uncertainty and an interval, tells inputs that lie outside t
 columns contributes. Numpy and scipy only.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -15,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cholesky, solve_triangular
 
-from ugcvqa.datasets.tables import read_table
 from ugcvqa.errors import CheckpointError, LabelError
 from ugcvqa.evaluation.metrics import Logistic, fit_logistic
 from ugcvqa.heads.gp import GPPart, GPReport, fit_gp
 from ugcvqa.heads.inducing import JITTER, by_term, cluster_means, placed, principal_axes
 from ugcvqa.heads.kernels import Kernel, squared_distances
+from ugcvqa.heads.ladders import Ladders, read_ladders
 from ugcvqa.heads.scaling import apply_scaling, check_scaling, fit_scaling
 from ugcvqa.settings import GPSettings, SparseGPSettings
 
@@ -31,7 +30,6 @@ COVERAGE = 0.9
 
 _USUAL = 0.995  # share of the training videos that are not novel; of held-out ones it is about 98 %
 _ROUNDS = 4
-_DIGITS = re.compile(r"[\d.]+")
 
 
 class Interval(NamedTuple):
@@ -48,44 +46,6 @@ class Interval(NamedTuple):
     deviation: Array
     low: Array
     high: Array
-
-
-@dataclass(frozen=True, eq=False)
-class Ladders:
-    """Videos of unknown quality but known order: the same pictures under light and heavy compression.
-
-    Attributes:
-        features: (L, D) of all of them.
-        light: (P,) row of the lighter video of each pair.
-        heavy: (P,) row of the heavier one.
-        steps: (P,) rungs between them.
-    """
-
-    features: npt.NDArray[Any]
-    light: npt.NDArray[np.int64]
-    heavy: npt.NDArray[np.int64]
-    steps: npt.NDArray[np.int64]
-
-
-def read_ladders(path: Path) -> Ladders:
-    """Reads a feature table with ids LADDER/RUNG, rungs from light to heavy by their number.
-
-    Raises:
-        LabelError: if the file cannot be read, or an id has no such form.
-    """
-    table = read_table(path)
-    rungs: dict[str, list[tuple[float, int]]] = {}
-    for row, video_id in enumerate(table.ids):
-        ladder, _, rung = video_id.rpartition("/")
-        if not ladder or not _DIGITS.fullmatch(rung):
-            raise LabelError(f"{path}: id {video_id!r} is not LADDER/NUMBER; make the file with tools/make_ladders.py")
-        rungs.setdefault(ladder, []).append((float(rung), row))
-    pairs = []
-    for members in rungs.values():
-        order = [row for _, row in sorted(members)]
-        pairs += [(order[i], order[j], j - i) for j in range(len(order)) for i in range(j)]
-    light, heavy, steps = np.array(pairs, dtype=np.int64).reshape(-1, 3).T
-    return Ladders(table.values, light, heavy, steps)
 
 
 class _Reference(NamedTuple):
