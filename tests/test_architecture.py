@@ -25,19 +25,7 @@ ROOMS = {
     ),
     "samples": ("batches", "sequences", "clips"),
     "heads": (
-        *(
-            "solver",
-            "svr_grid",
-            "svr",
-            "scaling",
-            "kernels",
-            "gp",
-            "inducing",
-            "ladders",
-            "sparse_gp",
-            "gru",
-            "end_to_end",
-        ),
+        *("solver", "svr_grid", "svr", "scaling", "kernels", "gp", "inducing", "ladders", "sparse_gp"),
         *("gru", "end_to_end", "gru_stack", "network_heads", "kinds", "exporting"),
     ),
     "scoring": (

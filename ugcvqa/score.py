@@ -85,7 +85,7 @@ def score(
 
     reporter = Reporter(report, saliency if report_saliency else None, device)
     if merge is not None:
-        code = _merge(merge, bool(videos or list or output or shard or json or csv or checkpoint or model))
+        code = _merge(merge, bool(videos or list or output or shard or json or csv))
         reporter.write_of(Path(merge), limits)
         return code
     if checkpoint is not None and model is not None:
@@ -146,7 +146,7 @@ def _merge(output: str, is_more_given: bool) -> int:
     from ugcvqa.bulk.run import merge
 
     if is_more_given:
-        raise ConfigError("--merge takes no videos, no model and no other output; give it alone or with --report")
+        raise ConfigError("--merge takes no videos and no other output; give it alone or with --report")
     return _told(merge(Path(output)), Path(output))
 
 
