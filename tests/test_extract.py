@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from ugcvqa.datasets.catalogue import Dataset, Video
 from ugcvqa.errors import ConfigError, StoreError
@@ -206,6 +208,16 @@ def test_freed_memory_goes_back_where_one_family_ends_and_another_begins(monkeyp
     results = [extractor.predict_step([Item(0, name) for name in batch], 0) for batch in batches]
     assert results == [list(batch) for batch in batches]
     assert len(given_back) == 3
+
+
+def test_loader_can_pin_the_frames_of_an_item(monkeypatch):
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda planes: pinned.append(planes) or planes)
+    frames = {form: torch.zeros(2, 4, 4) for form in ("y", "u")}
+    item = Item(3, "nss", frames, places=(0, 1))
+    (moved,) = pin_memory([item])
+    assert moved == item
+    assert [id(planes) for planes in pinned] == [id(planes) for planes in frames.values()]
 
 
 def test_limited_run_says_what_it_left_out(videos, tmp_path):

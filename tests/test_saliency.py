@@ -306,6 +306,16 @@ def test_reduced_precision_touches_scores_only(data, precision):
     assert 0 < largest(reduced.maps, exact.maps.numpy()) <= TOLERANCE[f"{precision} map"]
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", "vgg.map"), ("tf32", "float16 map")])
+def test_gpu_matches_reference(data, vgg, precision, tolerance):
+    result = ScoreCAM(vgg, VGG_LAYER, precision=precision).cuda()(frame(data, "vgg1").cuda())
+    assert result.maps.is_cuda
+    assert int(result.classes[0]) == data["vgg1.class"]
+    assert largest(result.maps[0].cpu(), data["vgg1.map"]) <= TOLERANCE[tolerance]
+
+
 def test_top_channels_are_those_of_largest_mean(data):
     scores = cam_of(data, method="top:5")(frame(data, "tiny2")).scores[0]
     energy = np.where(np.isnan(data["tiny2.scores"]), -1, data["tiny2.act"].mean((1, 2)))

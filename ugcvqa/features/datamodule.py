@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
@@ -43,5 +44,9 @@ class ClipData(LightningDataModule):
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         stream = ClipStream(self.tasks, self.families, self.store, self.limits, rank, world)
         return DataLoader(
-            stream, batch_size=self.batch_size, num_workers=self.workers, collate_fn=list, pin_memory=False
+            stream,
+            batch_size=self.batch_size,
+            num_workers=self.workers,
+            collate_fn=list,
+            pin_memory=self.workers > 0 and torch.cuda.is_available(),
         )

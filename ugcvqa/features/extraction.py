@@ -68,6 +68,10 @@ class Item:
         moved = {form: planes.to(device, non_blocking=non_blocking) for form, planes in self.frames.items()}
         return replace(self, frames=moved)
 
+    def pin_memory(self) -> "Item":
+        """Moves the frames to page-locked memory, from which a GPU fetches them while it computes (loaders call it)."""
+        return replace(self, frames={form: planes.pin_memory() for form, planes in self.frames.items()})
+
 
 @dataclass(frozen=True)
 class VideoResult:
@@ -302,8 +306,9 @@ def extract_features(
         workers: processes that decode; 0 decodes in this one.
         device: where the networks run.
     """
-    loader = DataLoader(stream, batch_size=batch_size, num_workers=workers, collate_fn=list)
     target = torch.device(device)
+    is_pinned = workers > 0 and target.type == "cuda"
+    loader = DataLoader(stream, batch_size=batch_size, num_workers=workers, collate_fn=list, pin_memory=is_pinned)
     families = {name: family.to(target) for name, family in families.items()}
     assembler = Assembler(families)
     waiting: dict[int, VideoResult] = {}
