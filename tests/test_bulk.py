@@ -290,6 +290,12 @@ def test_more_shards_than_videos_are_fine(tmp_path):
     assert [row["video"] for row in table(tmp_path / "out.csv")] == ["a.mp4", "b.mp4"]
 
 
+@pytest.mark.parametrize("other", ["a.mp4", "--json", "--shard=1/2", "--checkpoint=run", "--model=uvq", "--explain"])
+def test_merging_refuses_what_it_would_ignore(tmp_path, capsys, other):
+    assert main(["--merge", str(tmp_path / "out.csv"), other]) == 2
+    assert "--merge takes no videos, model or other output" in capsys.readouterr().err
+
+
 def test_shards_that_do_not_belong_together_are_not_merged(tmp_path, capsys):
     def refused(message):
         assert main(["--merge", str(tmp_path / "out.csv")]) == 2

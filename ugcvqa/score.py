@@ -85,7 +85,8 @@ def score(
 
     reporter = Reporter(report, saliency if report_saliency else None, device)
     if merge is not None:
-        code = _merge(merge, bool(videos or list or output or shard or json or csv))
+        others = (videos, list, output, shard, json, csv, checkpoint, model, timeline, explain, frames)
+        code = _merge(merge, is_alone=not any(others))
         reporter.write_of(Path(merge), limits)
         return code
     if checkpoint is not None and model is not None:
@@ -142,11 +143,11 @@ def _scorer(checkpoint: str | None, model: str | None, uvq: UVQSettings) -> "Sco
     return load(released.released_file(model or released.DEFAULT))
 
 
-def _merge(output: str, is_more_given: bool) -> int:
+def _merge(output: str, is_alone: bool) -> int:
     from ugcvqa.bulk.run import merge
 
-    if is_more_given:
-        raise ConfigError("--merge takes no videos and no other output; give it alone or with --report")
+    if not is_alone:
+        raise ConfigError("--merge takes no videos, model or other output; give it alone or with --report")
     return _told(merge(Path(output)), Path(output))
 
 
