@@ -25,12 +25,13 @@ from sklearn.svm import SVR
 from threadpoolctl import threadpool_limits
 
 from ugcvqa.evaluation.splits import protocol_split
+from ugcvqa.features.rows import assemble_row, families_of
 from ugcvqa.heads.svr import RowFit, fit_rows
 from ugcvqa.settings import SVRSettings
 
 Array = NDArray[np.float64]
 Result = TypeVar("Result")
-ROWS = {"CNN": ("cnn",), "NSS": ("nss",), "NSS_CNN": ("nss", "cnn"), "SALIENCY": ("saliency",)}
+ROWS = ("CNN", "NSS", "NSS_CNN", "SALIENCY")  # those with public features of all videos
 GRID = SVRSettings()
 
 
@@ -101,17 +102,17 @@ def report(data: Path, rows: list[str], splits: list[int]) -> list[str]:
     Raises:
         SystemExit: if the choices differ.
     """
-    names = sorted({name for row in rows for name in ROWS[row]})
+    names = sorted({name for row in rows for name in families_of(row)})
     ids, mos, blocks = read(data, names)
 
     def ours(row: str, parts: list[Any]) -> RowFit:
-        ((_, fit),) = fit_rows(blocks, {row: ROWS[row]}, mos, *parts)
+        ((_, fit),) = fit_rows(blocks, {row: families_of(row)}, mos, *parts)
         return fit
 
     ours(rows[0], part_rows(ids, splits[0]))  # imports are once per process
     lines = [f"{'row':10}{'split':>6}{'plain s':>10}{'ours s':>9}{'ratio':>8}{'C':>5}{'gamma':>7}{'max diff':>11}"]
     for row in rows:
-        features = np.concatenate([blocks[name] for name in ROWS[row]], axis=1)
+        features = assemble_row(row, blocks)
         for index in splits:
             parts = part_rows(ids, index)
             slow, (chosen, expected) = timed(lambda f=features, p=parts: plain(f, mos, p))  # type: ignore[misc]
@@ -132,7 +133,7 @@ def main() -> list[str]:
     shared = Path(os.environ.get("UGCVQA_SHARED", "../shared"))
     parser = argparse.ArgumentParser(description="speed and choices of the SVR protocol, one run, one thread")
     parser.add_argument("--data", type=Path, default=shared / "data", help="folder with labels/ and features/")
-    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--splits", nargs="+", type=int, default=[1], help="numbers of protocol splits, from 1")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # covariances of degenerate logistic fits

@@ -49,7 +49,8 @@ def accuracy(benchmark: str | None, data: str | None) -> tuple[dict[str, float],
 
 def weight_notes(families: FamilySettings) -> Iterator[str]:
     """Says aloud where weights are random (the seconds hold, the features mean nothing) or networks not the paper's."""
-    for name, network, paper in (("deep", families.deep, "resnet50"), ("saliency", families.saliency, "vgg16")):
+    for name, network in (("deep", families.deep), ("saliency", families.saliency)):
+        paper = type(network).backbone
         if network.weights.startswith("random:"):
             yield f"RANDOM WEIGHTS ({name} {network.weights}): seconds are those of real ones, features mean nothing."
         if network.backbone != paper:

@@ -14,9 +14,10 @@ import torch
 from ugcvqa.benchmarks.feature_tables import FRAMES, FeatureSources
 from ugcvqa.datasets.tables import FeatureTable, locate
 from ugcvqa.errors import ConfigError, LabelError
+from ugcvqa.features.rows import FRAME_ROWS
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import file_sha256
-from ugcvqa.heads.network_heads import FRAME_ROWS, frame_families
+from ugcvqa.heads.network_heads import frame_families
 from ugcvqa.samples.sequences import PRECISION, SequenceTable, pack, read_sequences
 
 

@@ -26,6 +26,12 @@ DIMENSIONS: dict[str, int] = {
 """Feature family -> length of its video vector with the paper's backbones."""
 
 
+OF_BACKBONE = frozenset({"cnn", "vsfacnn", "vsfacnn_saliency", "vsfacnn_224"})
+"""Families whose vector is as long as another backbone makes it."""
+
+_OF_SEQUENCE = frozenset({"vsfacnn", "vsfacnn_saliency", "vsfacnn_224"})
+
+
 class Part(NamedTuple):
     """Columns of a family's video vector, from `start` up to `stop`; None is the end."""
 
@@ -70,6 +76,9 @@ ROWS: dict[str, tuple[Part, ...]] = {
 
 PAPER_ROWS = tuple(ROWS)[:11]
 """The rows of the paper's Table 1, without UVQ."""
+
+FRAME_ROWS = tuple(row for row, (part, *others) in ROWS.items() if part.family in _OF_SEQUENCE and not others)
+"""Rows that have features of single frames too, which sequence models need."""
 
 
 def families_of(row: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from scipy.linalg import solve_triangular
 
 from ugcvqa.errors import CheckpointError, LabelError
 from ugcvqa.evaluation.metrics import Logistic, fit_logistic
-from ugcvqa.features.rows import DIMENSIONS, ROWS, dimension
+from ugcvqa.features.rows import DIMENSIONS, OF_BACKBONE, ROWS, dimension
 from ugcvqa.heads.kernels import Kernel, Mask, ParameterPosterior, factorised, solved, squared_distances
 from ugcvqa.heads.scaling import Scaling, apply_scaling, check_scaling, fit_scaling
 from ugcvqa.settings import GPSettings
@@ -69,7 +69,6 @@ _FAMILY_PARTS: dict[str, tuple[tuple[str, int, int | None, Scaling], ...]] = {
         ("container/rate", 2, 3, "log"),
     ),
 }
-_DEEP = frozenset({"cnn", "vsfacnn", "vsfacnn_saliency", "vsfacnn_224"})  # as wide as their backbone
 
 
 def gp_parts(row: str, n_columns: int) -> tuple[GPPart, ...]:
@@ -85,12 +84,12 @@ def gp_parts(row: str, n_columns: int) -> tuple[GPPart, ...]:
     if row not in ROWS:
         return (GPPart("features", 0, n_columns, "rank"),)
     surplus = n_columns - dimension(row)
-    deep = [DIMENSIONS[part.family] for part in ROWS[row] if part.family in _DEEP]  # one at most
+    deep = [DIMENSIONS[part.family] for part in ROWS[row] if part.family in OF_BACKBONE]  # one at most
     if surplus and (not deep or deep[0] + surplus < 1):
         raise LabelError(f"{n_columns} columns, but row {row} has {dimension(row)}")
     parts, offset = [], 0
     for family, start, stop in ROWS[row]:
-        width = DIMENSIONS[family] + (surplus if family in _DEEP else 0)
+        width = DIMENSIONS[family] + (surplus if family in OF_BACKBONE else 0)
         first, last, _ = slice(start, stop).indices(width)
         for name, low, high, scaling in _family_parts(family, width):
             begin, end = max(low, first), min(high, last)

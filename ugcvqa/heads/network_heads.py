@@ -13,7 +13,7 @@ from ugcvqa.deep.backbones import empty_backbone
 from ugcvqa.errors import CheckpointError, ConfigError
 from ugcvqa.evaluation.metrics import Logistic
 from ugcvqa.features.families import Family, build_families
-from ugcvqa.features.rows import families_of
+from ugcvqa.features.rows import FRAME_ROWS, families_of
 from ugcvqa.files import error_reason
 from ugcvqa.heads.end_to_end import Backbone, EndToEnd
 from ugcvqa.heads.gru import VSFAHead
@@ -23,9 +23,6 @@ from ugcvqa.training_settings import ClipSettings, EndToEndSettings
 
 Array = npt.NDArray[np.float64]
 Network = TypeVar("Network", VSFAHead, EndToEnd)
-
-FRAME_ROWS = ("VSFACNN", "VSFACNN_SALIENCY", "VSFACNN_224")
-"""Rows that have features of single frames, which sequence models need."""
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ class ClipFamily(Family):
     interruptions and are made by any number of processes. Cutting the training crops is left to `ClipSource`.
     """
 
+    is_light = True
+
     def __init__(self, settings: ClipSettings) -> None:
         values = {key: value for key, value in asdict(settings).items() if key != "crop" or settings.view == "crop"}
         super().__init__(FeatureSpec(FAMILY, VERSION, values), partial(clip_plan, settings.frames, settings.phases))
