@@ -222,6 +222,17 @@ def test_broken_weights_are_named_before_an_operator_can_hide_them(value):
         VSFA(network)
 
 
+def test_negative_variances_and_overflow_are_named_before_an_operator_can_hide_them():
+    network = load_backbone("resnet18", "random:0")
+    network.layer2[0].bn1.running_var[5] = -1
+    with pytest.raises(WeightsError, match=r"layer2\.0\.bn1\.running_var holds negative variances"):
+        VSFA(network)
+    network = load_backbone("resnet18", "random:0")
+    network.conv1.weight.mul_(1e20), network.layer1[0].conv1.weight.mul_(1e30)
+    with pytest.raises(WeightsError, match="maps are not finite"):
+        VSFA(network)
+
+
 def test_trunk_can_be_shared(small):
     cnn, frames = CNN(small.trunk), noise(2, 3, 224, 224)
     assert cnn.dim == small.dim // 2

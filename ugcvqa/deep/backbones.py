@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import logging
+import math
 import os
 import re
 import secrets
@@ -92,12 +93,14 @@ def check_finite(network: nn.Module, where: str) -> None:
         where: its name or file, for the message.
 
     Raises:
-        WeightsError: if a value is NaN or infinite.
+        WeightsError: if a value is NaN or infinite, or a variance is negative.
     """
     for key, tensor in network.state_dict().items():
         # in parts, as the check makes several arrays of its input's size
         if not all(part.isfinite().all() for part in tensor.flatten().split(_CHECKED_VALUES)):
             raise WeightsError(f"{where}: {key} holds NaN or infinite values; fetch the file again")
+        if key.endswith("running_var") and (tensor < 0).any():
+            raise WeightsError(f"{where}: {key} holds negative variances; fetch the file again")
 
 
 def features_of(network: nn.Module, name: str) -> tuple[fx.GraphModule, int]:
@@ -112,6 +115,7 @@ def features_of(network: nn.Module, name: str) -> tuple[fx.GraphModule, int]:
 
     Raises:
         ConfigError: if the network has no such part, or takes one frame size only.
+        WeightsError: if a test frame's maps are not finite.
     """
     graph_module = fx.symbolic_trace(network)
     graph = graph_module.graph
@@ -122,7 +126,7 @@ def features_of(network: nn.Module, name: str) -> tuple[fx.GraphModule, int]:
         graph.eliminate_dead_code()
         graph_module.delete_all_unused_submodules()
         graph_module.recompile()
-        width = _width(graph_module)
+        width = _width(graph_module, name)
         if width:
             return graph_module, width
     raise _no_maps(name)
@@ -264,7 +268,9 @@ def _read_state(path: Path) -> Mapping[str, Any]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle or archive can raise nearly anything
-        raise WeightsError(f"{path}: cannot be read as weights ({error_reason(error)})") from error
+        # the library's own text goes on for long and advises to load the file unsafely
+        reason = " ".join(str(error).split(". ")[0].split()) or "it ends too early"
+        raise WeightsError(f"{path}: cannot be read as weights ({reason}); fetch the file again") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{path}: holds no plain state dict (names and tensors); save model.state_dict()")
     if any(_OLD_DENSENET_KEY.search(key) for key in state):
@@ -284,7 +290,8 @@ def _weight_file(name: str, weights: str) -> Path:
     if path.is_dir():
         held = [path / file for file in files.values() if (path / file).is_file()]
         if not held:
-            raise WeightsError(f"{path}: holds no weights of {name}; put {' or '.join(files.values())} there")
+            wanted = " or ".join(f"{file} (SHA-256 {_expected_text(file)})" for file in files.values())
+            raise WeightsError(f"{path}: holds no weights of {name}; put {wanted} there")
         path = held[0]
     elif not path.is_file():
         if path.suffix or len(path.parts) > 1:
@@ -395,12 +402,16 @@ def _is_global_pooling(graph_module: fx.GraphModule, node: fx.Node) -> bool:
     return node.op == "call_method" and node.target == "mean" and node.args[1:] == ([2, 3],)
 
 
-def _width(trunk: nn.Module) -> int:
-    """Channels of the maps; 0 if the trunk gives something else than maps of two spatial axes."""
-    sides = (_PROBE_SIDE_PX, _PROBE_SIDE_PX + 32)
+def _width(trunk: nn.Module, name: str) -> int:
+    """Channels of a textured frame's maps; 0 if the trunk gives something else than maps of two spatial axes."""
+    shape = (1, 3, _PROBE_SIDE_PX, _PROBE_SIDE_PX + 32)
+    frame = 2 * torch.arange(math.prod(shape)).cos().view(shape)
     try:
         with torch.no_grad():
-            maps = trunk(torch.zeros(1, 3, *sides))
+            maps = trunk(frame)
     except (RuntimeError, ValueError, AssertionError):  # a network for one frame size only
         return 0
+    # here, in plain layers: an operator that joins ReLU to a convolution turns NaN into 0
+    if not torch.isfinite(maps).all():
+        raise WeightsError(f"{name}: a test frame's maps are not finite; the weights are broken, fetch the file again")
     return int(maps.shape[1]) if maps.ndim == 4 else 0
