@@ -247,3 +247,23 @@ def test_channels_that_are_all_constant_give_an_empty_map_and_say_so(tmp_path):
     assert not result.reason
     assert result.features["saliency"]["n_empty"] == 3
     assert not result.features["saliency"]["video"].any()
+
+
+def test_layer_without_maps_is_told_before_any_video():
+    for layer, seen in (("fc", r"puts out \(1, 1000\)"), ("bn1.nothing", "no layer")):
+        settings = FamilySettings(saliency=SaliencySettings("resnet18", layer, "random:0"))
+        with pytest.raises(ConfigError, match=seen):
+            build_families(("saliency",), settings)
+
+
+def test_asking_for_frames_renames_only_what_keeps_them(families):
+    kept = FamilySettings(deep=DeepSettings("resnet18", "random:0", keep_frames=True))
+    others = build_families(("cnn", "vsfacnn"), kept)
+    assert others["cnn"].spec == families["cnn"].spec
+    assert others["vsfacnn"].spec.key != families["vsfacnn"].spec.key
+
+
+@pytest.mark.parametrize("memory_mib", [0, -5])
+def test_memory_that_holds_nothing_is_refused(memory_mib):
+    with pytest.raises(ConfigError, match="memory_mib"):
+        SaliencySettings(memory_mib=memory_mib)

@@ -114,6 +114,12 @@ class SaliencySettings:
     memory_mib: int | None = None
     keep_maps: bool = False
 
+    def __post_init__(self) -> None:
+        if self.memory_mib is not None and self.memory_mib < 1:
+            raise ConfigError(
+                f"saliency.memory_mib is {self.memory_mib}: give at least 1 MiB, or null for what suits the device"
+            )
+
 
 @dataclass(frozen=True)
 class UVQSettings:

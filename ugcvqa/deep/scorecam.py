@@ -83,6 +83,26 @@ def tap(model: nn.Module, layer: str) -> Iterator[Tap]:
         del found.value
 
 
+def check_layer(network: nn.Module, layer: str, side_px: int) -> None:
+    """Checks that a layer puts out maps, by a pass that computes shapes only.
+
+    Args:
+        network: maps normalised frames (n, 3, H, W) to class scores, in evaluation mode.
+        layer: name of the layer.
+        side_px: height and width of the frames.
+
+    Raises:
+        ConfigError: if there is no such layer, or it puts out something else than maps (T, K, u, v).
+    """
+    shapes = {name: tensor.to("meta") for name, tensor in network.state_dict().items()}
+    with tap(network, layer) as found:
+        torch.func.functional_call(network, shapes, torch.zeros(1, 3, side_px, side_px, device="meta"))
+        output = getattr(found, "value", None)
+    if not isinstance(output, Tensor) or output.ndim != 4:
+        seen = f"puts out {tuple(output.shape)}" if isinstance(output, Tensor) else "puts out nothing"
+        raise ConfigError(f"layer {layer!r} {seen}, not maps (T, K, u, v); name one before the global pooling")
+
+
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Enlarges maps (..., u, v) to (..., H, W), bilinear with half-pixel centres, clamped at the border."""
     flat = functional.interpolate(maps.reshape(-1, 1, *maps.shape[-2:]), size=size, mode="bilinear")

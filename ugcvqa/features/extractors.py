@@ -29,9 +29,6 @@ from ugcvqa.settings import DecodeLimits, LoaderSettings, n_cores
 
 log = logging.getLogger(__name__)
 
-# Families that use one core and little memory get a process per core; networks take all cores.
-_LIGHT = frozenset({"nss", "container", "clip"})
-
 
 class FrozenExtractor(LightningModule):
     """Computes the features of feature families; nothing in it is trained.
@@ -127,6 +124,12 @@ class FeatureWriter(Callback):
             return
         facts = video_facts(result.info)
         for name, arrays in result.features.items():
+            if n_empty := int(arrays.get("n_empty", 0)):
+                log.warning(
+                    "%s: %d frames have no saliency map, as no channel says anything; zeros stand for them",
+                    video_id,
+                    n_empty,
+                )
             self.store.put(self.specs[name], result.content, arrays, facts)
         for spec in self.specs.values():
             self.store.put_name(spec, video_id, result.content)
@@ -163,10 +166,11 @@ def extract_dataset(
     failure_file = store.root / f"failures-{dataset.name}.csv"
     store.prepare()
     if tasks:
-        if not set(families) <= _LIGHT:
+        is_light = all(family.is_light for family in families.values())
+        if not is_light:
             keep_freed_memory()
         writer = FeatureWriter(tasks, families, store, failure_file, failures)
-        processes = min(n_cores(), len(tasks)) if set(families) <= _LIGHT else 1
+        processes = min(n_cores(), len(tasks)) if is_light else 1
         arguments = {**_default_devices(processes, trainer), **trainer}
         workers = loader.n_workers(on_gpu=arguments["accelerator"] != "cpu")
         clips = ClipData(tasks, families, store, limits, loader.batch_size, workers)

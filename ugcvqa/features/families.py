@@ -6,7 +6,7 @@ Everything here is plain torch and works without Lightning; `extractors.py` adds
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from fractions import Fraction
 from functools import cache, partial
 from typing import Any, Literal, Protocol
@@ -18,6 +18,7 @@ from ugcvqa.deep.backbones import last_maps_layer, load_backbone, weights_checks
 from ugcvqa.deep.out_of_core import move_out_of_core
 from ugcvqa.deep.pooling import CNN, VSFA, FrameMean, normalise
 from ugcvqa.deep.saliency import MapMean, ScoreCAM, add_map
+from ugcvqa.deep.scorecam import check_layer
 from ugcvqa.errors import VideoError
 from ugcvqa.features.store import FeatureSpec
 from ugcvqa.media import sampling
@@ -25,7 +26,7 @@ from ugcvqa.media.sampling import Piece
 from ugcvqa.media.video import TimedPlan
 from ugcvqa.nss.features import NSS, SMALLEST_SIDE_PX, ChunkMean
 from ugcvqa.nss.maps import yuv_to_rgb
-from ugcvqa.settings import FamilySettings
+from ugcvqa.settings import DeepSettings, FamilySettings, SaliencySettings
 from ugcvqa.uvq.frames import uvq_pieces
 from ugcvqa.uvq.networks import GROUP_FRAMES, UVQ10, UVQ15
 from ugcvqa.uvq.pool import Seconds, SecondsMean, uvq10_seconds, uvq15_seconds
@@ -70,10 +71,12 @@ class Family(nn.Module):
         plan: which frames are needed.
         is_per_frame: each frame of a piece gives one row of features that depends on no other frame, so that frames
             equal to the one before need not be computed.
+        is_light: it uses one core and little memory, so that a process per core is best; networks take all cores.
         needs_frames: whether frames are decoded for it; if not, its network gets `container_vector` as "container".
     """
 
     is_per_frame = False
+    is_light = False
     needs_frames = True
 
     def __init__(self, spec: FeatureSpec, plan: Plan) -> None:
@@ -87,6 +90,8 @@ class Family(nn.Module):
 
 class NSSFamily(Family):
     """RAPIQUE's 1,836 natural scene statistics, averaged over one-second chunks."""
+
+    is_light = True
 
     def __init__(self, settings: FamilySettings) -> None:
         nss = settings.nss
@@ -113,7 +118,9 @@ class CNNFamily(Family):
     is_per_frame = True
 
     def __init__(self, settings: FamilySettings, network: CNN) -> None:
-        super().__init__(_deep_spec("cnn", settings, weights_checksum(network)), cnn_plan)
+        # this family keeps no frames, so asking for those of others does not rename it
+        alone = replace(settings, deep=replace(settings.deep, keep_frames=False))
+        super().__init__(_deep_spec("cnn", alone, weights_checksum(network)), cnn_plan)
         self.network = network
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
@@ -160,7 +167,7 @@ class SaliencyFamily(Family):
     def __init__(self, settings: FamilySettings, cam: ScoreCAM, checksum: str) -> None:
         saliency = settings.saliency
         values = {**_kept(saliency, "weights", "memory_mib"), "layer": cam.layer}
-        name = "saliency" if saliency.backbone == "vgg16" else f"saliency_{saliency.backbone}"
+        name = "_".join(["saliency", *_others(saliency)])
         spec = FeatureSpec(name, VERSIONS["saliency"], values, checksum)
         super().__init__(spec, saliency_plan)
         self.cam, self.keep_maps = cam, saliency.keep_maps
@@ -187,9 +194,7 @@ class FusedFamily(Family):
         }
         values["saliency_layer"] = cam.layer
         checksum = f"{weights_checksum(network)} {cam_checksum}"
-        backbones = (settings.deep.backbone, settings.saliency.backbone)
-        others = [name for name, paper in zip(backbones, ("resnet50", "vgg16"), strict=True) if name != paper]
-        name = "_".join(["vsfacnn_saliency", *others])
+        name = "_".join(["vsfacnn_saliency", *_others(settings.deep), *_others(settings.saliency)])
         spec = FeatureSpec(name, VERSIONS["vsfacnn_saliency"], values, checksum)
         super().__init__(spec, fused_plan)
         self.network, self.cam, self.keep_frames = network, cam, settings.deep.keep_frames
@@ -209,6 +214,7 @@ class FusedFamily(Family):
 class ContainerFamily(Family):
     """Size and frame rate of the file: nothing is decoded and nothing computed."""
 
+    is_light = True
     needs_frames = False
 
     def __init__(self) -> None:
@@ -376,6 +382,8 @@ def build_families(names: tuple[str, ...], settings: FamilySettings) -> dict[str
     def cam() -> tuple[ScoreCAM, str]:
         gc.collect()  # a network that was traced refers to itself
         network = load_backbone(saliency.backbone, saliency.weights)
+        if saliency.layer:
+            check_layer(network, saliency.layer, sampling.SMALL_SIDE_PX)
         found = ScoreCAM(
             network,
             saliency.layer or last_maps_layer(network, saliency.backbone),
@@ -403,9 +411,13 @@ def build_families(names: tuple[str, ...], settings: FamilySettings) -> dict[str
 
 
 def _deep_spec(family: str, settings: FamilySettings, checksum: str) -> FeatureSpec:
-    backbone = settings.deep.backbone
-    name = family if backbone == "resnet50" else f"{family}_{backbone}"
+    name = "_".join([family, *_others(settings.deep)])
     return FeatureSpec(name, VERSIONS[family], _kept(settings.deep, "weights"), checksum)
+
+
+def _others(settings: DeepSettings | SaliencySettings) -> list[str]:
+    """The network's name, if it is not the paper's."""
+    return [] if settings.backbone == type(settings).backbone else [settings.backbone]
 
 
 def _kept(settings: Any, *dropped: str) -> dict[str, Any]:  # noqa: ANN401 (any settings dataclass)
