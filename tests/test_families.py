@@ -209,6 +209,21 @@ def test_equal_frames_are_computed_once_also_across_pieces(tmp_path, monkeypatch
         )
 
 
+def test_frames_that_both_saliency_rows_see_are_scored_once(tmp_path):
+    still = Still(tmp_path, [20, 12, 16])
+    families = build_families(("saliency", "vsfacnn_saliency"), SMALL)
+    scored = []
+    hook = families["saliency"].cam.register_forward_hook(
+        lambda _module, inputs, _output: scored.append(len(inputs[0]))
+    )
+    (result,) = vectors([still.path], families)
+    assert scored == [1, 1, 1]  # seconds 0 to 5 begin and end with three different pictures
+    hook.remove()
+    for name in families:  # either row alone has the same bits
+        (alone,) = vectors([still.path], build_families((name,), SMALL))
+        assert np.array_equal(alone.features[name]["video"], result.features[name]["video"]), name
+
+
 def test_repeats_of_one_video_are_not_taken_for_those_of_another(tmp_path, monkeypatch):
     first, second = Still(tmp_path, [6, 6], "first.mkv"), Still(tmp_path, [6, 6], "second.mkv")
     families = build_families(("vsfacnn",), SMALL)

@@ -1,11 +1,49 @@
 """The saliency feature: mean of a video's maps, its column profile, and frames brightened by their maps."""
 
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import fields
+
 import torch
 from torch import Tensor
 
-from ugcvqa.deep.scorecam import ScoreCAM
+from ugcvqa.deep.scorecam import SaliencyMaps, ScoreCAM
 
-__all__ = ["MapMean", "ScoreCAM", "add_map", "column_profile"]
+__all__ = ["KnownMaps", "MapMean", "ScoreCAM", "add_map", "column_profile"]
+
+_KNOWN_FRAMES = 32  # 200 KiB each
+
+
+class KnownMaps:
+    """The maps of the last different frames, so that a frame that comes again is not computed again.
+
+    Frames come again where a picture stands still, where slides return, and where two rows look at the same frame.
+    Each frame is computed alone, so that its map is the same to the last bit whatever was seen before or beside it.
+    """
+
+    def __init__(self) -> None:
+        """Starts with no maps."""
+        self._known: OrderedDict[bytes, SaliencyMaps] = OrderedDict()
+
+    def __call__(self, cam: Callable[[Tensor], SaliencyMaps], frames: Tensor) -> SaliencyMaps:
+        """Returns the maps of frames, computing those that are not known.
+
+        Args:
+            cam: computes the maps of frames; the same one in every call.
+            frames: (T, 3, H, W) float32, ImageNet-normalised.
+        """
+        found = []
+        for frame in frames.split(1):
+            key = hashlib.sha256(frame.cpu().contiguous().numpy()).digest()
+            if key not in self._known:
+                self._known[key] = cam(frame)
+            self._known.move_to_end(key)
+            found.append(self._known[key])
+            if len(self._known) > _KNOWN_FRAMES:
+                self._known.popitem(last=False)
+        names = [field.name for field in fields(SaliencyMaps)]
+        return SaliencyMaps(**{name: torch.cat([getattr(one, name) for one in found]) for name in names})
 
 
 def column_profile(mean_map: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ugcvqa.deep.backbones import last_maps_layer, load_backbone, weights_checksum
 from ugcvqa.deep.out_of_core import move_out_of_core
 from ugcvqa.deep.pooling import CNN, VSFA, FrameMean, normalise
-from ugcvqa.deep.saliency import MapMean, ScoreCAM, add_map
+from ugcvqa.deep.saliency import KnownMaps, MapMean, ScoreCAM, add_map
 from ugcvqa.deep.scorecam import check_layer
 from ugcvqa.errors import VideoError
 from ugcvqa.features.store import FeatureSpec
@@ -164,18 +164,18 @@ class SaliencyFamily(Family):
 
     is_per_frame = True
 
-    def __init__(self, settings: FamilySettings, cam: ScoreCAM, checksum: str) -> None:
+    def __init__(self, settings: FamilySettings, cam: ScoreCAM, checksum: str, known: KnownMaps | None = None) -> None:
         saliency = settings.saliency
         values = {**_kept(saliency, "weights", "memory_mib"), "layer": cam.layer}
         name = "_".join(["saliency", *_others(saliency)])
         spec = FeatureSpec(name, VERSIONS["saliency"], values, checksum)
         super().__init__(spec, saliency_plan)
-        self.cam, self.keep_maps = cam, saliency.keep_maps
+        self.cam, self.keep_maps, self._known = cam, saliency.keep_maps, known or KnownMaps()
 
     def forward(self, frames: Mapping[str, Tensor]) -> Any:  # noqa: ANN401
         """Computes the maps of frames "rgb224" (T, 3, 224, 224)."""
         with torch.inference_mode():
-            return self.cam(normalise(frames["rgb224"]))
+            return self._known(self.cam, normalise(frames["rgb224"]))
 
     def pool(self) -> Pool:
         """Starts the mean over maps."""
@@ -187,7 +187,9 @@ class FusedFamily(Family):
 
     is_per_frame = True
 
-    def __init__(self, settings: FamilySettings, network: VSFA, cam: ScoreCAM, cam_checksum: str) -> None:
+    def __init__(
+        self, settings: FamilySettings, network: VSFA, cam: ScoreCAM, cam_checksum: str, known: KnownMaps
+    ) -> None:
         values = {
             **_kept(settings.deep, "weights"),
             **{f"saliency_{k}": v for k, v in _kept(settings.saliency, "weights", "memory_mib", "keep_maps").items()},
@@ -198,12 +200,14 @@ class FusedFamily(Family):
         spec = FeatureSpec(name, VERSIONS["vsfacnn_saliency"], values, checksum)
         super().__init__(spec, fused_plan)
         self.network, self.cam, self.keep_frames = network, cam, settings.deep.keep_frames
+        self._known = known
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
         """Computes frames "rgb224" (T, 3, 224, 224) -> (T, 2C)."""
         with torch.inference_mode():
             normalised = normalise(frames["rgb224"])
-            features: Tensor = self.network.forward_normalised(add_map(normalised, self.cam(normalised).maps))
+            maps = self._known(self.cam, normalised).maps
+            features: Tensor = self.network.forward_normalised(add_map(normalised, maps))
         return features
 
     def pool(self) -> Pool:
@@ -379,7 +383,7 @@ def build_families(names: tuple[str, ...], settings: FamilySettings) -> dict[str
         return VSFA(deep.backbone, deep.weights, deep.precision)
 
     @cache
-    def cam() -> tuple[ScoreCAM, str]:
+    def cam() -> tuple[ScoreCAM, str, KnownMaps]:
         gc.collect()  # a network that was traced refers to itself
         network = load_backbone(saliency.backbone, saliency.weights)
         if saliency.layer:
@@ -394,7 +398,7 @@ def build_families(names: tuple[str, ...], settings: FamilySettings) -> dict[str
         checksum = weights_checksum(found)
         if not torch.cuda.is_available():
             move_out_of_core(found.network)  # now, so that the next network finds room
-        return found, checksum
+        return found, checksum, KnownMaps()
 
     builders: dict[str, Callable[[], Family]] = {
         "nss": lambda: NSSFamily(settings),
