@@ -251,6 +251,11 @@ def test_network_without_maps_is_refused():
         features_of(load_backbone("vit_b_32", "random:0"), "vit_b_32")
 
 
+def test_network_without_maps_is_refused_before_its_weights_are_asked_for(folders):
+    with pytest.raises(ConfigError, match="vit_b_16: has no convolutional maps"):
+        load_backbone("vit_b_16", "IMAGENET1K_V1")
+
+
 def test_folding_removes_every_normalisation_of_a_resnet_and_keeps_its_values():
     network = calibrated(load_backbone("resnet18", "random:0"))
     trunk, _ = features_of(network, "resnet18")

@@ -21,7 +21,7 @@ from ugcvqa.features.extractors import FrozenExtractor, extract_dataset
 from ugcvqa.features.families import build_families
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.media.encode import write_video
-from ugcvqa.settings import DecodeLimits, FamilySettings, LoaderSettings, NSSSettings
+from ugcvqa.settings import DecodeLimits, FamilySettings, LoaderSettings, NSSSettings, SaliencySettings
 
 ONE_PROCESS = {"devices": 1, "accelerator": "cpu"}
 
@@ -190,6 +190,16 @@ def test_error_in_a_network_costs_one_video_and_no_other(videos, tmp_path, monke
     failures = run(dataset(videos), tmp_path / "store")
     assert failures == {"own/good2": "nss features cannot be computed: IndexError: a bug"}
     assert len(list((tmp_path / "store").rglob("*.safetensors"))) == 4
+
+
+def test_frames_without_a_map_are_told(videos, tmp_path, caplog):
+    settings = FamilySettings(saliency=SaliencySettings("resnet18", "layer4", "random:0"))
+    families = build_families(("saliency",), settings)
+    last = families["saliency"].cam.network.layer4[1].bn2
+    torch.nn.init.zeros_(last.weight), torch.nn.init.constant_(last.bias, -1e6)
+    loader = LoaderSettings(workers=0)
+    extract_dataset(dataset(videos), families, FeatureStore(tmp_path), loader, DecodeLimits(), {"accelerator": "cpu"})
+    assert "own/good3: frames without a saliency map, for which zeros stand: 3" in caplog.text
 
 
 def test_band_too_small_after_shrinking_is_a_failure_row(videos, tmp_path):

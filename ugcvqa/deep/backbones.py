@@ -338,6 +338,9 @@ def _named_weight_file(name: str, weights: str, url: str) -> Path:
     installed = installed_file(file)
     if installed is not None:
         return installed
+    with torch.device("meta"), _quiet_construction():
+        if _last_maps(fx.symbolic_trace(_build(name).eval())) is None:
+            raise _no_maps(name)  # before a file is asked for that would be of no use
     folders = weight_folders()
     target = folders[0] / file
     try:

@@ -125,11 +125,7 @@ class FeatureWriter(Callback):
         facts = video_facts(result.info)
         for name, arrays in result.features.items():
             if n_empty := int(arrays.get("n_empty", 0)):
-                log.warning(
-                    "%s: %d frames have no saliency map, as no channel says anything; zeros stand for them",
-                    video_id,
-                    n_empty,
-                )
+                log.warning("%s: frames without a saliency map, for which zeros stand: %d", video_id, n_empty)
             self.store.put(self.specs[name], result.content, arrays, facts)
         for spec in self.specs.values():
             self.store.put_name(spec, video_id, result.content)
