@@ -18,7 +18,10 @@ ROOMS = {
         *("images", "maps", "html", "charts"),
     ),
     "nss": ("filters", "maps", "stats", "features"),
-    "deep": ("precision", "backbones", "out_of_core", "winograd", "fused", "banded", "pooling", "scorecam", "saliency"),
+    "deep": (
+        *("precision", "backbones", "out_of_core", "winograd", "fused", "banded", "pooling"),
+        *("tiled", "scorecam", "saliency"),
+    ),
     "uvq": ("state", "layers", "trunk", "compression", "frames", "weights", "networks", "pool"),
     "features": (
         *("inputs", "store", "rows", "container", "families", "by_second", "extraction", "datamodule", "extractors"),

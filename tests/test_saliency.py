@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from ugcvqa.deep.saliency import MapMean, add_map, column_profile
 from ugcvqa.deep.scorecam import ScoreCAM, tap, unit_range, upsample, weighted_maps
-from ugcvqa.deep.winograd import TiledConvs, leading_chain, transforms
+from ugcvqa.deep.tiled import TiledConvs, leading_chain
+from ugcvqa.deep.winograd import TileFilter, by_halves, transforms
 from ugcvqa.errors import ConfigError, WeightsError
 
 TOLERANCE = {
@@ -369,19 +370,31 @@ def test_tiled_convolutions_equal_the_plain_ones(size):
 def test_tiles_without_input_are_not_computed(monkeypatch):
     layers = SmallVGG((8, 8, "M", 8)).features.requires_grad_(False)
     convs, computed = TiledConvs(layers), []
-    compute = TiledConvs._compute
+    compute = TileFilter.__call__
 
-    def counted(self, step, weight, maps, marks, after):
-        computed.append(int(marks.sum()))
-        compute(self, step, weight, maps, marks, after)
+    def counted(self, rows, sources, *others):
+        computed.append(sources.shape[1])
+        return compute(self, rows, sources, *others)
 
-    monkeypatch.setattr(TiledConvs, "_compute", counted)
+    monkeypatch.setattr(TileFilter, "__call__", counted)
     frames = torch.zeros(1, 3, 64, 64)
     convs(frames)
-    assert computed[2:] == [0, 0]  # after the response to zeros
+    assert computed == [256, 64]  # the response to zeros, and no more
     frames[..., 33:35, 33:35] = 1
     convs(frames)
-    assert computed[4:] == [9, 4]  # tiles within reach of a 2 x 2 spot
+    assert computed[2:] == [9, 4]  # tiles within reach of a 2 x 2 spot
+
+
+def test_opposite_points_are_transformed_together():
+    torch.manual_seed(0)
+    conv, frame = nn.Conv2d(5, 7, 3, padding=1).requires_grad_(False), torch.randn(1, 5, 4, 4)
+    rows = functional.pad(frame, (1, 1, 1, 1))[0].permute(1, 2, 0).reshape(36, 5)
+    sources, results = by_halves(torch.arange(36).view(6, 6))[:, None], torch.empty(16, 7)
+    tile_filter = TileFilter()
+    order = tile_filter(rows, sources, tile_filter.kernels(conv), conv.bias, results)
+    expected = conv(frame).relu()[0].permute(1, 2, 0)
+    found = results[order[by_halves(torch.arange(16).view(4, 4)).argsort(), 0]].view(4, 4, 7)
+    torch.testing.assert_close(found, expected)
 
 
 def test_only_chains_from_an_image_are_tiled():

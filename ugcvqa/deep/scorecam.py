@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from ugcvqa.deep.out_of_core import move_out_of_core
 from ugcvqa.deep.precision import Precision, arithmetic
-from ugcvqa.deep.winograd import TiledConvs, leading_chain
+from ugcvqa.deep.tiled import TiledConvs, leading_chain
 from ugcvqa.errors import ConfigError, WeightsError
 
 PRECISIONS = get_args(Precision)
