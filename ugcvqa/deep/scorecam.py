@@ -290,9 +290,11 @@ class ScoreCAM(nn.Module):
     def _channels(self, activations: Tensor, size: tuple[int, int]) -> Tensor:
         """Returns (T, K) bool: channels to score, that is, all whose enlarged activation is not constant."""
         flat = activations.flatten(0, 1)
-        ranges = [torch.stack(upsample(part, size).flatten(1).aminmax(dim=1)) for part in flat.split(RANGE_MAPS)]
+        used = flat.amax((1, 2)) > flat.amin((1, 2))  # a constant one stays so when it is enlarged
+        ranges = [torch.stack(upsample(part, size).flatten(1).aminmax(dim=1)) for part in flat[used].split(RANGE_MAPS)]
         low, high = torch.cat(ranges, dim=1)
-        used: Tensor = (high - low > FLAT * high.abs()).reshape(activations.shape[:2])
+        used[used.clone()] = high - low > FLAT * high.abs()
+        used = used.reshape(activations.shape[:2])
         if self.top is None:
             return used
         energy = activations.mean((2, 3)).masked_fill(~used, -torch.inf)

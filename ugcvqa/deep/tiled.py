@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ugcvqa.deep.winograd import PATCH, TILE, TileFilter, by_halves
 
-_STAGE_TILES = 384  # of the maps that an early stage computes at once: enough to read its kernels for
+_STAGE_TILES = 512  # of the maps that an early stage computes at once: enough to read its kernels for
 _KEPT_WEIGHTS = 9 * 128 * 128
 
 

@@ -17,8 +17,8 @@ _POINTS = (0.0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)
 _EVEN, _ODD = [0, 1, 3], [5, 1, 3]  # points whose transforms have even or odd powers: 0 or infinity, one of each pair
 _ORDER = [0, 1, 3, 5, 2, 4]  # points by halves: 0 and one of each pair, infinity and the opposite ones
 _KERNEL_COLUMNS = 8192  # transformed at once, so that they stay in cache
-_TILE_VALUES = 8192  # likewise, of each pixel of the tiles
-_FEWEST_TILES = 128  # multiplied at once, so that reading the kernels costs little
+_TILE_VALUES = 16384  # likewise, of each pixel of the tiles
+_FEWEST_TILES = 192  # multiplied at once, so that reading the kernels costs little
 
 
 def transforms() -> tuple[Tensor, Tensor, Tensor]:
