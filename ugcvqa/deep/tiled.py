@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ugcvqa.deep.winograd import PATCH, TILE, TileFilter, by_halves
 
-_STAGE_TILES = 512  # of the maps that an early stage computes at once: enough to read its kernels for
+_STAGE_TILES = 384  # of the maps that an early stage computes at once: kernels are read for enough, and memory is small
 _KEPT_WEIGHTS = 9 * 128 * 128
 
 
@@ -147,7 +147,7 @@ class TiledConvs(nn.Module):
         if stage >= len(self._stages) - 1:
             return sys.maxsize
         height, width = self._sizes(size)[self._stages[stage].start]
-        return math.ceil(_STAGE_TILES / (math.ceil(height / TILE) * math.ceil(width / TILE)))
+        return max(1, round(_STAGE_TILES / (math.ceil(height / TILE) * math.ceil(width / TILE))))
 
     def _until(self, stage: int, frames: Tensor, support: Tensor, run: _Pass) -> _Maps:
         """Computes all steps to the end of a stage, adding the results to those of its last step."""
