@@ -93,7 +93,8 @@ class BandedBlock(nn.Module):
         # as many rows as fill whole tiles
         row_bytes = x[0, :, :1].nbytes * self.second.conv.stride[0]
         rows = max(1, _BLOCK_BAND_BYTES // row_bytes // TILE) * TILE
-        if x.device.type != "cpu" or x[0].nbytes < _LARGE_MAP_BYTES or rows >= residual.shape[2]:
+        largest = max(x[0].nbytes, residual[0].nbytes)
+        if x.device.type != "cpu" or largest < _LARGE_MAP_BYTES or rows >= residual.shape[2]:
             return cast(Tensor, self.third(self.second(self.first(x)), residual))
         for one, total in zip(x.split(1), residual.split(1), strict=True):
             self._add_bands(one, total, rows)

@@ -411,6 +411,8 @@ def build_families(names: tuple[str, ...], settings: FamilySettings) -> dict[str
         "uvq15": lambda: UVQFamily("uvq15", settings),
         "container": ContainerFamily,
     }
+    if not {"saliency", "vsfacnn_saliency"}.isdisjoint(names):
+        cam()  # first: until its large layers have left memory, this network takes more than all others together
     return {name: builders[name]().eval() for name in names}
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 _TIE_OFFSET = 1e-9  # exact .5 ties occur (symmetric taps on integers); without it round-off would decide them
 _HALF_TAPS = (111 / 256, 29 / 256, -9 / 256, -3 / 256)  # scale 0.5, from the centre outwards
 _ROWS_PER_STEP = 32  # keeps the working set of one step in the processor's cache
+_PIXELS_AT_ONCE = 2**21  # of planes on a CPU: the results of a first pass take several times the memory of 8-bit planes
 
 
 @torch.no_grad()
@@ -79,9 +80,16 @@ def _check_planes(x: Tensor) -> None:
 
 
 def _resize(x: Tensor, passes: tuple[tuple[int, float, int], ...]) -> Tensor:
-    is_8bit = x.dtype == torch.uint8
-    leading = x.shape[:-2]
     planes = x.reshape(-1, *x.shape[-2:])
+    at_once = max(1, _PIXELS_AT_ONCE // planes[0].numel()) if x.device.type == "cpu" else len(planes)
+    parts = [_resize_planes(part, passes) for part in planes.split(at_once)]
+    resized = parts[0] if len(parts) == 1 else torch.cat(parts)
+    return resized.reshape(*x.shape[:-2], *resized.shape[-2:])
+
+
+def _resize_planes(x: Tensor, passes: tuple[tuple[int, float, int], ...]) -> Tensor:
+    """Resizes planes (B, H, W) along one axis after the other."""
+    is_8bit, planes = x.dtype == torch.uint8, x
     if is_8bit:
         planes = planes.double()
     for axis, scale, size in passes:
@@ -93,7 +101,7 @@ def _resize(x: Tensor, passes: tuple[tuple[int, float, int], ...]) -> Tensor:
             planes = _resize_rows(planes.mT.contiguous(), scale, size).mT.contiguous()
         if is_8bit:
             planes = planes.add_(0.5 + _TIE_OFFSET).floor_().clamp_(0, 255)
-    return planes.to(x.dtype).reshape(*leading, *planes.shape[-2:])
+    return planes.to(x.dtype)
 
 
 def _resize_rows(planes: Tensor, scale: float, size: int) -> Tensor:

@@ -136,7 +136,11 @@ class NSS(nn.Module):
         frames = luma.new_zeros(N_SLOTS, *luma.shape[-2:])
         frames[: len(luma)] = luma
         ratio = self.min_side / min(luma.shape[-2:])
-        bands = temporal_bands(imresize(frames.to(dtype), ratio) if ratio < 1 else frames, dtype)
+        if ratio < 1:
+            # on a CPU frame by frame: large ones as real numbers would take most of the memory
+            parts = frames.split(1) if frames.device.type == "cpu" else (frames,)
+            frames = torch.cat([imresize(part.to(dtype), ratio) for part in parts])
+        bands = temporal_bands(frames, dtype)
         if ratio < 1:
             # the bands are shrunk a second time, as in the public code
             bands = imresize(bands, ratio)
