@@ -1,8 +1,11 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from networks import golden_resnet50
 from torch import fx, nn
+from torch.profiler import ProfilerActivity, profile
 
 from ugcvqa.deep import pooling as deep
 from ugcvqa.deep.backbones import load_backbone
@@ -270,25 +273,48 @@ def test_first_maps_in_bands_are_the_whole_ones(monkeypatch, kernel, stride, pad
 
 @pytest.mark.parametrize("width", [8, 128])  # the second by Winograd's filtering
 @pytest.mark.parametrize(("stride", "height"), [(1, 37), (1, 32), (2, 37), (2, 36)])
-def test_blocks_in_bands_equal_the_whole(monkeypatch, width, stride, height):
+@pytest.mark.parametrize("rows", [1, 2, 5, 12])
+def test_blocks_in_bands_equal_the_whole(width, stride, height, rows):
     torch.manual_seed(height)
     plain = [
         nn.Conv2d(16, width, 1),
         nn.Conv2d(width, width, 3, stride, padding=1),
-        nn.Conv2d(width, 16, 1),
+        nn.Conv2d(width, 24 if stride == 2 else 16, 1),
     ]
     convs = [FusedConv(conv.requires_grad_(False).to(memory_format=torch.channels_last)) for conv in plain]
-    x = torch.randn(2, 16, height, 80).contiguous(memory_format=torch.channels_last)
-    residual = x if stride == 1 else x[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
+    shortcut = nn.Conv2d(16, 24, 1, stride).requires_grad_(False) if stride == 2 else None
+    x = torch.randn(1, 16, height, 80).contiguous(memory_format=torch.channels_last)
+    residual = shortcut(x) if shortcut else x
     expected = (plain[2](plain[1](plain[0](x).relu()).relu()) + residual).relu()
-    monkeypatch.setattr("ugcvqa.deep.banded._LARGE_MAP_BYTES", 0)
-    monkeypatch.setattr("ugcvqa.deep.banded._BLOCK_BAND_BYTES", 12 * stride * x[0, :, :1].nbytes)
-    bands, third = [], convs[2].forward
-    monkeypatch.setattr(convs[2], "forward", lambda x, band: bands.append(band.shape[2]) or third(x, band))
-    found = BandedBlock(*convs)(x, residual)
-    assert max(bands) == 12
-    assert sum(bands) == 2 * residual.shape[2]
+    block = BandedBlock(*convs, shortcut)
+    found = torch.cat(list(block.stream(x.clone().split(rows, 2), height)), 2)
+    assert found.shape == expected.shape
     assert max_error(found, expected.numpy()) < 1e-5 * float(expected.max())
+    assert max_error(block(x.clone()), expected.numpy()) < 1e-5 * float(expected.max())
+
+
+@pytest.mark.parametrize(("height", "width"), [(200, 90), (131, 77)])
+def test_chains_of_blocks_in_bands_equal_the_whole(monkeypatch, height, width):
+    trunk = VSFA("resnet50", "random:0").trunk.layers
+    frames = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+    frames = frames.contiguous(memory_format=torch.channels_last)
+    expected = trunk(frames)
+    monkeypatch.setattr("ugcvqa.deep.banded._BAND_PIXELS", 2 * 24 * width)
+    monkeypatch.setattr("ugcvqa.deep.banded._BLOCK_BAND_BYTES", 4 * 64 * width)
+    for least in (0, 4 * 300 * (height // 8) * (width // 8)):  # all blocks, and the first few
+        monkeypatch.setattr("ugcvqa.deep.banded._LARGE_MAP_BYTES", least)
+        assert max_error(trunk(frames), expected.numpy()) < 1e-5 * float(expected.max())
+
+
+def test_large_maps_never_lie_in_memory_as_a_whole():
+    # the first stage's maps of these frames take 68 MB, the whole of them several times that
+    trunk = VSFA("resnet50", "random:0").trunk.layers
+    frame = torch.randn(1, 3, 776, 1376).contiguous(memory_format=torch.channels_last)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record, torch.inference_mode():
+        trunk(frame)
+    sizes = [event.nbytes() for event in record.profiler.kineto_results.events() if event.name() == "[memory]"]
+    assert max(sizes) < 40e6
+    assert max(itertools.accumulate(sizes)) < 150e6
 
 
 def test_bottlenecks_of_a_resnet_work_in_bands():
