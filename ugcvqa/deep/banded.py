@@ -168,7 +168,7 @@ class BandedChain(nn.Module):
         out = x.new_empty(len(x), *sizes[-1]).contiguous(memory_format=torch.channels_last)
         for image, place in zip(x.split(1), out.split(1), strict=True):
             rows = max(1, _BLOCK_BAND_BYTES // (4 * sizes[1][0] * sizes[1][2]))
-            bands = (band for part in self._start[0].stream(image) for band in part.split(rows, 2))
+            bands: Iterator[Tensor] = (band for part in self._start[0].stream(image) for band in part.split(rows, 2))
             for block, size in zip(self._blocks, sizes[:-1], strict=False):
                 bands = block.stream(bands, size[1])
             done = 0
@@ -193,7 +193,8 @@ def _map_bytes(size: torch.Size) -> int:
 
 
 def _pooled_side(side: int, layer: nn.Conv2d | nn.MaxPool2d) -> int:
-    kernel, stride, padding, dilation = map(_side, (layer.kernel_size, layer.stride, layer.padding, layer.dilation))
+    kernel, padding, dilation = _side(layer.kernel_size), _side(cast(int, layer.padding)), _side(layer.dilation)
+    stride = _side(layer.stride)
     return (side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
@@ -209,7 +210,7 @@ def _band_first_maps(network: fx.GraphModule) -> fx.Node | None:
     network.set_submodule(str(first.target), BandedConv(conv, pool))
     second.replace_all_uses_with(first)
     network.graph.erase_node(second)
-    return first
+    return cast(fx.Node, first)
 
 
 def _join_block(network: fx.GraphModule, last: fx.Node) -> None:

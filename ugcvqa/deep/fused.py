@@ -28,7 +28,7 @@ _PACKED_POSITIONS = 1600  # with more results per channel, bringing the kernel i
 _ONE_PASS_DTYPES = (torch.float32, torch.bfloat16)
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's malloc.h
 _TOP_PAD_BYTES = 1 << 20
-_LARGEST_KEPT_BYTES = 32 << 20  # glibc's limit; larger ones, if kept, would leave holes that nothing else fits
+_LARGEST_KEPT_BYTES = 20 << 20  # larger ones, of which there are few, would leave holes that nothing else fits
 
 
 @cache

@@ -29,6 +29,8 @@ from ugcvqa.settings import DecodeLimits, LoaderSettings, n_cores
 
 log = logging.getLogger(__name__)
 
+_ITEMS_BETWEEN_TRIMS = 64  # holes between kept arrays would otherwise add up over a long video
+
 
 class FrozenExtractor(LightningModule):
     """Computes the features of feature families; nothing in it is trained.
@@ -40,7 +42,7 @@ class FrozenExtractor(LightningModule):
     def __init__(self, families: Mapping[str, Family]) -> None:
         super().__init__()
         self.families = nn.ModuleDict(families)
-        self._family = ""  # that computed last
+        self._family, self._items = "", 0  # that computed last, and items since memory was given back
 
     def predict_step(self, batch: Sequence[Item], batch_idx: int) -> list[Any]:
         """Computes each item of a batch; None for an item that ends a video."""
@@ -48,9 +50,10 @@ class FrozenExtractor(LightningModule):
         return [features for item in batch for features in self._compute(item)]
 
     def _compute(self, item: Item) -> list[Any]:
-        if item.family and item.family != self._family:
+        self._items += 1
+        if item.family and (item.family != self._family or self._items >= _ITEMS_BETWEEN_TRIMS):
             give_back_freed_memory()
-            self._family = item.family
+            self._family, self._items = item.family, 0
         return compute(cast(Mapping[str, Family], self.families), [item])
 
 
