@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
@@ -310,3 +311,18 @@ def test_killed_job_goes_on_where_it_stopped(videos, reference, tmp_path):
     run(dataset(videos), store)
     assert tree(store) == reference
     assert not [path for path in Path(store).rglob("*.tmp") if path.stat().st_size > 10**6]
+
+
+def test_a_long_video_takes_no_more_memory_than_a_short_one(tmp_path):
+    peaks = []
+    for count in (30, 30, 300):  # the first run fills what Python keeps
+        path = tmp_path / f"{count}.mp4"
+        write_video(path, texture(3, count, 64, 96), 10)
+        families = build_families(("nss",), FamilySettings())
+        families["nss"].forward = lambda frames: torch.zeros(1836, dtype=torch.float64)
+        tracemalloc.start()
+        (result,) = extract_features(ClipStream([Task("long", str(path))], families), families)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert not result.reason
+    assert peaks[2] < peaks[1] + 50_000  # one chunk's frames take 120 kB, all frames 3 MB

@@ -1,6 +1,9 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from ugcvqa.media.imresize import imresize, imresize_to
 
@@ -102,3 +105,16 @@ def test_bad_input_is_refused():
         imresize(torch.zeros(0, 4), 0.5)
     with pytest.raises(ValueError, match="at least 1 x 1"):
         imresize_to(torch.zeros(4, 4), 0, 4)
+
+
+def test_several_large_planes_take_no_more_memory_than_one():
+    planes = torch.randint(0, 256, (3, 1100, 2000), dtype=torch.uint8)
+    expected = torch.stack([imresize_to(plane, 24, 24) for plane in planes])
+    peaks = []
+    for part in (planes[:1], planes):
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+            found = imresize_to(part, 24, 24)
+        sizes = [event.nbytes() for event in record.profiler.kineto_results.events() if event.name() == "[memory]"]
+        peaks.append(max(itertools.accumulate(sizes)))
+    assert torch.equal(found, expected)
+    assert peaks[1] < 1.1 * peaks[0]
