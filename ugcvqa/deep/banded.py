@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 
 from ugcvqa.deep.fused import FusedConv
 
-_BAND_PIXELS = 2**18  # of the image; the first maps of a band then stay in cache
+_BAND_PIXELS = 2**19  # of the image; smaller bands compute more rows twice than the cache saves
 _BLOCK_BAND_BYTES = 16 << 20  # of the first block's result; smaller ones cost more than they save
 _LARGE_MAP_BYTES = 64 << 20
 
@@ -92,7 +92,7 @@ class BandedBlock(nn.Module):
         shortcut: 1x1 with the stride of `second`; None adds the input itself, which is overwritten.
     """
 
-    def __init__(self, first: FusedConv, second: FusedConv, third: FusedConv, shortcut: nn.Conv2d | None) -> None:
+    def __init__(self, first: FusedConv, second: FusedConv, third: FusedConv, shortcut: FusedConv | None) -> None:
         super().__init__()
         self.first, self.second, self.third = first, second, third
         self._shortcut = [] if shortcut is None else [shortcut]  # its parameters are listed elsewhere
@@ -230,11 +230,13 @@ def _join_block(network: fx.GraphModule, last: fx.Node) -> None:
     x, residual = nodes[0].args[0], cast(fx.Node, last.args[1])
     shortcut = None
     if residual is not x:
-        shortcut = network.get_submodule(str(residual.target)) if residual.op == "call_module" else None
-        is_shortcut = residual.args == (x,) and len(residual.users) == 1 and isinstance(shortcut, nn.Conv2d)
-        if not is_shortcut or not _is_shortcut(cast(nn.Conv2d, shortcut), second.conv):
+        found = network.get_submodule(str(residual.target)) if residual.op == "call_module" else None
+        if not isinstance(found, FusedConv) or residual.args != (x,) or len(residual.users) > 1:
             return
-    network.set_submodule(str(last.target), BandedBlock(first, second, third, cast(nn.Conv2d | None, shortcut)))
+        if found.rectifies or not _is_shortcut(found.conv, second.conv):
+            return
+        shortcut = found
+    network.set_submodule(str(last.target), BandedBlock(first, second, third, shortcut))
     last.args = (x,)
     for node in (nodes[1], nodes[0]):
         network.graph.erase_node(node)

@@ -20,10 +20,11 @@ from ugcvqa.deep.winograd import TILE, transformed, transforms
 _PATCH = TILE + 2
 _FEWEST_CHANNELS = 128  # with fewer, transforming tiles costs more than it saves
 _LEAST_USED = 0.7  # share of the pixels of all tiles that lie inside the map; below, the plain convolution is faster
-_FEWEST_TILES = 64  # with fewer, reading the transformed kernels costs more than the products saved
-_TILES_WITHOUT_KEPT_KERNELS = 128  # with more, transforming the kernels anew costs next to nothing
+_FEWEST_TILES = 16  # with fewer, reading the transformed kernels costs more than the products saved
+_TILES_PER_STEP = 256  # more leave the cache, fewer read the kernels too often
 _ALWAYS_KEPT = 9 * 128 * 128
-_TILES_PER_STEP = 256  # keep the products of one step in cache
+_KEPT_FOR_PRODUCTS = 9 * 2**24  # per tile and point; with more, transforming the kernels anew costs next to nothing
+_POINTWISE = ([0, 0], [1, 1], [1, 1])  # padding, stride and dilation
 _PACKED_POSITIONS = 1600  # with more results per channel, bringing the kernel in order each time costs nothing
 _ONE_PASS_DTYPES = (torch.float32, torch.bfloat16)
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's malloc.h
@@ -45,16 +46,17 @@ class FusedConv(nn.Module):
 
     Args:
         conv: the convolution; its parameters are shared.
+        rectifies: ends with ReLU; without it there is no residual.
     """
 
-    def __init__(self, conv: nn.Conv2d) -> None:
+    def __init__(self, conv: nn.Conv2d, rectifies: bool = True) -> None:
         super().__init__()
-        self.conv = conv
+        self.conv, self.rectifies = conv, rectifies
         self._tiled: _TiledConv | None = None
         self._packed: dict[torch.Size, Tensor] = {}
 
     def forward(self, x: Tensor, residual: Tensor | None = None, has_margins: bool = False) -> Tensor:
-        """Computes relu(conv(x) + residual).
+        """Computes relu(conv(x) + residual), or conv(x).
 
         Args:
             x: (n, C, H, W).
@@ -66,8 +68,9 @@ class FusedConv(nn.Module):
         padding = [0 if has_margins else int(conv.padding[0]), int(conv.padding[1])]
         if x.device.type != "cpu" or conv.weight.dtype not in _ONE_PASS_DTYPES or not _has_one_pass():
             total = functional.conv2d(x, conv.weight, conv.bias, conv.stride, padding, conv.dilation, conv.groups)
-            return functional.relu_(total if residual is None else total.add_(residual))
-        if residual is None and _is_worth_tiling(conv, x, padding[0]):
+            total = total if residual is None else total.add_(residual)
+            return functional.relu_(total) if self.rectifies else total
+        if residual is None and self.rectifies and _is_worth_tiling(conv, x, padding[0]):
             self._tiled = self._tiled or _TiledConv(conv)
             return self._tiled(x, padding[0])
         # PyTorch's compiler calls the same operators for these chains; called directly they need no compiler.
@@ -75,7 +78,8 @@ class FusedConv(nn.Module):
         weight = self._weight(x)
         if residual is None:
             one_pass = torch.ops.mkldnn._convolution_pointwise.default
-            return cast(Tensor, one_pass(x, weight, conv.bias, *shape, "relu", [], ""))
+            activation = "relu" if self.rectifies else "none"
+            return cast(Tensor, one_pass(x, weight, conv.bias, *shape, activation, [], ""))
         one_pass = torch.ops.mkldnn._convolution_pointwise_.binary
         return cast(Tensor, one_pass(residual, x, weight, conv.bias, *shape, "add", 1.0, "relu", [], None))
 
@@ -98,7 +102,8 @@ class FusedConv(nn.Module):
 class _TiledConv:
     """A 3x3 convolution and ReLU by Winograd's minimal filtering, 36 instead of 144 products per tile and channel.
 
-    Not a module, so that the transformed kernels stay in float32 on the CPU wherever the network goes.
+    The 36 matrix products of a step are one pointwise convolution in 36 groups: oneDNN's is faster than products in
+    a batch. Not a module, so that the transformed kernels stay in float32 on the CPU wherever the network goes.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
@@ -107,16 +112,11 @@ class _TiledConv:
         self._output = torch.kron(output, output).float()
         self._kernel = torch.kron(kernel, kernel).float()
         self._conv = conv
-        self._kept: Tensor | None = None
-
-    def _weight(self, n_tiles: int) -> Tensor:
-        """Returns the transformed kernels (36, C, K); they take four times the memory, so not all are kept."""
-        if n_tiles > _TILES_WITHOUT_KEPT_KERNELS and self._conv.weight.numel() > _ALWAYS_KEPT:
-            self._kept = None
-            return transformed(self._kernel, self._conv)
-        if self._kept is None:
-            self._kept = transformed(self._kernel, self._conv)
-        return self._kept
+        self._bias = None
+        if conv.bias is not None:  # what adds it to every value of a tile when it is added to the products
+            ones = torch.linalg.pinv(output).sum(1)
+            self._bias = torch.outer(torch.kron(ones, ones), conv.bias.detach().double()).float().flatten()
+        self._kept: tuple[int, Tensor] | None = None
 
     def __call__(self, x: Tensor, margin: int) -> Tensor:
         """Computes (n, C, H, W) -> (n, K, H - 2 + 2 margin, W), both in channels-last order.
@@ -130,28 +130,60 @@ class _TiledConv:
         rows, columns = math.ceil(height / TILE), math.ceil(width / TILE)
         room = (0, 0, 1, TILE * columns - width + 1, margin, TILE * rows - height + margin)
         sources = _tiles(functional.pad(x.permute(0, 2, 3, 1), room), _PATCH, rows, columns)
-        weight, bias = self._weight(n * rows * columns), self._conv.bias
-        out = x.new_empty(n, TILE * rows, TILE * columns, weight.shape[2])
+        out = x.new_empty(n, TILE * rows, TILE * columns, self._conv.out_channels)
         targets = _tiles(out, TILE, rows, columns)
-        frames_per_step = max(1, _TILES_PER_STEP // (rows * columns))
-        rows_per_step = max(1, _TILES_PER_STEP // columns)
-        for source, target in zip(sources.split(frames_per_step, 2), targets.split(frames_per_step, 2), strict=True):
-            for part, place in zip(source.split(rows_per_step, 3), target.split(rows_per_step, 3), strict=True):
-                patches = (self._patch @ part.reshape(_PATCH**2, -1)).view(_PATCH**2, -1, depth)
-                products = torch.bmm(patches, weight)
-                values = (self._output @ products.view(_PATCH**2, -1)).view(-1, out.shape[3])
-                if bias is not None:
-                    values += bias
-                place.copy_(values.relu_().view(place.shape))
+        frames_per_step = _even_share(n, rows * columns)
+        rows_per_step = _even_share(rows, columns)
+        n_tiles = frames_per_step * rows_per_step * columns
+        weight = self._weight(n_tiles, n * rows * columns)
+        gathered, patches = (x.new_empty(n_tiles, _PATCH**2, depth) for _ in range(2))
+        values = x.new_empty(n_tiles, TILE**2, out.shape[3])
+        forward, back = (matrix.expand(n_tiles, -1, -1) for matrix in (self._patch, self._output))
+        for source, target in zip(sources.split(frames_per_step), targets.split(frames_per_step), strict=True):
+            for part, place in zip(source.split(rows_per_step, 1), target.split(rows_per_step, 1), strict=True):
+                used = math.prod(part.shape[:3])  # the last steps may be smaller; the rest is computed in vain
+                gathered[:used].view(part.shape).copy_(part)
+                torch.bmm(forward, gathered, out=patches)
+                torch.bmm(back, self._products(patches, weight), out=values)
+                torch.clamp_min(values[:used].view(place.shape), 0, out=place)
         return out[:, :height, :width].permute(0, 3, 1, 2)
+
+    def _products(self, patches: Tensor, weight: Tensor) -> Tensor:
+        """Multiplies transformed patches (n, 36, C) with the transformed kernels -> (n, 36, K)."""
+        as_map = patches.view(1, len(patches), 1, -1).permute(0, 3, 1, 2)
+        one_pass = torch.ops.mkldnn._convolution_pointwise.default
+        products = one_pass(as_map, weight, self._bias, *_POINTWISE, _PATCH**2, "none", [], "")
+        return cast(Tensor, products.permute(0, 2, 3, 1).view(len(patches), _PATCH**2, -1))
+
+    def _weight(self, n_tiles: int, n_all: int) -> Tensor:
+        """Returns the transformed kernels; they take four times the memory, so not all are kept.
+
+        Args:
+            n_tiles: tiles of a step, on which oneDNN's order of the kernels depends.
+            n_all: tiles of the map.
+        """
+        if self._kept is not None and self._kept[0] == n_tiles:
+            return self._kept[1]
+        weight = transformed(self._kernel, self._conv).transpose(1, 2).reshape(-1, self._conv.in_channels, 1, 1)
+        shape = [1, _PATCH**2 * self._conv.in_channels, n_tiles, 1]
+        weight = cast(Tensor, torch.ops.mkldnn._reorder_convolution_weight(weight, *_POINTWISE, _PATCH**2, shape))
+        is_kept = self._conv.weight.numel() <= max(_ALWAYS_KEPT, _KEPT_FOR_PRODUCTS // n_all)
+        self._kept = (n_tiles, weight) if is_kept else None
+        return weight
+
+
+def _even_share(count: int, tiles_of_each: int) -> int:
+    """How many of some frames, or rows of tiles, make a step, so that steps are about equal."""
+    steps = math.ceil(count / max(1, _TILES_PER_STEP // tiles_of_each))
+    return math.ceil(count / steps)
 
 
 def _tiles(maps: Tensor, side: int, rows: int, columns: int) -> Tensor:
-    """Views maps (n, h, w, C) as tiles (side, side, n, rows, columns, C) whose corners are `TILE` apart."""
+    """Views maps (n, h, w, C) as tiles (n, rows, columns, side, side, C) whose corners are `TILE` apart."""
     frame, row, column, channel = maps.stride()
     return maps.as_strided(
-        (side, side, len(maps), rows, columns, maps.shape[3]),
-        (row, column, frame, TILE * row, TILE * column, channel),
+        (len(maps), rows, columns, side, side, maps.shape[3]),
+        (frame, TILE * row, TILE * column, row, column, channel),
     )
 
 
@@ -167,7 +199,7 @@ def _is_worth_tiling(conv: nn.Conv2d, x: Tensor, margin: int) -> bool:
 
 
 def fuse_activations(network: fx.GraphModule) -> fx.GraphModule:
-    """Joins convolutions with the additions and ReLUs that follow them.
+    """Joins convolutions with the additions and ReLUs that follow them, if any do.
 
     Args:
         network: traced network in evaluation mode; it is changed.
@@ -197,6 +229,10 @@ def fuse_activations(network: fx.GraphModule) -> fx.GraphModule:
         graph.erase_node(node)
         for replaced in dict.fromkeys((source, conv)):
             graph.erase_node(replaced)
+    for node in graph.nodes:  # those that nothing joins still keep their kernels in order
+        if _is_a(network, node, nn.Conv2d):
+            layer = cast(nn.Conv2d, network.get_submodule(str(node.target)))
+            network.set_submodule(str(node.target), FusedConv(layer, rectifies=False))
     network.delete_all_unused_submodules()
     network.recompile()
     return network
