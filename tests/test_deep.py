@@ -8,6 +8,7 @@ from torch import fx, nn
 from torch.profiler import ProfilerActivity, profile
 
 from ugcvqa.deep import pooling as deep
+from ugcvqa.deep import precision as arithmetic_formats
 from ugcvqa.deep.backbones import load_backbone
 from ugcvqa.deep.banded import BandedBlock, BandedConv, in_bands
 from ugcvqa.deep.fused import FusedConv, fuse_activations
@@ -18,6 +19,7 @@ from ugcvqa.media.imresize import imresize_to
 # largest absolute errors; values are 0.6 to 2.5
 TOLERANCE = 2e-4
 BFLOAT16_ERROR, BFLOAT16_RELATIVE = 0.5, 0.1  # seeded weights amplify rounding
+FLOAT16_ERROR, FLOAT16_RELATIVE = 0.12, 0.025
 RESIZE_TIES = 0.03  # where the reference leaves 23 of 903168 samples to round-off, one level apart
 GROUPING = 2e-4
 
@@ -86,11 +88,28 @@ def test_vsfa_features_with_and_without_a_saliency_map_match_the_reference(share
     assert max_error(vsfa(frames), plain) < TOLERANCE
 
 
-def test_bfloat16_is_near_the_reference(archive, resnet50):
-    expected = archive["vsfa"][:1]
-    features = VSFA(resnet50, precision="bfloat16")(planes(archive["frames"][:1])).numpy()
-    assert max_error(features, expected) < BFLOAT16_ERROR
-    assert np.linalg.norm(features - expected) / np.linalg.norm(expected) < BFLOAT16_RELATIVE
+@pytest.mark.parametrize(
+    ("precision", "error", "relative"),
+    [("bfloat16", BFLOAT16_ERROR, BFLOAT16_RELATIVE), ("float16", FLOAT16_ERROR, FLOAT16_RELATIVE)],
+)
+def test_reduced_precision_is_near_the_reference(archive, resnet50, precision, error, relative):
+    vsfa = VSFA(resnet50, precision=precision)
+    frame = planes(archive["frame_odd"])
+    cases = ((vsfa(frame)[0].numpy(), "vsfa_odd"), (CNN(vsfa.trunk)(frame)[0].numpy(), "cnn2048_odd"))
+    for features, name in cases:
+        assert max_error(features, archive[name]) < error
+        assert np.linalg.norm(features - archive[name]) / np.linalg.norm(archive[name]) < relative
+
+
+@pytest.mark.parametrize(("precision", "advice"), [("float16", "slower than float32"), ("tf32", "use bfloat16")])
+def test_a_format_that_gains_nothing_on_a_cpu_says_so_once(caplog, precision, advice):
+    arithmetic_formats._warn.cache_clear()
+    network = VSFA("resnet18", "random:0", precision)
+    caplog.clear()
+    for _ in range(2):
+        network(noise(1, 3, 32, 32))
+    (record,) = caplog.records
+    assert advice in record.getMessage()
 
 
 def test_cnn_features_match_the_reference(archive, cnn):
@@ -374,3 +393,24 @@ def test_without_one_pass_operators_the_plain_layers_give_the_same(monkeypatch):
     fast = network(frames)
     monkeypatch.setattr("ugcvqa.deep.fused._has_one_pass", lambda: False)
     torch.testing.assert_close(network(frames), fast, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("size", "has_bias"), [((1, 45, 80), True), ((3, 14, 15), True), ((5, 28, 28), False)])
+def test_tiles_in_several_steps_give_the_plain_convolution(size, has_bias):
+    n, height, width = size
+    conv = nn.Conv2d(128, 160, 3, padding=1, bias=has_bias).requires_grad_(False)
+    maps = torch.randn(n, 128, height, width).contiguous(memory_format=torch.channels_last)
+    layer = FusedConv(conv)
+    for _ in range(2):  # the second time with kernels that were kept
+        torch.testing.assert_close(layer(maps), conv(maps).relu(), rtol=1e-4, atol=1e-4)
+    assert layer._tiled is not None
+
+
+def test_a_convolution_without_activation_stays_linear():
+    network = fuse_activations(fx.symbolic_trace(nn.Sequential(nn.Conv2d(8, 16, 1, stride=2)).eval()))
+    maps = torch.randn(2, 8, 7, 9)
+    found = network.get_submodule("0")
+    assert isinstance(found, FusedConv)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(maps), found.conv(maps), rtol=1e-5, atol=1e-5)
+    assert network(maps).min() < 0

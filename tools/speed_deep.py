@@ -168,7 +168,8 @@ def main(is_large: bool = False) -> None:
 
     title = "CNN, 8 frames of 224 x 224 (no resize)"
     ours: dict[str, Features] = {"ours float32": cnn, "ours bfloat16": cnn_bf16}
-    _, alone["cnn"] = compare(title, small, original_cnn, ours)
+    half = {"ours float16 (GPUs only)": CNN(network, precision="float16")}
+    _, alone["cnn"] = compare(title, small, original_cnn, {**ours, **half})
     if keep_freed_memory():
         compare(f"{title}, freed memory kept", small, original_cnn, ours, alone["cnn"])
         for size, rgb in clips.items():

@@ -20,7 +20,7 @@ from ugcvqa.deep.winograd import TILE, transformed, transforms
 _PATCH = TILE + 2
 _FEWEST_CHANNELS = 128  # with fewer, transforming tiles costs more than it saves
 _LEAST_USED = 0.7  # share of the pixels of all tiles that lie inside the map; below, the plain convolution is faster
-_FEWEST_TILES = 16  # with fewer, reading the transformed kernels costs more than the products saved
+_FEWEST_TILES = 32  # with fewer, reading the transformed kernels costs more than the products saved
 _TILES_PER_STEP = 256  # more leave the cache, fewer read the kernels too often
 _ALWAYS_KEPT = 9 * 128 * 128
 _KEPT_FOR_PRODUCTS = 9 * 2**24  # per tile and point; with more, transforming the kernels anew costs next to nothing
