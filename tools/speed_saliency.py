@@ -127,7 +127,8 @@ def original(network: Any, frames: Tensor, n_channels: int) -> tuple[Values, Val
             scores[channel] = float(network(frame * mask).softmax(1)[0, chosen])
             total += scores[channel] * up[0, 0]
         all_scores.append(scores)
-        all_maps.append(((total - total.min()) / (total.max() - total.min())).double().numpy())
+        span = float(total.max() - total.min()) or 1.0  # no map, where all scores are zero
+        all_maps.append(((total - total.min()) / span).double().numpy())
     return np.array(all_scores), np.array(all_maps)
 
 
