@@ -198,6 +198,13 @@ def _is_worth_tiling(conv: nn.Conv2d, x: Tensor, margin: int) -> bool:
     return len(x) * n_tiles >= _FEWEST_TILES and height * width >= _LEAST_USED * n_tiles * TILE**2
 
 
+def forget_kernels(network: nn.Module) -> None:
+    """Drops what a network's fused convolutions hold to be faster; they make it again when they need it."""
+    for module in network.modules():
+        if isinstance(module, FusedConv):
+            module.forget_kernels()
+
+
 def fuse_activations(network: fx.GraphModule) -> fx.GraphModule:
     """Joins convolutions with the additions and ReLUs that follow them, if any do.
 

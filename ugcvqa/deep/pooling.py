@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ugcvqa.deep.backbones import check_finite, features_of, fold_batchnorm, load_backbone
 from ugcvqa.deep.banded import in_bands
-from ugcvqa.deep.fused import FusedConv, fuse_activations
+from ugcvqa.deep.fused import forget_kernels, fuse_activations
 from ugcvqa.deep.precision import REDUCED, Precision, arithmetic
 from ugcvqa.errors import ConfigError, VideoError
 from ugcvqa.media.imresize import imresize_to
@@ -121,9 +121,7 @@ class Trunk(nn.Module):
         """
         if size != self._size:  # kernels that are in order for frames of one size take as much memory as the network
             self._size = size
-            for module in self.layers.modules():
-                if isinstance(module, FusedConv):
-                    module.forget_kernels()
+            forget_kernels(self.layers)
         step = _frames_per_step(size, frames.device)
         features = torch.cat([pool(self._maps(prepare(part))) for part in frames.split(step)])
         if not torch.isfinite(features).all():

@@ -71,11 +71,13 @@ class Family(nn.Module):
         plan: which frames are needed.
         is_per_frame: each frame of a piece gives one row of features that depends on no other frame, so that frames
             equal to the one before need not be computed.
+        needs_room: it takes the most memory, so that others first drop what they hold to be faster.
         is_light: it uses one core and little memory, so that a process per core is best; networks take all cores.
         needs_frames: whether frames are decoded for it; if not, its network gets `container_vector` as "container".
     """
 
     is_per_frame = False
+    needs_room = False
     is_light = False
     needs_frames = True
 
@@ -163,6 +165,7 @@ class SaliencyFamily(Family):
     """Score-CAM saliency of the last frame of each second (row SALIENCY)."""
 
     is_per_frame = True
+    needs_room = True
 
     def __init__(self, settings: FamilySettings, cam: ScoreCAM, checksum: str, known: KnownMaps | None = None) -> None:
         saliency = settings.saliency
@@ -186,6 +189,7 @@ class FusedFamily(Family):
     """VSFA features of small frames with their saliency map added to the network's input (row VSFACNN_SALIENCY)."""
 
     is_per_frame = True
+    needs_room = True
 
     def __init__(
         self, settings: FamilySettings, network: VSFA, cam: ScoreCAM, cam_checksum: str, known: KnownMaps
