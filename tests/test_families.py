@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from ugcvqa.deep.fused import FusedConv
 from ugcvqa.errors import ConfigError
 from ugcvqa.features.extraction import ClipStream, Task, extract_features
 from ugcvqa.features.families import build_families
@@ -283,15 +282,3 @@ def test_asking_for_frames_renames_only_what_keeps_them(families):
 def test_memory_that_holds_nothing_is_refused(memory_mib):
     with pytest.raises(ConfigError, match="memory_mib"):
         SaliencySettings(memory_mib=memory_mib)
-
-
-def test_networks_drop_their_ordered_kernels_before_saliency_needs_the_room(tmp_path):
-    still = Still(tmp_path, [20, 12, 16])
-    families = build_families(("cnn", "saliency"), SMALL)
-    convs = [module for module in families["cnn"].modules() if isinstance(module, FusedConv)]
-    held = []
-    families["cnn"].register_forward_hook(lambda *_: held.append(sum(len(conv._packed) for conv in convs)))
-    families["saliency"].register_forward_pre_hook(lambda *_: held.append(-sum(len(conv._packed) for conv in convs)))
-    vectors([still.path], families)
-    assert max(held) > 0
-    assert min(held) == 0

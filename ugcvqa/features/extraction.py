@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from ugcvqa.deep.fused import forget_kernels
 from ugcvqa.errors import ConfigError, UgcvqaError, VideoError
 from ugcvqa.features.by_second import Grid, SecondFeatures, SecondPools, frames_of_rows, take_rows
 from ugcvqa.features.container import container_vector
@@ -274,14 +273,10 @@ def compute(families: Mapping[str, Family], items: Sequence[Item]) -> list[Any]:
     cannot take gives the error in place of features, so that it costs its video and no other.
     """
     is_new = [item.family and max(item.places, default=0) >= 0 for item in items]
-    return [_features(families, item) if new else None for item, new in zip(items, is_new, strict=True)]
+    return [_features(families[item.family], item) if new else None for item, new in zip(items, is_new, strict=True)]
 
 
-def _features(families: Mapping[str, Family], item: Item) -> Any:  # noqa: ANN401 (what the family's network returns)
-    family = families[item.family]
-    if family.needs_room:
-        for other in families.values():
-            forget_kernels(other)
+def _features(family: Family, item: Item) -> Any:  # noqa: ANN401 (what the family's network returns)
     try:
         return family(item.frames)
     except UgcvqaError as error:

@@ -71,7 +71,7 @@ class Family(nn.Module):
         plan: which frames are needed.
         is_per_frame: each frame of a piece gives one row of features that depends on no other frame, so that frames
             equal to the one before need not be computed.
-        needs_room: it takes the most memory, so that others first drop what they hold to be faster.
+        needs_room: it takes much memory, so that the networks first drop what they hold to be faster.
         is_light: it uses one core and little memory, so that a process per core is best; networks take all cores.
         needs_frames: whether frames are decoded for it; if not, its network gets `container_vector` as "container".
     """
@@ -149,6 +149,7 @@ class VSFACNNFamily(Family):
         super().__init__(_deep_spec(name, settings, weights_checksum(network)), plan)
         self.network = network
         self.keep_frames = settings.deep.keep_frames
+        self.needs_room = name == "vsfacnn"  # whose frames are large
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
         """Computes frames "rgb" (T, 3, H, W) or "rgb224" (T, 3, 224, 224) -> (T, 2C)."""
