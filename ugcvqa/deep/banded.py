@@ -165,7 +165,8 @@ class BandedChain(nn.Module):
 
     def _stream(self, x: Tensor, sizes: Sequence[torch.Size]) -> Tensor:
         """Computes the blocks between maps of these sizes (C, H, W), frame by frame."""
-        out = x.new_empty(len(x), *sizes[-1]).contiguous(memory_format=torch.channels_last)
+        dtype = self._blocks[0].third.conv.weight.dtype
+        out = x.new_empty(len(x), *sizes[-1], dtype=dtype).contiguous(memory_format=torch.channels_last)
         for image, place in zip(x.split(1), out.split(1), strict=True):
             rows = max(1, _BLOCK_BAND_BYTES // (4 * sizes[1][0] * sizes[1][2]))
             bands: Iterator[Tensor] = (band for part in self._start[0].stream(image) for band in part.split(rows, 2))
