@@ -152,7 +152,7 @@ def main(is_large: bool = False) -> None:
     trunk, _ = features_of(network, "resnet50")
     sizes = [(270, 480, 4), (540, 960, 3), *([(1080, 1920, 2)] if is_large else [])]
     clips = {f"{width} x {height}": textured_frames(n, height, width, seed=2) for height, width, n in sizes}
-    small = textured_frames(8, 224, 224, seed=3)
+    small = textured_frames(20, 224, 224, seed=3)
     vsfa, cnn = VSFA(network), CNN(network)
     vsfa_bf16, cnn_bf16 = VSFA(network, precision="bfloat16"), CNN(network, precision="bfloat16")
     steps = step_by_step(network, mean_std_pool)
@@ -166,7 +166,7 @@ def main(is_large: bool = False) -> None:
         with torch.inference_mode():
             return mean_pool(trunk(normalise(rgb)))
 
-    title = "CNN, 8 frames of 224 x 224 (no resize)"
+    title = "CNN, the 20 frames of 224 x 224 of a 20 s clip (no resize)"
     ours: dict[str, Features] = {"ours float32": cnn, "ours bfloat16": cnn_bf16}
     half = {"ours float16 (GPUs only)": CNN(network, precision="float16")}
     _, alone["cnn"] = compare(title, small, original_cnn, {**ours, **half})
