@@ -15,6 +15,7 @@ from networks_vgg import SmallVGG
 from ugcvqa import study
 from ugcvqa.datasets.catalogue import Dataset, Video
 from ugcvqa.deep.pooling import CNN
+from ugcvqa.deep.saliency import KnownMaps
 from ugcvqa.deep.scorecam import ScoreCAM
 from ugcvqa.errors import ConfigError, LabelError
 from ugcvqa.features.families import SaliencyFamily
@@ -58,7 +59,7 @@ def small_study(settings=None, network="complete", limit=2, dead=False):
     )
     vgg = small_network(dead)
     cam = ScoreCAM(vgg, f"features.{len(vgg.features) - 1}", method="top:2")
-    saliency = SaliencyFamily(values, cam, "")
+    saliency = SaliencyFamily(values, cam, "", KnownMaps())
     deep = StudyDeep(CNN(small_network()), {"backbone": "small"}, limit)
     facts = (
         NetworkFacts("deep features", "small", "random:0", deep.spec.weights, "as published" * (network != "complete")),

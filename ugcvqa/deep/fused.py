@@ -15,9 +15,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from ugcvqa.deep.winograd import TILE, transformed, transforms
+from ugcvqa.deep.winograd import PATCH, TILE, transformed, transforms
 
-_PATCH = TILE + 2
 _FEWEST_CHANNELS = 128  # with fewer, transforming tiles costs more than it saves
 _LEAST_USED = 0.7  # share of the pixels of all tiles that lie inside the map; below, the plain convolution is faster
 _FEWEST_TILES = 32  # with fewer, reading the transformed kernels costs more than the products saved
@@ -129,14 +128,14 @@ class _TiledConv:
         height += 2 * margin - 2
         rows, columns = math.ceil(height / TILE), math.ceil(width / TILE)
         room = (0, 0, 1, TILE * columns - width + 1, margin, TILE * rows - height + margin)
-        sources = _tiles(functional.pad(x.permute(0, 2, 3, 1), room), _PATCH, rows, columns)
+        sources = _tiles(functional.pad(x.permute(0, 2, 3, 1), room), PATCH, rows, columns)
         out = x.new_empty(n, TILE * rows, TILE * columns, self._conv.out_channels)
         targets = _tiles(out, TILE, rows, columns)
         frames_per_step = _even_share(n, rows * columns)
         rows_per_step = _even_share(rows, columns)
         n_tiles = frames_per_step * rows_per_step * columns
         weight = self._weight(n_tiles, n * rows * columns)
-        gathered, patches = (x.new_empty(n_tiles, _PATCH**2, depth) for _ in range(2))
+        gathered, patches = (x.new_empty(n_tiles, PATCH**2, depth) for _ in range(2))
         values = x.new_empty(n_tiles, TILE**2, out.shape[3])
         forward, back = (matrix.expand(n_tiles, -1, -1) for matrix in (self._patch, self._output))
         for source, target in zip(sources.split(frames_per_step), targets.split(frames_per_step), strict=True):
@@ -152,8 +151,8 @@ class _TiledConv:
         """Multiplies transformed patches (n, 36, C) with the transformed kernels -> (n, 36, K)."""
         as_map = patches.view(1, len(patches), 1, -1).permute(0, 3, 1, 2)
         one_pass = torch.ops.mkldnn._convolution_pointwise.default
-        products = one_pass(as_map, weight, self._bias, *_POINTWISE, _PATCH**2, "none", [], "")
-        return cast(Tensor, products.permute(0, 2, 3, 1).view(len(patches), _PATCH**2, -1))
+        products = one_pass(as_map, weight, self._bias, *_POINTWISE, PATCH**2, "none", [], "")
+        return cast(Tensor, products.permute(0, 2, 3, 1).view(len(patches), PATCH**2, -1))
 
     def _weight(self, n_tiles: int, n_all: int) -> Tensor:
         """Returns the transformed kernels; they take four times the memory, so not all are kept.
@@ -165,8 +164,8 @@ class _TiledConv:
         if self._kept is not None and self._kept[0] == n_tiles:
             return self._kept[1]
         weight = transformed(self._kernel, self._conv).transpose(1, 2).reshape(-1, self._conv.in_channels, 1, 1)
-        shape = [1, _PATCH**2 * self._conv.in_channels, n_tiles, 1]
-        weight = cast(Tensor, torch.ops.mkldnn._reorder_convolution_weight(weight, *_POINTWISE, _PATCH**2, shape))
+        shape = [1, PATCH**2 * self._conv.in_channels, n_tiles, 1]
+        weight = cast(Tensor, torch.ops.mkldnn._reorder_convolution_weight(weight, *_POINTWISE, PATCH**2, shape))
         is_kept = self._conv.weight.numel() <= max(_ALWAYS_KEPT, _KEPT_FOR_PRODUCTS // n_all)
         self._kept = (n_tiles, weight) if is_kept else None
         return weight

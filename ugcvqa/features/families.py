@@ -168,13 +168,13 @@ class SaliencyFamily(Family):
     is_per_frame = True
     needs_room = True
 
-    def __init__(self, settings: FamilySettings, cam: ScoreCAM, checksum: str, known: KnownMaps | None = None) -> None:
+    def __init__(self, settings: FamilySettings, cam: ScoreCAM, checksum: str, known: KnownMaps) -> None:
         saliency = settings.saliency
         values = {**_kept(saliency, "weights", "memory_mib"), "layer": cam.layer}
         name = "_".join(["saliency", *_others(saliency)])
         spec = FeatureSpec(name, VERSIONS["saliency"], values, checksum)
         super().__init__(spec, saliency_plan)
-        self.cam, self.keep_maps, self._known = cam, saliency.keep_maps, known or KnownMaps()
+        self.cam, self.keep_maps, self._known = cam, saliency.keep_maps, known
 
     def forward(self, frames: Mapping[str, Tensor]) -> Any:  # noqa: ANN401
         """Computes the maps of frames "rgb224" (T, 3, 224, 224)."""
