@@ -10,8 +10,6 @@ DEFAULT = "nss_container"
 
 SHA256 = {
     "nss_container": "d3d02334216a50c735238aa889a12cf1ad8866bcab7814ac8b2d6e6a457ce331",
-    "cnn_container": "6305bd61d2f901905d857e7ce484461f10f99a9ecad74c083dd339dbf1968da9",
-    "nss_cnn_container": "6fec61d903e964b7d88cef2fc081e08f041303551bbe56d770988505cebea10a",
 }
 """Name -> SHA-256 of its file."""
 
