@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "ugcvqa"
 
 ROOMS = {
     "": ("errors", "settings", "training_settings", "cli", "files", "records"),
-    "media": ("imresize", "sampling", "boxes", "decode", "video", "encode", "memory"),
+    "media": ("imresize", "sampling", "boxes", "facts", "decode", "convert", "video", "encode", "memory"),
     "datasets": ("tables", "catalogue", "inventory"),
     "demo": ("paint", "scenes", "distort", "quality", "videos", "ladders"),
     "evaluation": ("metrics", "splits", "significance", "published"),
@@ -84,7 +84,7 @@ ORDER = [
 ]
 
 DOORS = {
-    "av": {"media.decode", "media.encode", "media.memory"},
+    "av": {"media.decode", "media.convert", "media.encode", "media.memory"},
     "lightning": {
         *("features.datamodule", "features.extractors"),
         *(

@@ -182,16 +182,16 @@ def test_clips_come_as_soon_as_complete_and_pieces_are_drawn_late(plain):
 
 
 def test_each_form_is_converted_once_per_frame(plain, monkeypatch):
-    from ugcvqa.media import decode
+    from ugcvqa.media import convert
 
     calls = []
-    convert = decode.Converter.__call__
+    call = convert.Converter.__call__
 
     def counted(self, frame, forms):
         calls.append(sorted(forms))
-        return convert(self, frame, forms)
+        return call(self, frame, forms)
 
-    monkeypatch.setattr(decode.Converter, "__call__", counted)
+    monkeypatch.setattr(convert.Converter, "__call__", counted)
     plans = {name: lambda n, r, s: [Piece({"rgb": (3, 5)}), Piece({"rgb": (5,), "y": (9, 9)})] for name in "ab"}
     assert len(list(read_clips(plain, plans))) == 4
     assert calls == [["rgb"], ["rgb"], ["y"]]

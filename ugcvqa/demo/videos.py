@@ -34,7 +34,7 @@ from ugcvqa.demo.quality import luma, motion_energy, synthetic_quality
 from ugcvqa.demo.scenes import KINDS, Frames, Scene, render_scene
 from ugcvqa.errors import ConfigError, StoreError, VideoError
 from ugcvqa.files import file_sha256, write_atomic
-from ugcvqa.media import decode, encode, video
+from ugcvqa.media import convert, decode, encode, video
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import read_frames
 
@@ -371,6 +371,6 @@ def _clip_key(clip: DemoClip) -> str:
 
 @cache
 def _code_key() -> str:
-    others = [Path(str(module.__file__)) for module in (decode, encode, video)]
+    others = [Path(str(module.__file__)) for module in (convert, decode, encode, video)]
     sources = [*sorted(Path(__file__).parent.glob("*.py")), *others]
     return " ".join((metadata.version("av"), *(file_sha256(path) for path in sources)))

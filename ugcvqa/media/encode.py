@@ -12,7 +12,8 @@ import av.container
 import numpy as np
 
 from ugcvqa.errors import VideoError
-from ugcvqa.media.decode import EXACT, one_line
+from ugcvqa.media.convert import EXACT
+from ugcvqa.media.decode import one_line
 
 os.environ.setdefault("SVT_LOG", "1")  # this encoder reports every start on stderr; 1 leaves errors
 
