@@ -19,7 +19,7 @@ ROOMS = {
     ),
     "nss": ("filters", "maps", "stats", "features"),
     "deep": (
-        *("precision", "backbones", "out_of_core", "winograd", "fused", "banded", "pooling"),
+        *("precision", "efficientnet_lite", "backbones", "out_of_core", "winograd", "fused", "banded", "pooling"),
         *("tiled", "scorecam", "saliency"),
     ),
     "uvq": ("state", "layers", "trunk", "compression", "frames", "weights", "networks", "pool"),

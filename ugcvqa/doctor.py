@@ -16,7 +16,11 @@ from ugcvqa.errors import UgcvqaError, WeightsError
 from ugcvqa.settings import UVQSettings, n_cores
 
 _PACKAGES = ("torch", "torchvision", "lightning", "numpy", "scipy", "scikit-learn")
-_BACKBONES = {"ResNet-50": "resnet50-0676ba61.pth", "VGG-16": "vgg16-397923af.pth"}
+_BACKBONES = {
+    "ResNet-50": "resnet50-0676ba61.pth",
+    "VGG-16": "vgg16-397923af.pth",
+    "EfficientNet-Lite0": "efficientnet-lite0-57934424.pth",
+}
 _UVQ_VERSIONS: dict[Literal["uvq", "uvq1.5"], str] = {"uvq": "uvq10", "uvq1.5": "uvq15"}
 
 

@@ -1,4 +1,4 @@
-"""Frozen torchvision networks: the only place that builds them and reads weight files."""
+"""Frozen networks of torchvision, and EfficientNet-Lite0: the only place that builds them and reads weight files."""
 
 import copy
 import hashlib
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from ugcvqa.deep import efficientnet_lite
 from ugcvqa.errors import ConfigError, WeightsError
 from ugcvqa.files import error_reason, file_sha256
 
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 _SHA256 = {
     "resnet50-0676ba61.pth": "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
     "vgg16-397923af.pth": "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+    efficientnet_lite.FILE: efficientnet_lite.SHA256,
 }
 _CHECKSUM_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")
 # DenseNet's released files name the layers of a block in an older way ("norm.1" for "norm1").
@@ -38,13 +40,14 @@ _CHECKED_VALUES = 2**20
 
 
 def load_backbone(name: str, weights: str) -> nn.Module:
-    """Builds a classification network of torchvision with the given weights, frozen and in evaluation mode.
+    """Builds a classification network with the given weights, frozen and in evaluation mode.
 
     Args:
-        name: torchvision's name of the network, such as `resnet50` or `vgg16`.
+        name: torchvision's name of the network, such as `resnet50` or `vgg16`, or `efficientnet_lite0`.
         weights: one of
             torchvision's name of the weights, such as `IMAGENET1K_V1`, whose file is looked for in $UGCVQA_WEIGHTS,
-            then in torch hub's checkpoint folder, and downloaded to the first of them otherwise;
+            then in torch hub's checkpoint folder, and downloaded to the first of them otherwise; that of
+            EfficientNet-Lite0 is looked for in these folders, then in the package of the extra `lite`;
             the path of a state dict (.pth or .safetensors), or of a folder that holds torchvision's file;
             `random:SEED`, for tests of the mechanics only.
 
@@ -52,11 +55,11 @@ def load_backbone(name: str, weights: str) -> nn.Module:
         The network, float32, on the CPU, without gradients.
 
     Raises:
-        ConfigError: if torchvision has no such network, or no such weights.
+        ConfigError: if there is no such network, or no such weights.
         WeightsError: if the file is missing, is not the file that was meant, or does not fit the network.
     """
     if name not in _network_names():
-        raise ConfigError(f"backbone {name}: not a classification network of torchvision; resnet50 and vgg16 are two")
+        raise _unknown(name)
     if weights.startswith("random:"):
         network = _random_network(name, weights.removeprefix("random:"))
     else:
@@ -65,13 +68,13 @@ def load_backbone(name: str, weights: str) -> nn.Module:
 
 
 def empty_backbone(name: str) -> nn.Module:
-    """Builds a classification network of torchvision whose weights a caller brings along.
+    """Builds a classification network whose weights a caller brings along.
 
     Raises:
-        ConfigError: if torchvision has no such network.
+        ConfigError: if there is no such network.
     """
     if name not in _network_names():
-        raise ConfigError(f"backbone {name}: not a classification network of torchvision")
+        raise _unknown(name)
     with torch.random.fork_rng(devices=[]), _quiet_construction():
         return _build(name)
 
@@ -213,7 +216,23 @@ def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
 def _network_names() -> list[str]:
     from torchvision import models
 
-    return list(models.list_models(module=models))
+    return [*models.list_models(module=models), efficientnet_lite.NAME]
+
+
+def _unknown(name: str) -> ConfigError:
+    return ConfigError(
+        f"backbone {name}: not a classification network of torchvision, such as resnet50 and vgg16, nor "
+        f"{efficientnet_lite.NAME}"
+    )
+
+
+def _released_files(name: str) -> dict[str, str]:
+    """Names of a network's released weights -> where their files are fetched, or the file's name alone."""
+    from torchvision import models
+
+    if name == efficientnet_lite.NAME:
+        return {"IMAGENET1K_V1": efficientnet_lite.FILE}
+    return {member.name: str(member.url) for member in models.get_model_weights(name)}
 
 
 def _random_network(name: str, seed: str) -> nn.Module:
@@ -228,6 +247,8 @@ def _random_network(name: str, seed: str) -> nn.Module:
 def _build(name: str) -> nn.Module:
     from torchvision import models
 
+    if name == efficientnet_lite.NAME:
+        return efficientnet_lite.EfficientNetLite0()
     return cast(nn.Module, models.get_model(name, weights=None))
 
 
@@ -241,6 +262,8 @@ def _quiet_construction() -> Iterator[None]:
 
 def _read_network(name: str, path: Path) -> nn.Module:
     state = _read_state(path)
+    if name == efficientnet_lite.NAME:
+        state = efficientnet_lite.renamed(state)
     with torch.device("meta"), _quiet_construction():
         network = _build(name)  # costs nothing: the file's tensors take the places
     if hasattr(network, "transform_input"):
@@ -280,10 +303,8 @@ def _read_state(path: Path) -> Mapping[str, Any]:
 
 def _weight_file(name: str, weights: str) -> Path:
     """Finds, or fetches, the file that `weights` means, and checks it where its checksum is known."""
-    from torchvision import models
-
-    known = {member.name: str(member.url) for member in models.get_model_weights(name)}
-    files = {weight_name: url.rsplit("/", 1)[1] for weight_name, url in known.items()}
+    known = _released_files(name)
+    files = {weight_name: url.rsplit("/", 1)[-1] for weight_name, url in known.items()}
     if weights in known:
         return _named_weight_file(name, weights, known[weights])
     path = Path(weights).expanduser()
@@ -311,6 +332,8 @@ def weight_folders() -> list[Path]:
 def installed_file(file: str) -> Path | None:
     """Finds a released file in the folders that are searched, and checks its SHA-256 where that is known.
 
+    EfficientNet-Lite0's is also looked for in the package of the extra `lite`.
+
     Returns:
         Its path; None if it is in none of them.
 
@@ -320,24 +343,28 @@ def installed_file(file: str) -> Path | None:
     for folder in weight_folders():
         if (folder / file).is_file():
             return _checked(folder / file)
-    return None
+    packaged = efficientnet_lite.packaged_file() if file == efficientnet_lite.FILE else None
+    return packaged and _checked(packaged)
 
 
 def has_weights(name: str, weights: str) -> bool:
     """Whether the weights that `load_backbone` takes can be had without fetching a file."""
-    from torchvision import models
-
     if name not in _network_names():
         return False
-    urls = {member.name: str(member.url) for member in models.get_model_weights(name)}
-    return weights not in urls or installed_file(urls[weights].rsplit("/", 1)[1]) is not None
+    urls = _released_files(name)
+    return weights not in urls or installed_file(urls[weights].rsplit("/", 1)[-1]) is not None
 
 
 def _named_weight_file(name: str, weights: str, url: str) -> Path:
-    file = url.rsplit("/", 1)[1]
+    file = url.rsplit("/", 1)[-1]
     installed = installed_file(file)
     if installed is not None:
         return installed
+    if name == efficientnet_lite.NAME:
+        raise WeightsError(
+            f"{name} needs its weights {weights}: {file} (SHA-256 {_expected_text(file)}) is not installed; "
+            f"{efficientnet_lite.HOW_TO_GET}, or put it into {weight_folders()[0]}"
+        )
     with torch.device("meta"), _quiet_construction():
         if _last_maps(fx.symbolic_trace(_build(name).eval())) is None:
             raise _no_maps(name)  # before a file is asked for that would be of no use
@@ -382,9 +409,10 @@ def _check(path: Path, file: str) -> None:
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from error
     if not actual.startswith(expected):
-        raise WeightsError(
-            f"{path}: SHA-256 is {actual}, that of {file} {_expected_text(file)}; delete it and fetch it again"
-        )
+        mend = "delete it and fetch it again"
+        if file == efficientnet_lite.FILE:
+            mend = f"delete it and {efficientnet_lite.HOW_TO_GET}"
+        raise WeightsError(f"{path}: SHA-256 is {actual}, that of {file} {_expected_text(file)}; {mend}")
 
 
 def _expected_sha256(file: str) -> str:
