@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "ugcvqa"
 ROOMS = {
     "": ("errors", "settings", "training_settings", "cli", "files", "records"),
     "media": ("imresize", "sampling", "boxes", "facts", "decode", "convert", "video", "encode", "memory"),
-    "datasets": ("tables", "catalogue", "inventory"),
+    "datasets": ("names", "cells", "tables", "identity", "finding", "labels", "catalogue", "inventory"),
     "demo": ("paint", "scenes", "distort", "quality", "videos", "ladders"),
     "evaluation": ("metrics", "splits", "significance", "published"),
     "display": (

@@ -116,6 +116,17 @@ def test_own_rows_may_use_two_files_of_one_name(tmp_path):
     assert report.extra == ()
 
 
+def test_extra_files_with_the_content_of_a_labelled_one_are_told(tmp_path):
+    for name, content in (("a.mp4", "one"), ("b.mp4", "one"), ("c.mp4", "two")):
+        (tmp_path / name).write_text(content)
+    (tmp_path / "labels.csv").write_text("file,mos\na.mp4,3\n./a.mp4,3\n")
+    report = check_dataset(load_dataset("csv", root=tmp_path), tmp_path)
+    lines = list(report.lines())
+    assert "lines 2 and 3: a.mp4 and ./a.mp4" in lines[1]
+    assert lines[-2:] == [f"  {tmp_path}/b.mp4 (the same content as {tmp_path}/a.mp4)", f"  {tmp_path}/c.mp4"]
+    assert f"extra,{tmp_path}/b.mp4,,the same content as {tmp_path}/a.mp4\n" in report.to_csv()
+
+
 def test_combined_set_is_checked_as_a_whole(tmp_path):
     (tmp_path / "konvid_1k.csv").write_text("flickr_id,mos\n11,3\n")
     (tmp_path / "youtube_ugc.csv").write_text(f"vid,mos\n{VIDS[0]},3\n")

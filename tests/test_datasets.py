@@ -3,11 +3,13 @@
 import csv
 import logging
 import random
+import unicodedata
 
 import numpy as np
 import pytest
 
-from ugcvqa.datasets.catalogue import inlsa_aligned, load_dataset, video_copies, video_files
+from ugcvqa.datasets.catalogue import inlsa_aligned, load_dataset
+from ugcvqa.datasets.finding import video_copies, video_files
 from ugcvqa.errors import ConfigError, LabelError
 
 # First and last video of each block, as published with the benchmark's matrices.
@@ -266,6 +268,129 @@ def test_own_file_name_that_fits_two_folders_is_an_error(tmp_path):
         load_dataset("csv", labels, touch(tmp_path / "v", "a/x.mp4", "b/x.mp4"))
 
 
+LABEL_TEXTS = {
+    "backslashes": ("file,mos", r"videos\clip_{}.mp4,{:.2f}"),
+    "folder of another machine": ("file,mos", "/home/else/ugc/clip_{}.mp4,{:.2f}"),
+    "drive of another machine": ("file,mos", r"D:\ugc\clip_{}.mp4,{:.2f}"),
+    "case": ("file,mos", "Clip_{}.MP4,{:.2f}"),
+    "no ending": ("file,mos", "clip_{},{:.2f}"),
+    "folders that lead back": ("file,mos", "./a/../clip_{}.mp4,{:.2f}"),
+    "URL": ("file,mos", "https://host/some/%63lip_{}.mp4?x=1,{:.2f}"),
+    "encoded": ("file,mos", "%63lip_{}.mp4,{:.2f}"),
+    "separator line": ("sep=;\nname;mos", "clip_{}.mp4;{:.2f}"),
+    "quoted header": ('"File","MOS"', '"clip_{}.mp4" , "{:.2f}"'.replace(" , ", ",")),
+    "trailing commas and spaces": ("file,mos,,", "clip_{}.mp4 , {:.2f} ,,"),
+    "header again": ("file,mos", "clip_{}.mp4,{:.2f}\nfile,mos"),
+}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("case", LABEL_TEXTS)
+def test_label_files_as_people_have_them_find_every_video(tmp_path, case, encoding, end):
+    root = touch(tmp_path / "videos", "clip_1.mp4", "clip_2.mp4")
+    header, row = LABEL_TEXTS[case]
+    text = "\n".join([header, row.format(1, 1.25), row.format(2, 4.5), ""]).replace("\n", end)
+    dataset = load_dataset("mine", write(tmp_path / "l.csv", text, encoding), root)
+    assert [(v.video_id, v.path, v.mos) for v in dataset.videos] == [
+        ("mine/clip_1", root / "clip_1.mp4", 1.25),
+        ("mine/clip_2", root / "clip_2.mp4", 4.5),
+    ]
+    assert dataset.notes == ()
+
+
+def test_decimal_commas_are_numbers(tmp_path):
+    for text in ("name;mos\na.mp4;3,25\n", 'name,mos\na.mp4,"3,25"\n', "name\tmos\na.mp4\t3,25\n"):
+        assert load_dataset("mine", write(tmp_path / "l.csv", text)).videos[0].mos == 3.25
+
+
+def test_accents_may_be_composed_or_not(tmp_path):
+    composed, apart = (unicodedata.normalize(form, "Bäume é.mp4") for form in ("NFC", "NFD"))
+    for on_disk, listed in ((composed, apart), (apart, composed)):
+        root = tmp_path / listed
+        root.mkdir()
+        (root / on_disk).write_bytes(b"x")
+        (video,) = load_dataset("mine", write(tmp_path / "l.csv", f"file,mos\n{listed},3\n"), root).videos
+        assert (video.video_id, video.path.name) == ("mine/" + composed.removesuffix(".mp4"), on_disk)
+
+
+@pytest.fixture
+def twins(tmp_path):
+    """A folder with one video under many names, and others of its size and its ends."""
+    root = tmp_path / "v"
+    root.mkdir()
+    content = bytes(300_000)
+    for name, byte in (("clip.mp4", 1), ("copy.mkv", 1), ("other.mp4", 2)):
+        (root / name).write_bytes(content[:100_000] + bytes([byte]) + content[100_000:])
+    (root / "link.mp4").symlink_to(root / "clip.mp4")
+    (root / "hard.mp4").hardlink_to(root / "clip.mp4")
+    (root / "sub").symlink_to(root, target_is_directory=True)
+    return root
+
+
+SPELLINGS = (
+    *("./clip.mp4", "a/../clip.mp4", "{root}/clip.mp4", "sub/clip.mp4", "link.mp4", "hard.mp4", "copy.mkv", "copy"),
+    *("CLIP.MP4", "clip", r".\clip.mp4", "%63lip.mp4", "v/clip.mp4", "file://{root}/clip.mp4"),
+)
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_video_is_its_content_not_its_spelling(tmp_path, twins, spelling):
+    again = spelling.format(root=twins)
+    labels = write(tmp_path / "l.csv", f"file,mos\nother.mp4,1\nclip.mp4,2.5\n{again},2.50\n")
+    dataset = load_dataset("mine", labels, twins)
+    assert [video.video_id for video in dataset.videos] == ["mine/other", "mine/clip"]
+    (note,) = dataset.notes
+    assert f"1 rows repeat a video with the same score and are left out (lines 3 and 4: clip.mp4 and {again})" in note
+    write(labels, f"file,mos\nother.mp4,1\nclip.mp4,2.5\n{again},4.25\n")
+    with pytest.raises(LabelError, match=r"lines 3 and 4: one video \(the same content: .* scores, 2.5 and 4.25; keep"):
+        load_dataset("mine", labels, twins)
+
+
+@pytest.mark.parametrize("spelling", ["./clip.mp4", "a/../clip.mp4", r"a\..\clip.mp4", "clip", "clip.MP4"])
+def test_spellings_are_one_video_without_files_too(tmp_path, spelling):
+    labels = write(tmp_path / "l.csv", f"file,mos\nclip.mp4,2.5\n{spelling},4.25\n")
+    with pytest.raises(LabelError, match=r"lines 2 and 3: one video \(the same name: .* scores, 2.5 and 4.25"):
+        load_dataset("mine", labels)
+    write(labels, f"file,mos\nclip.mp4,2.5\n{spelling},2.5\n")
+    assert len(load_dataset("mine", labels).videos) == 1
+
+
+def test_ids_do_not_make_two_videos_of_one(tmp_path, twins):
+    labels = write(tmp_path / "l.csv", "id,file,mos\n1,clip.mp4,2\n2,copy.mkv,3\n")
+    with pytest.raises(LabelError, match=r"lines 2 and 3: one video \(the same content: clip.mp4 and copy.mkv\)"):
+        load_dataset("mine", labels, twins)
+    write(labels, "id,file,mos\n1,clip.mp4,2\n1,other.mp4,2\n")
+    with pytest.raises(LabelError, match=r"lines 2 and 3: clip\.mp4 and other\.mp4 are two files with one id"):
+        load_dataset("mine", labels, twins)
+
+
+def test_files_that_differ_in_case_or_in_a_byte_are_two_videos(tmp_path, twins):
+    (twins / "OTHER.mp4").write_bytes(b"different")
+    labels = write(tmp_path / "l.csv", "file,mos\nclip.mp4,1\nother.mp4,2\nOTHER.mp4,3\n")
+    assert names(load_dataset("mine", labels, twins)) == ["clip", "other", "OTHER"]
+    with pytest.raises(LabelError, match=r"line 2: Other\.mp4 fits 2 files"):
+        load_dataset("mine", write(labels, "file,mos\nOther.mp4,1\n"), twins)
+
+
+def test_ordinary_files_are_not_read_to_compare_them(tmp_path, monkeypatch):
+    for number in range(5):  # two are of one size, and differ at their ends
+        write(tmp_path / f"{number}.mp4", "x" * max(number, 1) + str(number))
+    monkeypatch.setattr("ugcvqa.datasets.identity.file_sha256", lambda path: pytest.fail(f"{path} is read whole"))
+    labels = write(tmp_path / "l.csv", "file,mos\n" + "".join(f"{number}.mp4,3\n" for number in range(5)))
+    assert len(load_dataset("mine", labels, tmp_path).videos) == 5
+
+
+def test_copies_in_a_public_set_stay_and_are_told(tmp_path):
+    for name in ("11.mp4", "22.mp4", "33.mp4"):
+        write(tmp_path / name, "same" if name != "33.mp4" else "other")
+    labels = write(tmp_path / "l.csv", "flickr_id,mos\n11,3\n22,2\n33,1\nvideos/11.mp4,3.0\n")
+    dataset = load_dataset("konvid_1k", labels, tmp_path)
+    assert names(dataset) == ["11", "22", "33"]
+    assert "lines 2 and 5: 11 and videos/11.mp4" in dataset.notes[0]
+    assert "1 videos have the content of another (11 = 22); all stay" in dataset.notes[1]
+
+
 def test_demo_folder_is_read_through_its_labels_csv(tmp_path):
     root = touch(tmp_path, "scene00_v0.mp4", "scene00_v1.mkv")
     header = "video_id,file,synthetic_quality,scene,degradation\n"
@@ -290,10 +415,18 @@ BAD_LABELS = {
     "no files": ("mine", "clip,mos\na,2\n", "no column of files or ids .* found: clip, mos"),
     "two columns": ("konvid_1k", "flickr_id,mos,MOS\n1,2,3\n", "several columns 'mos'"),
     "delimiter": ("konvid_1k", "flickr_id|mos\n1|2\n", r"line 1: no column .* found: flickr_id\|mos"),
-    "duplicate": ("konvid_1k", "flickr_id,mos\n1,2\n2,2\n1,3\n", "line 4: 1 occurs before, in line 2"),
-    "duplicate file": ("mine", "file,mos\na.mp4,2\na.mkv,2\n", "line 3: a occurs before, in line 2"),
+    "duplicate": (
+        *("konvid_1k", "flickr_id,mos\n1,2\n2,2\n1,3\n"),
+        r"lines 2 and 4: one video \(the same name: 1\) with two scores, 2 and 3; keep the right row$",
+    ),
+    "duplicate file": ("mine", "file,mos\na.mp4,2\na.mkv,3\n", "lines 2 and 3: one video .*a.mp4 and a.mkv"),
     "empty id": ("mine", "file,mos\n,2\n", "line 2: the id is empty"),
     "text": ("konvid_1k", "flickr_id,mos\n1,2\n2,good\n", "line 3: mos 'good' is not a finite number"),
+    "percent": ("mine", "file,mos\na,85%\n", "line 2: mos '85%' is not .* without percent signs"),
+    "underscore": ("mine", "file,mos\na,8_5\n", "line 2: mos '8_5' is not a finite number; write a number"),
+    "decimal commas": ("mine", "file,mos\na,3,50\n", "line 2: 3 cells, .* separate the cells by semicolons"),
+    "no header": ("mine", "a.mp4,3.5\nb.mp4,2\n", "columns found: a.mp4, 3.5; .* put a header such as `file,mos`"),
+    "UTF-16 cut": ("mine", "\ufefffile,mos\na,3\n", "is damaged UTF-16 text"),
     "no value": ("konvid_1k", "flickr_id,mos\n1,\n", "line 2: mos '' is not a finite number"),
     "NaN": ("konvid_1k", "flickr_id,mos\n1,nan\n", "line 2: mos 'nan' is not a finite number"),
     "infinite": ("mine", "file,mos\n1,-inf\n", "line 2: mos '-inf' is not a finite number"),
@@ -311,6 +444,8 @@ BAD_LABELS = {
 def test_bad_label_file_is_one_clear_line(tmp_path, case):
     name, text, message = BAD_LABELS[case]
     path = write(tmp_path / "labels.csv", text)
+    if "UTF-16" in case:
+        path.write_bytes(text.encode("utf-16-le")[:-1])
     with pytest.raises(LabelError, match=message) as caught:
         load_dataset(name, path)
     assert str(caught.value).startswith(str(path))

@@ -110,7 +110,7 @@ def _extraction(
         WeightsError: if weights are missing.
     """
     from ugcvqa.benchmarks import costs
-    from ugcvqa.datasets.catalogue import video_files
+    from ugcvqa.datasets.finding import video_files
     from ugcvqa.deep.fused import keep_freed_memory
     from ugcvqa.features.extraction import usable_device
     from ugcvqa.features.families import build_families

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from ugcvqa.benchmarks.feature_tables import FRAMES, Block, FeatureSources, RowFeatures
 from ugcvqa.benchmarks.protocol import Entry, Problem
-from ugcvqa.datasets.catalogue import RESOLUTIONS, Dataset, inlsa_aligned, label_file
+from ugcvqa.datasets.catalogue import RESOLUTIONS, Dataset, inlsa_aligned
+from ugcvqa.datasets.labels import label_file
 from ugcvqa.errors import ConfigError, LabelError
 from ugcvqa.features.inputs import data_root, open_dataset
 from ugcvqa.features.rows import PAPER_ROWS, ROWS, families_of

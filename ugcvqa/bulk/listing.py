@@ -1,5 +1,6 @@
 """What to score: files, folders, patterns, lists and standard input, as one stream that is never held whole."""
 
+import codecs
 import csv
 import fnmatch
 import glob
@@ -11,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ugcvqa.datasets.catalogue import FILE_COLUMNS, VIDEO_EXTENSIONS, file_column, is_video_name, walk_files
-from ugcvqa.datasets.tables import delimiter_of
+from ugcvqa.datasets.cells import encoding_of, separator_of
+from ugcvqa.datasets.finding import respelled, walk_files
+from ugcvqa.datasets.labels import FILE_COLUMNS, file_column
+from ugcvqa.datasets.names import VIDEO_EXTENSIONS, is_video_name
 from ugcvqa.errors import ConfigError, LabelError
 
 _STDIN = "-"
@@ -141,7 +144,10 @@ class Digest:
 
 def _names(file: BinaryIO, source: str, is_null_separated: bool) -> Iterator[str]:
     """Names in a text, whatever their encoding; empty lines are left out."""
-    for number, name in enumerate(_split(file, source, b"\0" if is_null_separated else b"\n"), start=1):
+    blocks = _blocks(file)
+    if not is_null_separated:
+        blocks = _as_utf8(blocks)
+    for number, name in enumerate(_split(blocks, source, b"\0" if is_null_separated else b"\n"), start=1):
         if not is_null_separated:
             name = (name.removeprefix(b"\xef\xbb\xbf") if number == 1 else name).removesuffix(b"\r")
             if b"\0" in name:
@@ -153,10 +159,10 @@ def _names(file: BinaryIO, source: str, is_null_separated: bool) -> Iterator[str
             yield os.fsdecode(name)
 
 
-def _split(file: BinaryIO, source: str, separator: bytes) -> Iterator[bytes]:
+def _split(blocks: Iterable[bytes], source: str, separator: bytes) -> Iterator[bytes]:
     """Pieces between separators as soon as each is complete, also from a pipe that is still written."""
     rest = b""
-    while block := _read_some(file):
+    for block in blocks:
         *whole, rest = (rest + block).split(separator)
         yield from whole
         if len(rest) > _LONGEST_LINE:
@@ -165,18 +171,34 @@ def _split(file: BinaryIO, source: str, separator: bytes) -> Iterator[bytes]:
         yield rest
 
 
-def _read_some(file: BinaryIO) -> bytes:
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
     read1 = getattr(file, "read1", file.read)  # whatever is there, without waiting for a full block
-    block: bytes = read1(_BLOCK)
-    return block
+    while block := read1(_BLOCK):
+        yield block
+
+
+def _as_utf8(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same text in UTF-8 where it is UTF-16, which Windows' shells write; other bytes as they are."""
+    decoder = None
+    for number, block in enumerate(blocks):
+        if number == 0 and (encoding := encoding_of(block)) not in ("utf-8", "utf-8-sig"):
+            decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+        yield decoder.decode(block).encode() if decoder else block
 
 
 def _table_names(path: Path) -> Iterator[str]:
     """Cells of the column that names the file, in a CSV file of any size."""
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        delimiter = delimiter_of(path, file.readline(_LONGEST_LINE).rstrip("\r\n"))
+    with path.open("rb") as start:
+        encoding = encoding_of(start.read(_BLOCK))
+    is_utf8 = encoding == "utf-8"
+    with path.open(
+        encoding="utf-8-sig" if is_utf8 else encoding, errors="surrogateescape" if is_utf8 else "replace", newline=""
+    ) as file:
+        separator, n_skipped = separator_of(path, iter(lambda: file.readline(_LONGEST_LINE), ""))
         file.seek(0)
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        for _ in range(n_skipped):
+            file.readline()
+        reader = csv.reader(file, delimiter=separator, strict=True)
         try:
             header = next(reader, [])
             column = file_column(header)
@@ -186,6 +208,8 @@ def _table_names(path: Path) -> Iterator[str]:
                     f"{', '.join(header)[:200] or 'none'}"
                 )
             for cells in filter(any, reader):
+                if cells == header:
+                    continue
                 if len(cells) <= column or not cells[column]:
                     raise LabelError(f"{path}, line {reader.line_num}: column {header[column]!r} names no file")
                 yield cells[column]
@@ -194,11 +218,13 @@ def _table_names(path: Path) -> Iterator[str]:
 
 
 def _located(name: str, folder: str) -> str:
-    """A listed name as it is opened: as it stands, or beside the list where only that exists."""
-    if not folder or os.path.isabs(name) or "\0" in name or os.path.lexists(name):  # noqa: PTH117
+    """A listed name as it is opened: as it stands, beside the list where only that exists, else as disks spell it."""
+    if "\0" in name or os.path.lexists(name):
         return name
     beside = os.path.join(folder, name)  # noqa: PTH118
-    return beside if os.path.lexists(beside) else name
+    if os.path.lexists(beside):
+        return beside
+    return respelled("", name) or (respelled(folder, name) if folder else None) or name
 
 
 def _matches(pattern: str, is_told: bool) -> Iterator[str]:

@@ -4,10 +4,12 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ugcvqa.datasets.catalogue import LABEL_FILES, Dataset, Video, video_copies, video_files
+from ugcvqa.datasets.catalogue import Dataset, Video
+from ugcvqa.datasets.finding import PUBLIC_NAMES, video_copies, video_files
+from ugcvqa.datasets.identity import first_alike
 from ugcvqa.errors import ConfigError, VideoError
 
 _SHOWN = 10  # lines per kind of finding on the screen; the CSV file has all
@@ -45,6 +47,7 @@ class CheckReport:
         probed: whether each file was opened.
         videos: findings in row order.
         extra: video files that belong to no label.
+        twins: those of them with the content of a labelled video -> its file.
     """
 
     dataset: Dataset
@@ -52,6 +55,7 @@ class CheckReport:
     probed: bool
     videos: tuple[CheckedVideo, ...]
     extra: tuple[Path, ...]
+    twins: Mapping[Path, Path] = field(default_factory=dict)
 
     def with_status(self, status: str) -> list[CheckedVideo]:
         """Videos of one status."""
@@ -70,6 +74,7 @@ class CheckReport:
             f"{dataset.name}: {len(labels)} videos, {dataset.label} {min(labels):.3f} to {max(labels):.3f}"
             f" on a scale of {dataset.scale[0]:g} to {dataset.scale[1]:g}"
         )
+        yield from dataset.notes
         if self.root is None:
             yield "no folder of videos given: only the labels were checked"
             return
@@ -80,7 +85,10 @@ class CheckReport:
             yield from _listed("unreadable", [f"{c.video.path}: {c.reason}" for c in unreadable])
         doubled = [checked for checked in self.videos if checked.others]
         yield from _listed("with several files", [_copies_line(checked) for checked in doubled])
-        yield from _listed("extra files, in no label row", [str(path) for path in self.extra])
+        yield from _listed("extra files, in no label row", [f"{path}{self._twin(path)}" for path in self.extra])
+
+    def _twin(self, path: Path) -> str:
+        return f" (the same content as {self.twins[path]})" if path in self.twins else ""
 
     def to_csv(self) -> str:
         """All findings as CSV: video_id, status, path in use, other files (`;` between them), reason."""
@@ -91,7 +99,7 @@ class CheckReport:
             others = ";".join(map(str, checked.others))
             path = checked.video.path or ""
             writer.writerow([checked.video.video_id, checked.status, path, others, checked.reason])
-        writer.writerows(["", "extra", path, "", ""] for path in self.extra)
+        writer.writerows(["", "extra", path, "", self._twin(path).strip(" ()")] for path in self.extra)
         return text.getvalue()
 
 
@@ -131,12 +139,19 @@ def check_dataset(dataset: Dataset, root: Path | None, *, probe_files: bool = Fa
     )
     labelled = {path for found in copies.values() for path in found}
     extra = tuple(path for path in files if path not in labelled)
-    return CheckReport(dataset, root, probe_files, checked, extra)
+    return CheckReport(dataset, root, probe_files, checked, extra, _twins(paths, extra))
+
+
+def _twins(used: Sequence[Path], extra: Sequence[Path]) -> dict[Path, Path]:
+    """Extra files with the content of one that is used."""
+    files = [*used, *extra]
+    alike = first_alike(files)
+    return {files[k]: files[alike[k]] for k in range(len(used), len(files)) if alike[k] < len(used)}
 
 
 def _copies(dataset: Dataset, files: Sequence[Path]) -> dict[str, list[Path]]:
     """Video id -> all its files. In one's own set: files of one name in one folder that no other row uses."""
-    public = {data_set: video_copies(data_set, files) for data_set in LABEL_FILES}
+    public = {data_set: video_copies(data_set, files) for data_set in PUBLIC_NAMES}
     used = {video.path for video in dataset.videos}
     beside: dict[Path, list[Path]] = {}
     for path in files:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.datasets.cells import number, read_cells
 from ugcvqa.errors import LabelError
 from ugcvqa.files import error_reason, write_atomic
 
@@ -203,66 +204,6 @@ def locate(table: FeatureTable, ids: Sequence[str]) -> npt.NDArray[np.int64]:
     return rows
 
 
-def read_cells(path: Path) -> list[tuple[int, list[str]]]:
-    """Reads a text table separated by commas, semicolons or tabs, whichever splits its first row most often.
-
-    Args:
-        path: UTF-8 text with or without byte order mark, any line ends.
-
-    Returns:
-        (line number, stripped cells) of each row that is not blank; all rows have as many cells as the first.
-
-    Raises:
-        LabelError: if the file is missing, empty, not text of that kind, or if a row has another length.
-    """
-    text = _read_text(path)
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = delimiter_of(path, first)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows: list[tuple[int, list[str]]] = []
-    try:
-        for cells in reader:
-            stripped = [cell.strip() for cell in cells]
-            if not any(stripped):
-                continue
-            if rows and len(stripped) != len(rows[0][1]):
-                raise LabelError(
-                    f"{path}, line {reader.line_num}: {len(stripped)} cells, but the first row has {len(rows[0][1])}"
-                )
-            rows.append((reader.line_num, stripped))
-    except csv.Error as error:
-        raise LabelError(f"{path}, line {reader.line_num}: cannot be read as CSV ({error})") from error
-    if not rows:
-        raise LabelError(f"{path}: the file is empty")
-    return rows
-
-
-def delimiter_of(path: Path, first: str) -> str:
-    """The comma, semicolon or tab that splits the first row of a text table most often.
-
-    Raises:
-        LabelError: if the row cannot be read.
-    """
-    try:
-        return max(",;\t", key=lambda candidate: len(next(csv.reader([first], delimiter=candidate), [])))
-    except csv.Error as error:
-        raise LabelError(f"{path}, line 1: cannot be read as CSV ({error})") from error
-
-
-def _read_text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise LabelError(f"{path}: cannot be read ({error.strerror})") from error
-    if data.startswith(b"PK\x03\x04"):
-        raise LabelError(f"{path}: is an Excel workbook; save the sheet that holds the MOS as CSV")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise LabelError(f"{path}, line {line}: is not UTF-8 text; save the file as UTF-8 CSV") from error
-
-
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -291,11 +232,11 @@ def _read_csv(path: Path, *, has_ids: bool) -> tuple[list[str] | None, np.ndarra
         return _predictions(path, first, rows[1:])
     features = first[1:] if has_ids else first
     named = has_ids and first[0].lower() in ("", *_ID_NAMES)
-    if named or all(_number(cell) is None for cell in features):
+    if named or all(number(cell) is None for cell in features):
         rows = rows[1:]
     values = []
     for line, cells in rows:
-        numbers = [_number(cell) for cell in (cells[1:] if has_ids else cells)]
+        numbers = [number(cell) for cell in (cells[1:] if has_ids else cells)]
         if None in numbers:
             column = numbers.index(None) + 1
             raise LabelError(f"{path}, line {line}: feature {column} is not a number")
@@ -309,7 +250,7 @@ def _predictions(path: Path, header: list[str], rows: Sequence[tuple[int, list[s
     column = header.index("pred")
     values = []
     for line, cells in rows:
-        value = _number(cells[column] or "nan")
+        value = number(cells[column] or "nan")
         if value is None:
             raise LabelError(f"{path}, line {line}: pred {cells[column]!r} is not a number")
         values.append([value])
@@ -322,13 +263,6 @@ def _ids_of_files(paths: Sequence[str]) -> list[str]:
     """Ids of video files: names without folder, ending and what the public sets' copies add, where that is unique."""
     names = [_COPY.sub(r"\1", Path(path).stem) for path in paths]
     return names if len(set(names)) == len(names) else [str(Path(path).with_suffix("")) for path in paths]
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
 
 
 def _pick_ids(path: Path, arrays: Mapping[str, np.ndarray]) -> list[str] | None:

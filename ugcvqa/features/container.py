@@ -1,14 +1,15 @@
 """What a file says about itself, as features: size and frame rate; no frame is decoded for them."""
 
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from ugcvqa.datasets.tables import FeatureTable, read_cells
+from ugcvqa.datasets.cells import number, plain_name, read_cells
+from ugcvqa.datasets.names import without_extension
+from ugcvqa.datasets.tables import FeatureTable
 from ugcvqa.errors import LabelError
 from ugcvqa.media.video import VideoInfo
 
@@ -41,12 +42,12 @@ def container_table(path: Path) -> FeatureTable:
         LabelError: if a column is missing, or a value is not a positive number.
     """
     (line, header), *rows = read_cells(path)
-    names = [re.sub(r"[^a-z0-9]", "", cell.lower()) for cell in header]
+    names = [plain_name(cell) for cell in header]
     places = [_place(path, line, header, names, aliases) for aliases in (_ID_COLUMNS, *_FACT_COLUMNS)]
     ids, values = [], []
     for line, cells in rows:
         video_id, *facts = (cells[place] for place in places)
-        ids.append(re.sub(r"\.(mp4|mkv|mov|avi|webm)$", "", video_id, flags=re.IGNORECASE))
+        ids.append(without_extension(video_id))
         values.append([_positive(path, line, cell) for cell in facts])
     if not rows:
         raise LabelError(f"{path}: holds a header but no rows")
@@ -67,11 +68,8 @@ def _place(path: Path, line: int, header: Sequence[str], names: Sequence[str], a
 
 
 def _positive(path: Path, line: int, cell: str) -> float:
-    try:
-        value = float(cell)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
+    value = number(cell)
+    if value is None or not 0 < value < math.inf:
         raise LabelError(
             f"{path}, line {line}: {cell!r} is no width, height or frame rate: a positive number is needed"
         )

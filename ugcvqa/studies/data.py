@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from ugcvqa.datasets.catalogue import Dataset, Video, video_files
+from ugcvqa.datasets.catalogue import Dataset, Video
+from ugcvqa.datasets.finding import video_files
 from ugcvqa.deep.backbones import weights_checksum
 from ugcvqa.deep.pooling import CNN
 from ugcvqa.deep.saliency import MapMean

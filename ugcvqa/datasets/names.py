@@ -1,0 +1,64 @@
+"""How videos are written: one name under its many spellings, and the endings of video files."""
+
+import re
+import unicodedata
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+VIDEO_EXTENSIONS = (
+    *(".mkv", ".mp4", ".mov", ".avi", ".webm", ".m4v", ".y4m"),
+    *(".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp"),
+    *(".gif", ".mts", ".m2ts", ".mxf", ".ogv", ".vob", ".asf", ".f4v", ".3g2"),
+)
+"""File name endings that count as video, any case; the first is preferred where a video has many copies."""
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_DRIVE = re.compile(r"[a-z]:(?=[/\\])", re.IGNORECASE)
+
+
+def is_video_name(name: str) -> bool:
+    """Whether a file name ends as one of a video; `._name` is what macOS leaves beside a file on foreign disks."""
+    return has_video_extension(name) and not name.startswith("._")
+
+
+def has_video_extension(name: str) -> bool:
+    """Whether a name has one of `VIDEO_EXTENSIONS`."""
+    return Path(name).suffix.lower() in VIDEO_EXTENSIONS
+
+
+def without_extension(name: str) -> str:
+    """A name without the ending of a video file; other endings stay."""
+    return name[: -len(Path(name).suffix)] if has_video_extension(name) else name
+
+
+def path_parts(text: str) -> tuple[str, ...]:
+    """Folders and name that a path is made of, the same for all its spellings on one system.
+
+    Backslashes separate like slashes; drive letters, `.`, `..` with the folder before it and the host and query of a
+    URL are left out; letters with accents are composed (NFC). Case stays, since two files may differ in it alone.
+    """
+    if _URL.match(text):
+        text = unquote(urlsplit(text).path)
+    parts: list[str] = []
+    for part in unicodedata.normalize("NFC", _DRIVE.sub("", text, count=1)).replace("\\", "/").split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return tuple(parts)
+
+
+def video_name(text: str) -> str:
+    """One name for all spellings of a path or id, without the ending of a video file."""
+    return without_extension("/".join(path_parts(text)))
+
+
+def loose(text: str) -> str:
+    """What a name has in common with another system's way to write it: case and %20 for a space do not count."""
+    return unicodedata.normalize("NFC", unquote(text)).casefold()
+
+
+def is_end(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
+    """Whether the shorter of two paths is the end of the longer, as where a folder before it was renamed."""
+    shared = min(len(first), len(second))
+    return first[-shared:] == second[-shared:]
