@@ -24,7 +24,20 @@ ROOMS = {
     ),
     "uvq": ("state", "layers", "trunk", "compression", "frames", "weights", "networks", "pool"),
     "features": (
-        *("inputs", "store", "rows", "container", "families", "by_second", "extraction", "datamodule", "extractors"),
+        *(
+            "inputs",
+            "store",
+            "rows",
+            "fingerprints",
+            "provenance",
+            "container",
+            "imported",
+            "families",
+            "by_second",
+            "extraction",
+            "datamodule",
+            "extractors",
+        ),
     ),
     "samples": ("batches", "sequences", "clips"),
     "heads": (
@@ -32,7 +45,7 @@ ROOMS = {
         *("gru", "end_to_end", "gru_stack", "network_heads", "kinds", "exporting"),
     ),
     "scoring": (
-        *("explanation", "contributions", "timeline", "moments", "frames_in_memory", "model"),
+        *("explanation", "contributions", "timeline", "moments", "frames_in_memory", "model", "from_tables"),
         *("uvq_score", "released", "known_answers", "known_models", "scorers"),
     ),
     "bulk": (*("columns", "explanation_lines", "listing", "workers", "shards", "sinks", "parquet", "run", "printing"),),

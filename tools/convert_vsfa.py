@@ -33,7 +33,8 @@ def convert(arguments: argparse.Namespace) -> str:
         raise ConfigError(f"{arguments.source}: does not name its label scale; give --label-scale (KoNViD-1k: 4.64)")
     head = GRUHead(network.requires_grad_(False), MOSLine(0.0, scale), IDENTITY)
     trained_on = arguments.trained_on or arguments.source.name
-    model = QualityModel(head, "VSFACNN", FamilySettings(), "MOS", tuple(arguments.scale), trained_on)
+    made_by = {"vsfacnn": arguments.made_by}
+    model = QualityModel(head, "VSFACNN", FamilySettings(), "MOS", tuple(arguments.scale), trained_on, {}, made_by)
     model.save(arguments.target)
     return f"{arguments.target}: GRU head on {network.projection.in_features} frame features, label scale {scale:g}"
 
@@ -47,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--scale", type=float, nargs=2, default=[1.0, 5.0], help="lowest and highest MOS")
     parser.add_argument("--tau", type=int, default=12, help="window of the temporal pooling, in frames")
     parser.add_argument("--beta", type=float, default=0.5, help="weight of the present in the temporal pooling")
+    parser.add_argument(
+        "--made-by", default="torchvision-resnet50-IMAGENET1K_V1", help="network of the features it was trained on"
+    )
     parser.add_argument("--trained-on", help="training set, for the record")
     try:
         print(convert(parser.parse_args(argv)))

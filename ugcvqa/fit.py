@@ -100,7 +100,7 @@ def fit(
     folder = runs.new_folder(Path(out), name or f"{data.name}_{row.lower()}_{head}")
     if data.features:
         files = [data.features] if isinstance(data.features, str) else data.features
-        samples = vectors.imported_samples(open_dataset(data), files, row, families)
+        samples = vectors.imported_samples(open_dataset(data), files, row, families, data.made_by)
     else:
         networks = build_families(families_of(row), families)
         dataset = open_dataset(data)
@@ -160,7 +160,11 @@ def _fit_network(settings: dict[str, Any]) -> int:
             if head == "gru":
                 files = (data.features,) if isinstance(data.features, str) else data.features
                 trained = networks.train_gru(
-                    dataset, files, row, settings["gru"], settings["families"], settings["split"], place
+                    *(dataset, files, data.made_by, row),
+                    settings["gru"],
+                    settings["families"],
+                    settings["split"],
+                    place,
                 )
             else:
                 trained = networks.train_end_to_end(

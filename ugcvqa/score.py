@@ -19,6 +19,8 @@ def score(
     videos: list[str],
     list: str | None = None,
     null: bool = False,
+    features: tuple[str, ...] | str = (),
+    made_by: str | dict[str, str] | None = None,
     checkpoint: str | None = None,
     model: str | None = None,
     uvq: UVQSettings = UVQSettings(),
@@ -58,6 +60,9 @@ def score(
         videos: what to score.
         list: one list more, text or CSV by its ending.
         null: names in text lists and on stdin end with a NUL byte, as `find -print0` writes them.
+        features: feature tables to predict from in place of videos, as `ugcvqa fit --data.features` takes them; printed
+            only. They must be made by what made the features of the model's training.
+        made_by: who made these features where no file says so, as for `ugcvqa fit --data.made_by`.
         checkpoint: run folder made by `ugcvqa fit`, or the model file in it.
         model: a released model by name, by default nss_container, which needs no network weights; or `uvq` or
             `uvq1.5`, which need their released weights.
@@ -97,6 +102,13 @@ def score(
     if (timeline or explain) and has_no_room:
         raise ConfigError("--timeline and --explain have no columns; use the table, --json or --output FILE.jsonl")
     LoaderSettings(batch_size, workers)  # says what is wrong with them
+    form: Literal["json", "csv", "table"] = "json" if json else "csv" if csv else "table"
+    if features or made_by:
+        if not features or any((videos, list, output, shard, timeline, explain, frames, report)):
+            raise ConfigError(
+                "--features takes no videos, and prints: give it with --checkpoint, --json or --csv alone"
+            )
+        return _from_tables(features, made_by, _scorer(checkpoint, model, uvq), form)
     from ugcvqa.bulk.listing import Inputs
     from ugcvqa.bulk.printing import print_scores
     from ugcvqa.bulk.run import Call, check_output, n_workers, score_into, with_progress
@@ -115,7 +127,7 @@ def score(
         call = replace(call, explain=explain or reporter.explains(total))
         scores = reporter.through(call.scores(part.of(iter(inputs))), is_plain=not (timeline or explain or frames))
         scores = with_progress(scores, part.share(total), is_shown)
-        tally = print_scores(scores, call.scorer, "json" if json else "csv" if csv else "table")
+        tally = print_scores(scores, call.scorer, form)
         reporter.write(call.scorer, limits)
         return _exit_code(tally)
     part = shard_of_environment() if shard is None else parse_shard(shard)
@@ -141,6 +153,22 @@ def _scorer(checkpoint: str | None, model: str | None, uvq: UVQSettings) -> "Sco
         known = ", ".join((*released.SHA256, *UVQ_NAMES))
         raise ConfigError(f"--model {model} is unknown; choose {known}, or give --checkpoint RUN")
     return load(released.released_file(model or released.DEFAULT))
+
+
+def _from_tables(
+    features: tuple[str, ...] | str,
+    made_by: str | dict[str, str] | None,
+    scorer: "Scorer",
+    form: Literal["json", "csv", "table"],
+) -> int:
+    from ugcvqa.bulk.printing import print_scores
+    from ugcvqa.scoring.from_tables import score_tables
+    from ugcvqa.scoring.model import QualityModel
+
+    if not isinstance(scorer, QualityModel):
+        raise ConfigError("--features: UVQ scores videos only")
+    files = (features,) if isinstance(features, str) else features
+    return _exit_code(print_scores(score_tables(scorer, files, made_by), scorer, form))
 
 
 def _merge(output: str, is_alone: bool) -> int:

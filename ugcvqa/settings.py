@@ -43,6 +43,8 @@ class DataSettings:
         subset: for YouTube-UGC: 360P, 480P, 720P, 1080P or `all`; the paper's 1,039 videos if left out.
         features: feature files (.npz, .csv, .mat) or a family's folders in a store, to use instead of videos; joined
             by id, side by side.
+        made_by: who made these features where no file says so: `ugcvqa`, or the name of another network or program;
+            or a mapping from family to name. A model scores videos only if this package computes its features.
         scenes: number of scenes of the demo set, each in six versions.
     """
 
@@ -51,7 +53,12 @@ class DataSettings:
     root: str | None = None
     subset: str | None = None
     features: tuple[str, ...] | str = ()
+    made_by: str | dict[str, str] | None = None
     scenes: int = 28
+
+    def __post_init__(self) -> None:
+        if self.made_by is not None and not self.features:
+            raise ConfigError("--data.made_by says who made --data.features; give these, or leave it out")
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ _ID_NAMES = (
     "names",
     "file",
 )
+_MADE_BY = "made_by"
 _VALUE_NAMES = ("feats", "feats_mat", "features", "values", "feat", "X")
 _SHOWN = 3  # ids named in a message
 
@@ -47,10 +48,12 @@ class FeatureTable:
     Attributes:
         ids: N different ids, bare or with their data set (`3339962845`, `konvid_1k/3339962845`).
         values: (N, D) floating point; NaN and infinity are allowed.
+        made_by: which network or program made the values, as `features.provenance` reads it; empty if nobody says so.
     """
 
     ids: tuple[str, ...]
     values: np.ndarray
+    made_by: str = ""
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or not self.values.size or not np.issubdtype(self.values.dtype, np.floating):
@@ -77,7 +80,8 @@ def read_table(path: Path, ids: Sequence[str] | None = None) -> FeatureTable:
     Args:
         path: `.npz` (an array of ids and an array of features), `.csv` (first column ids; with or without a
             header; what `ugcvqa score --csv` printed gives `pred`, NaN where a video failed, by file name without
-            folder and ending) or `.mat` (MATLAB up to version 7).
+            folder and ending) or `.mat` (MATLAB up to version 7). An array or text `made_by`, in a `.csv` a column
+            of that name, says who made the values.
         ids: ids of the rows in order, for a file that has none; a `.csv` then holds features only.
 
     Returns:
@@ -89,9 +93,10 @@ def read_table(path: Path, ids: Sequence[str] | None = None) -> FeatureTable:
     readers = {".npz": _read_npz, ".mat": _read_mat}
     suffix = path.suffix.lower()
     if suffix == ".csv":
-        own_ids, values = _read_csv(path, has_ids=ids is None)
+        own_ids, values, made_by = _read_csv(path, has_ids=ids is None)
     elif suffix in readers:
         arrays = readers[suffix](path)
+        made_by = _one_maker(path, np.ravel(arrays.pop(_MADE_BY, [])).tolist())
         own_ids, values = _pick_ids(path, arrays), _pick_values(path, arrays)
     else:
         raise LabelError(f"{path}: feature tables end in {', '.join(FORMATS)}")
@@ -101,9 +106,19 @@ def read_table(path: Path, ids: Sequence[str] | None = None) -> FeatureTable:
         raise LabelError(f"{path}: has ids of its own; do not give others")
     chosen = tuple(ids) if own_ids is None and ids is not None else tuple(own_ids or ())
     try:
-        return FeatureTable(chosen, values)
+        return FeatureTable(chosen, values, made_by)
     except LabelError as error:
         raise LabelError(f"{path}: {error}") from error
+
+
+def _one_maker(path: Path, cells: Sequence[Any]) -> str:
+    """What a table says about who made it: one text for all rows."""
+    texts = {str(cell).strip() for cell in cells}
+    if len(texts) > 1:
+        raise LabelError(
+            f"{path}: {_MADE_BY} differs between rows; give the features of each maker in a file of its own"
+        )
+    return next(iter(texts), "")
 
 
 def write_table(path: Path, table: FeatureTable) -> None:
@@ -111,7 +126,7 @@ def write_table(path: Path, table: FeatureTable) -> None:
 
     `.npz` keeps the precision, `.mat` too (half becomes single, which MATLAB knows), and `.csv` has every
     digit that is needed to read the same numbers back. The .mat file holds `feats_mat` (N, D) and `videos`, a
-    cell array of ids.
+    cell array of ids. Who made the values is written where it is known.
 
     Raises:
         LabelError: if the name has an unknown ending.
@@ -120,13 +135,16 @@ def write_table(path: Path, table: FeatureTable) -> None:
     suffix = path.suffix.lower()
     buffer = io.BytesIO()
     if suffix == ".npz":
-        np.savez(buffer, videos=np.array(table.ids, dtype=np.str_), feats=table.values)
+        made_by: dict[str, Any] = {_MADE_BY: np.array(table.made_by)} if table.made_by else {}
+        np.savez(buffer, videos=np.array(table.ids, dtype=np.str_), feats=table.values, **made_by)
     elif suffix == ".csv":
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["video", *(f"f{column}" for column in range(table.values.shape[1]))])
+        maker = [table.made_by] if table.made_by else []
+        columns = [f"f{column}" for column in range(table.values.shape[1])]
+        writer.writerow(["video", *([_MADE_BY] if maker else []), *columns])
         for video_id, row in zip(table.ids, table.values.astype(np.float64), strict=True):
-            writer.writerow([video_id, *map(repr, row.tolist())])
+            writer.writerow([video_id, *maker, *map(repr, row.tolist())])
         buffer.write(text.getvalue().encode())
     elif suffix == ".mat":
         from scipy.io import savemat
@@ -134,7 +152,8 @@ def write_table(path: Path, table: FeatureTable) -> None:
         values = table.values.astype(np.float32) if table.values.dtype == np.float16 else table.values
         cells = np.array(table.ids, dtype=object)[:, None]
         target: Any = buffer  # scipy's annotations know file names only
-        savemat(target, {"videos": cells, "feats_mat": values})
+        maker_of = {_MADE_BY: table.made_by} if table.made_by else {}
+        savemat(target, {"videos": cells, "feats_mat": values, **maker_of})
     else:
         raise LabelError(f"{path}: feature tables end in {', '.join(FORMATS)}")
     write_atomic(path, buffer.getvalue())
@@ -207,7 +226,7 @@ def locate(table: FeatureTable, ids: Sequence[str]) -> npt.NDArray[np.int64]:
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files if name in _ID_NAMES + _VALUE_NAMES}
+            return {name: arrays[name] for name in arrays.files if name in (*_ID_NAMES, *_VALUE_NAMES, _MADE_BY)}
     except Exception as error:  # damaged files raise many kinds: BadZipFile, zlib.error, KeyError, EOFError, ..
         raise LabelError(f"{path}: cannot be read as .npz without pickled objects ({error_reason(error)})") from error
 
@@ -225,11 +244,14 @@ def _read_mat(path: Path) -> dict[str, Any]:
     return {name: value for name, value in variables.items() if not name.startswith("__")}
 
 
-def _read_csv(path: Path, *, has_ids: bool) -> tuple[list[str] | None, np.ndarray]:
+def _read_csv(path: Path, *, has_ids: bool) -> tuple[list[str] | None, np.ndarray, str]:
     rows = read_cells(path)
+    made_by = ""
+    if _MADE_BY in rows[0][1]:
+        made_by = _one_maker(path, _without_column(rows, rows[0][1].index(_MADE_BY))[1:])
     first = rows[0][1]
     if has_ids and "pred" in first[1:]:  # predictions of ours or of another program: one column counts
-        return _predictions(path, first, rows[1:])
+        return *_predictions(path, first, rows[1:]), ""
     features = first[1:] if has_ids else first
     named = has_ids and first[0].lower() in ("", *_ID_NAMES)
     if named or all(number(cell) is None for cell in features):
@@ -242,7 +264,12 @@ def _read_csv(path: Path, *, has_ids: bool) -> tuple[list[str] | None, np.ndarra
             raise LabelError(f"{path}, line {line}: feature {column} is not a number")
         values.append(numbers)
     ids = [cells[0] for _, cells in rows] if has_ids else None
-    return ids, np.array(values, dtype=np.float64).reshape(len(rows), len(features))
+    return ids, np.array(values, dtype=np.float64).reshape(len(rows), len(features)), made_by
+
+
+def _without_column(rows: Sequence[tuple[int, list[str]]], column: int) -> list[str]:
+    """Takes a column out of rows and gives its cells."""
+    return [cells.pop(column) for _, cells in rows]
 
 
 def _predictions(path: Path, header: list[str], rows: Sequence[tuple[int, list[str]]]) -> tuple[list[str], np.ndarray]:

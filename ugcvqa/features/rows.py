@@ -109,6 +109,17 @@ def dimension(row: str) -> int:
     return sum(len(range(DIMENSIONS[part.family])[part.start : part.stop]) for part in ROWS[row])
 
 
+def parts_of_row(row: str) -> dict[str, list[int]]:
+    """Family -> its columns in a row with the paper's backbones, in the family's own order."""
+    columns: dict[str, list[int]] = {}
+    start = 0
+    for part in ROWS[row]:
+        stop = start + len(range(DIMENSIONS[part.family])[part.start : part.stop])
+        columns.setdefault(part.family, []).extend(range(start, stop))
+        start = stop
+    return columns
+
+
 def assemble_row(row: str, vectors: Mapping[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
     """Concatenates the parts of a row from the video vectors (D,), or tables of them (N, D), of its families."""
     return np.concatenate([vectors[part.family][..., part.start : part.stop] for part in ROWS[row]], axis=-1)

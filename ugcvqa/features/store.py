@@ -188,7 +188,7 @@ class FeatureStore:
         if not names:
             raise StoreError(f"{self.root / spec.key}: holds no features by name; run `ugcvqa extract` first")
         vectors = [self.get(spec, content)["video"] for _, content in names]
-        return FeatureTable(tuple(video_id for video_id, _ in names), np.stack(vectors))
+        return FeatureTable(tuple(video_id for video_id, _ in names), np.stack(vectors), spec.to_json())
 
     def _object(self, spec: FeatureSpec, content: str) -> Path:
         return _fan_out(self.root / spec.key / "objects", content, ".safetensors")

@@ -1,6 +1,6 @@
 """Frame features of many videos in one tensor without padding, from published files or from the store."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from ugcvqa.datasets.tables import FeatureTable, align
 from ugcvqa.errors import LabelError
+from ugcvqa.features.provenance import Provenance, check_stated, parts_of, provenance_of, stated_maker
 from ugcvqa.files import error_reason
 from ugcvqa.samples.batches import Batch, Draw
 
@@ -28,11 +29,13 @@ class SequenceTable:
         ids: N different video ids.
         lengths: frames of each video, at least 1.
         frames: (sum of lengths, D) float32, float16 or bfloat16.
+        made_by: who made them, as `tables.FeatureTable` says it.
     """
 
     ids: tuple[str, ...]
     lengths: tuple[int, ...]
     frames: Tensor
+    made_by: str = ""
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.lengths) or min(self.lengths, default=0) < 1:
@@ -53,10 +56,15 @@ class SequenceTable:
         start = int(self._starts[row])
         return self.frames[start : start + self.lengths[row]]
 
+    def means(self) -> npt.NDArray[np.float64]:
+        """Mean over the frames of each video (N, D)."""
+        return np.stack([self.sequence(row).double().mean(0).numpy() for row in range(len(self.ids))])
+
     def chosen(self, rows: Sequence[int]) -> "SequenceTable":
         """The table of some videos, in the order given."""
         frames = torch.cat([self.sequence(row) for row in rows])
-        return SequenceTable(tuple(self.ids[row] for row in rows), tuple(self.lengths[row] for row in rows), frames)
+        lengths = tuple(self.lengths[row] for row in rows)
+        return SequenceTable(tuple(self.ids[row] for row in rows), lengths, frames, self.made_by)
 
     def to(self, device: torch.device) -> "SequenceTable":
         """The same table on another device."""
@@ -108,7 +116,8 @@ def read_sequences(path: Path, dtype: torch.dtype) -> SequenceTable:
     """Reads frame features from an .npz file.
 
     Args:
-        path: holds `videos` (N ids), `counts` (N frame counts) and `feats` (sum of counts, D), laid end to end.
+        path: holds `videos` (N ids), `counts` (N frame counts) and `feats` (sum of counts, D), laid end to end, and
+            where known `made_by`.
         dtype: precision to hold them in.
 
     Raises:
@@ -117,6 +126,7 @@ def read_sequences(path: Path, dtype: torch.dtype) -> SequenceTable:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             ids, counts, values = (arrays[name] for name in ("videos", "counts", "feats"))
+            made_by = str(arrays["made_by"]) if "made_by" in arrays.files else ""
     except Exception as error:  # damaged files raise many kinds
         raise LabelError(
             f"{path}: cannot be read as frame features, an .npz file with videos, counts and feats "
@@ -129,7 +139,27 @@ def read_sequences(path: Path, dtype: torch.dtype) -> SequenceTable:
         )
     starts = np.cumsum(counts) - counts
     sequences = (values[start : start + count] for start, count in zip(starts, counts, strict=True))
-    return pack([str(video_id) for video_id in ids], sequences, dtype)
+    return replace(pack([str(video_id) for video_id in ids], sequences, dtype), made_by=made_by)
+
+
+def sequence_provenance(
+    row: str, table: SequenceTable, made_by: str | Mapping[str, str] | None, where: str
+) -> Provenance:
+    """Finds out who made frame features, by the mean over the frames of each video.
+
+    Args:
+        row: the row that they are of, or a name of one's own.
+        table: the features.
+        made_by: who made them, as the user states it.
+        where: the file, for messages.
+
+    Raises:
+        LabelError: as `provenance.provenance_of`.
+    """
+    check_stated(made_by, row)
+    part, *_ = parts_of(row)
+    maker, spec = provenance_of(part, table.ids, table.means(), table.made_by, stated_maker(made_by, part), where)
+    return Provenance({part: maker}, {part: spec} if spec else {})
 
 
 class SequenceSource(Dataset[int]):

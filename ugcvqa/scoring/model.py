@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ugcvqa import __version__
 from ugcvqa.errors import CheckpointError, StoreError, UgcvqaError, VideoError
+from ugcvqa.features.provenance import OURS, UNKNOWN, parts_of, why_not_from_video
 from ugcvqa.features.rows import ROWS, assemble_row, families_of
 from ugcvqa.files import arrays_from_file, arrays_to_bytes, error_reason, write_atomic
 from ugcvqa.heads.kinds import Head, head_from_arrays, is_network, kind_of, outlook, predict_with_std
@@ -122,7 +123,9 @@ class QualityModel:
         label: what the score is: `MOS`, or the name of a synthetic score.
         scale: (lowest, highest) value of the label.
         trained_on: name of the training set and how many videos of it.
-        specs: family -> spec as JSON, of the features it was trained on; empty where these were imported.
+        specs: family -> spec as JSON, of the features it was trained on, where this package computed them.
+        made_by: family, or the row's own name -> who made the features of the training, see `features.provenance`; what
+            is not named here was made by this package.
     """
 
     head: Head
@@ -132,6 +135,7 @@ class QualityModel:
     scale: tuple[float, float]
     trained_on: str
     specs: Mapping[str, str] = field(default_factory=dict)
+    made_by: Mapping[str, str] = field(default_factory=dict)
 
     part_names: ClassVar[tuple[str, ...]] = ()
 
@@ -143,7 +147,7 @@ class QualityModel:
     @property
     def facts(self) -> Mapping[str, Any]:
         """What else belongs to a record of a score."""
-        return {"row": self.row}
+        return {"row": self.row, "features_by": self.makers}
 
     def predict(self, features: Any) -> npt.NDArray[np.float64]:  # noqa: ANN401 (what the head takes)
         """Maps video vectors (N, D), or for a network the frames of N videos, to scores (N,), not clipped."""
@@ -243,20 +247,17 @@ class QualityModel:
 
     def _checked_families(self) -> "dict[str, Family]":
         families = self._families()
-        self._check_specs({name: family.spec.to_json() for name, family in families.items()})
+        self.check_specs({name: family.spec.to_json() for name, family in families.items()}, "computed here would be")
         return families
 
     def _families(self) -> "dict[str, Family]":
         """Builds what computes the features of this model from a video."""
         from ugcvqa.features.families import build_families
 
+        if self.why_no_videos:
+            raise CheckpointError(self.why_no_videos)
         if is_network(self.head):
             return self.head.families(self.row, self.settings)
-        if self.row not in ROWS:
-            raise CheckpointError(
-                f"this model was trained on imported features {self.row!r}, which cannot be computed from a "
-                "video here; predict from a feature table instead"
-            )
         return build_families(families_of(self.row), self.settings)
 
     def _input_of(self, features: "Mapping[str, Mapping[str, np.ndarray]]") -> npt.NDArray[Any]:
@@ -267,19 +268,33 @@ class QualityModel:
 
     def _scored(self, path: str, result: "VideoResult", timeline: bool, explain: bool, picture: Picture) -> Score:
         """Scores the features of one video."""
-        reason = result.reason
-        if not reason:
-            features = self._input_of(result.features)
-            if np.isfinite(features).any():
-                pred, std = (float(values[0]) for values in self.predict_with_std(features))
-                low, high, warnings = outlook(self.head, features)
-                mos, low, high = (float(value) for value in np.clip((pred, low, high), *self.scale))
-                score = Score(path, mos, pred, std=std, low=low, high=high, warnings=warnings)
-                if not timeline and not explain:
-                    return score
-                return self._explained(score, features, result, picture if explain else None)
-            reason = f"{path}: no feature can be computed from this video; it may be too short"
-        return Score(path, float("nan"), float("nan"), reason)
+        if result.reason:
+            return Score(path, math.nan, math.nan, result.reason)
+        features = self._input_of(result.features)
+        score = self.score_features(path, features[0])
+        if score.reason or not (timeline or explain):
+            return score
+        return self._explained(score, features, result, picture if explain else None)
+
+    def score_features(self, name: str, features: npt.NDArray[Any], warnings: tuple[str, ...] = ()) -> Score:
+        """Scores one video by its features.
+
+        Args:
+            name: what the score is of.
+            features: (D,) vector of the row; for a network what it takes of one video.
+            warnings: what is doubtful already.
+        """
+        if not np.isfinite(features).any():
+            reason = f"{name}: no feature can be computed from this video; it may be too short"
+            return Score(name, math.nan, math.nan, reason)
+        batch = features[None]
+        pred, std = (float(values[0]) for values in self.predict_with_std(batch))
+        if not math.isfinite(pred):
+            reason = f"{name}: the model gives no finite score; its numbers, or the features, are too large"
+            return Score(name, math.nan, math.nan, reason)
+        low, high, more = outlook(self.head, batch)
+        mos, low, high = (float(value) for value in np.clip((pred, low, high), *self.scale))
+        return Score(name, mos, pred, std=std, low=low, high=high, warnings=(*warnings, *more))
 
     def _explained(
         self, score: Score, features: npt.NDArray[Any], result: "VideoResult", picture: Picture | None
@@ -292,15 +307,40 @@ class QualityModel:
         worst, best = worst_and_best(timeline, result.info, picture)
         return replace(score, timeline=timeline, explanation=Explanation(contributions, timeline, worst, best, method))
 
-    def _check_specs(self, specs: Mapping[str, str]) -> None:
-        """Refuses features of another code version or other weights than those of the training."""
-        for name, spec in self.specs.items():
-            trained, here = json.loads(spec), json.loads(specs[name])
+    @property
+    def why_no_videos(self) -> str:
+        """Why this model cannot score videos, empty if it can: its features must be computed here."""
+        if self.head.kind == "end_to_end":
+            return ""
+        if self.row not in ROWS:
+            return (
+                f"this model was trained on imported features {self.row!r}, which cannot be computed from a "
+                "video here; predict from feature tables instead (ugcvqa score --features FILE)"
+            )
+        return why_not_from_video(self.row, self.makers, self.settings)
+
+    @property
+    def makers(self) -> dict[str, str]:
+        """Part of the row -> who made its features."""
+        return {part: self.made_by.get(part, OURS) for part in parts_of(self.row)}
+
+    def check_specs(self, specs: Mapping[str, str], other: str = "the table has") -> None:
+        """Refuses features of another code version or other weights than those of the training.
+
+        Args:
+            specs: family -> spec as JSON, of the features; families without one are not checked.
+            other: what comes before their value, in the message.
+
+        Raises:
+            CheckpointError: if they differ.
+        """
+        for name in self.specs.keys() & specs.keys():
+            trained, here = json.loads(self.specs[name]), json.loads(specs[name])
             for key in sorted(set(trained) | set(here)):
                 if trained.get(key) != here.get(key):
                     raise CheckpointError(
-                        f"this model was trained on {name} features with {key} {trained.get(key)!r}, computed here "
-                        f"would be {here.get(key)!r}: use the same weights and version, or train it again"
+                        f"this model was trained on {name} features with {key} {trained.get(key)!r}, {other} "
+                        f"{here.get(key)!r}: use the same weights and version, or train it again"
                     )
 
     @property
@@ -325,6 +365,7 @@ class QualityModel:
             "row": self.row,
             "settings": asdict(self.settings),
             "specs": dict(self.specs),
+            "made_by": self.makers,
             "label": self.label,
             "scale": list(self.scale),
             "trained_on": self.trained_on,
@@ -377,7 +418,17 @@ def _from_parts(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> Qual
         scale=(low, high),
         trained_on=metadata["trained_on"],
         specs=metadata["specs"],
+        made_by=_makers(metadata),
     )
+
+
+def _makers(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Who made the features of the training; a file from before this was written down has specs of ours, or none."""
+    said = metadata.get("made_by", {})
+    return {
+        part: said.get(part, UNKNOWN if "made_by" in metadata or part not in metadata["specs"] else OURS)
+        for part in parts_of(metadata["row"])
+    }
 
 
 def _family_settings(values: Mapping[str, Mapping[str, Any]]) -> FamilySettings:

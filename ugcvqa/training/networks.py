@@ -26,14 +26,21 @@ from ugcvqa.heads.gru import VSFAHead, build_gru
 from ugcvqa.heads.network_heads import EndToEndHead, GRUHead, MOSLine, build_end_to_end, frame_families
 from ugcvqa.samples.batches import FIXED, Draw
 from ugcvqa.samples.clips import FAMILY, ClipFamily, ClipSource
-from ugcvqa.samples.sequences import PRECISION, SequenceSource, SequenceTable, pack, read_sequences
+from ugcvqa.samples.sequences import (
+    PRECISION,
+    SequenceSource,
+    SequenceTable,
+    pack,
+    read_sequences,
+    sequence_provenance,
+)
 from ugcvqa.scoring.model import QualityModel
 from ugcvqa.settings import DecodeLimits, FamilySettings, LoaderSettings, SplitSettings
 from ugcvqa.training.datamodule import Source, TrainingData
 from ugcvqa.training.learning import Outcome, best_score, predict, train
 from ugcvqa.training.regressor import QualityRegressor
 from ugcvqa.training.runs import Predicted
-from ugcvqa.training.vectors import Samples, make_split, usable_videos
+from ugcvqa.training.vectors import Samples, make_split, provenance_of_specs, usable_videos
 from ugcvqa.training_settings import EndToEndSettings, GRUSettings, RecipeSettings
 
 log = logging.getLogger(__name__)
@@ -90,6 +97,7 @@ class Trained:
 def train_gru(
     dataset: Dataset,
     files: Sequence[str],
+    made_by: str | Mapping[str, str] | None,
     row: str,
     settings: GRUSettings,
     families: FamilySettings,
@@ -103,7 +111,7 @@ def train_gru(
     """
     dtype = PRECISION[settings.precision]
     if files:
-        samples, table = _imported(dataset, files, dtype)
+        samples, table = _imported(dataset, files, row, made_by, dtype)
     else:
         samples, table = _extracted(dataset, frame_families(row, families), place, dtype)
     parts = _split(samples.dataset, split)
@@ -131,7 +139,8 @@ def train_end_to_end(
     clips = ClipFamily(settings.clip)
     kept, failures = _usable(dataset, {FAMILY: clips}, place)
     samples = Samples(
-        kept, np.empty((len(kept.videos), 0)), failures, {FAMILY: clips.spec.key}, {FAMILY: clips.spec.to_json()}
+        *(kept, np.empty((len(kept.videos), 0)), failures, {FAMILY: clips.spec.key}),
+        provenance_of_specs({FAMILY: clips.spec}),
     )
     parts = _split(kept, split)
     contents = [place.store.content(Path(str(video.path))) for video in kept.videos]
@@ -242,7 +251,9 @@ def _backbone_features(
     return features
 
 
-def _imported(dataset: Dataset, files: Sequence[str], dtype: torch.dtype) -> tuple[Samples, SequenceTable]:
+def _imported(
+    dataset: Dataset, files: Sequence[str], row: str, made_by: str | Mapping[str, str] | None, dtype: torch.dtype
+) -> tuple[Samples, SequenceTable]:
     """Frame features from one file, joined to the labels by video id."""
     if len(files) != 1:
         raise ConfigError(f"a GRU head reads frame features from one file, not from {len(files)}")
@@ -250,7 +261,8 @@ def _imported(dataset: Dataset, files: Sequence[str], dtype: torch.dtype) -> tup
     table = read_sequences(path, dtype)
     rows = table.aligned([video.video_id for video in dataset.videos])
     chosen = table.chosen(rows)
-    return Samples(dataset, np.empty((len(rows), 0)), {}, {str(path): file_sha256(path)}, {}), chosen
+    found = sequence_provenance(row, chosen, made_by, str(path))
+    return Samples(dataset, np.empty((len(rows), 0)), {}, {str(path): file_sha256(path)}, found), chosen
 
 
 def _extracted(
@@ -262,8 +274,8 @@ def _extracted(
     contents = (place.store.content(Path(str(video.path))) for video in kept.videos)
     sequences = (place.store.get(family.spec, content)["frames"] for content in contents)
     table = pack([video.video_id for video in kept.videos], sequences, dtype)
-    spec = family.spec
-    return Samples(kept, np.empty((len(table.ids), 0)), failures, {name: spec.key}, {name: spec.to_json()}), table
+    found = provenance_of_specs({name: family.spec})
+    return Samples(kept, np.empty((len(table.ids), 0)), failures, {name: family.spec.key}, found), table
 
 
 def _usable(dataset: Dataset, families: Mapping[str, Family], place: Place) -> tuple[Dataset, dict[str, str]]:
@@ -330,7 +342,8 @@ def _trained(
 ) -> Trained:
     dataset = samples.dataset
     trained_on = f"{dataset.name} ({len(split.train)} videos)"
-    model = QualityModel(head, row, families, dataset.label, dataset.scale, trained_on, samples.specs)
+    found = samples.provenance
+    model = QualityModel(head, row, families, dataset.label, dataset.scale, trained_on, found.specs, found.made_by)
     return Trained(samples, split, model, facts, Predicted(pred, np.full(pred.shape, np.nan)))
 
 

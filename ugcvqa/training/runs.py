@@ -22,10 +22,10 @@ from ugcvqa.display.lines import failure_rows, metrics_line
 from ugcvqa.errors import ConfigError, StoreError, UgcvqaError
 from ugcvqa.evaluation import metrics
 from ugcvqa.evaluation.splits import Split
-from ugcvqa.features.rows import ROWS
+from ugcvqa.features.provenance import described
 from ugcvqa.files import locked, write_atomic
 from ugcvqa.heads.gp import GPReport
-from ugcvqa.heads.kinds import is_network, kind_of
+from ugcvqa.heads.kinds import kind_of
 from ugcvqa.heads.svr import SVRHead
 from ugcvqa.heads.svr_grid import GridReport
 from ugcvqa.records import named_folder, plain_settings, versions
@@ -244,6 +244,7 @@ def _metrics_json(
         "failed_videos": len(samples.failures),
         "head": {"kind": kind_of(model.head), **_head_facts(model, fitting)},
         "features": samples.sources,
+        "made_by": dict(samples.provenance.made_by),
         "versions": versions(),
     }
     return json.dumps(record, indent=2) + "\n"
@@ -276,9 +277,12 @@ def summary(
     held_out = metrics_line(f"held-out {samples.dataset.label}", metrics.evaluate(mos, pred), mos.size)
     failed = f"{len(samples.failures)} videos failed, see {folder}/failures.csv\n" if samples.failures else ""
     lines = f"{held_out}\nrun folder: {folder} ({model.row} + {kind_of(model.head).upper()}, {seconds:.0f} s)\n{failed}"
-    if model.row in ROWS or is_network(model.head):
+    lines += f"features: {described(model.makers, model.settings)}\n"
+    quoted = shlex.quote(str(folder))
+    if model.why_no_videos:
+        files = shlex.quote(f"[{','.join(samples.sources)}]")
+        lines += f"predict from feature tables: python -m ugcvqa.score --features {files} --checkpoint {quoted}\n"
+    else:
         video = next((video.path for video in samples.dataset.videos if video.path is not None), "VIDEO.mp4")
-        lines += (
-            f"score a video: python -m ugcvqa.score {shlex.quote(str(video))} --checkpoint {shlex.quote(str(folder))}\n"
-        )
+        lines += f"score a video: python -m ugcvqa.score {shlex.quote(str(video))} --checkpoint {quoted}\n"
     return lines

@@ -10,14 +10,13 @@ import numpy.typing as npt
 
 from ugcvqa.cli import progress_bar
 from ugcvqa.datasets.catalogue import Dataset
-from ugcvqa.datasets.tables import FeatureTable, align, read_table
 from ugcvqa.errors import LabelError
 from ugcvqa.evaluation.splits import Split, group_split, protocol_split, read_permutation, stored_split
-from ugcvqa.features.container import container_table
 from ugcvqa.features.families import Family
-from ugcvqa.features.rows import ROWS, assemble_row, dimension, families_of
-from ugcvqa.features.store import FeatureStore, table_of_folder
-from ugcvqa.files import file_sha256
+from ugcvqa.features.imported import read_features
+from ugcvqa.features.provenance import OURS, Provenance
+from ugcvqa.features.rows import assemble_row
+from ugcvqa.features.store import FeatureSpec, FeatureStore
 from ugcvqa.heads.gp import GPReport
 from ugcvqa.heads.kinds import Head, fit_process
 from ugcvqa.heads.svr import SVRHead, fit_svr
@@ -48,55 +47,31 @@ class Samples:
             held by its training.
         failures: video id -> reason, of the others.
         sources: where the features come from: file -> SHA-256, or family -> folder in the store.
-        specs: family -> spec as JSON, of features that were extracted here.
+        provenance: who made the features, with the specs of those that this package computed.
     """
 
     dataset: Dataset
     features: Array
     failures: dict[str, str]
     sources: dict[str, str]
-    specs: dict[str, str]
+    provenance: Provenance
 
 
 def imported_samples(
-    dataset: Dataset, files: Sequence[str], row: str, families: FamilySettings = FamilySettings()
+    dataset: Dataset,
+    files: Sequence[str],
+    row: str,
+    families: FamilySettings = FamilySettings(),
+    made_by: str | Mapping[str, str] | None = None,
 ) -> Samples:
-    """Reads features from files or folders of a store and joins them to the labels by video id.
-
-    One file per family of the row, in the order of `rows.families_of`, is brought into the row's order of columns; any
-    other files stand side by side. Where the row wants facts of the file, a label file with columns width, height and
-    fps does in place of a feature file.
+    """Joins features from files or folders of a store to the labels by video id, see `imported.read_features`.
 
     Raises:
-        LabelError: if ids do not match or the width is not that of the row.
+        LabelError: if ids do not match, the width is not that of the row, or its maker is contradicted.
     """
     ids = [video.video_id for video in dataset.videos]
-    paths = [Path(path) for path in files]
-    names = families_of(row) if row in ROWS else ()
-    is_by_family = 1 < len(names) == len(paths)
-    facts = paths[names.index("container")] if is_by_family and "container" in names else None
-    tables = [_table(path, is_of_container=path is facts) for path in paths]
-    blocks = [align(table, ids, allow_extra=True) for table in tables]
-    if is_by_family:
-        values = assemble_row(row, dict(zip(names, blocks, strict=True)))
-    else:
-        values = np.concatenate(blocks, axis=1)
-    if row in ROWS and families.has_paper_backbones and values.shape[1] != dimension(row):
-        raise LabelError(
-            f"{', '.join(files)}: {values.shape[1]} columns, but row {row} has {dimension(row)}; give another --row "
-            "name for other features"
-        )
-    return Samples(dataset, values, {}, {str(path): _checksum(path) for path in paths}, {})
-
-
-def _table(path: Path, is_of_container: bool) -> FeatureTable:
-    if path.is_dir():
-        return table_of_folder(path)
-    return container_table(path) if is_of_container and path.suffix.lower() == ".csv" else read_table(path)
-
-
-def _checksum(path: Path) -> str:
-    return "store" if path.is_dir() else file_sha256(path)
+    found = read_features(files, row, families, made_by, ids)
+    return Samples(dataset, found.values, {}, found.sources, found.provenance)
 
 
 def extracted_samples(
@@ -121,7 +96,12 @@ def extracted_samples(
         content = store.content(Path(str(video.path)))
         rows.append(assemble_row(row, {name: store.get(spec, content)["video"] for name, spec in specs.items()}))
     sources = {name: spec.key for name, spec in specs.items()}
-    return Samples(kept, np.stack(rows), failures, sources, {name: spec.to_json() for name, spec in specs.items()})
+    return Samples(kept, np.stack(rows), failures, sources, provenance_of_specs(specs))
+
+
+def provenance_of_specs(specs: Mapping[str, FeatureSpec]) -> Provenance:
+    """Provenance of features that this package computed."""
+    return Provenance(dict.fromkeys(specs, OURS), {name: spec.to_json() for name, spec in specs.items()})
 
 
 def usable_videos(
@@ -205,7 +185,9 @@ def fit_head(
         fitted = fit_process(features, mos, row, settings)
     head, report = fitted
     trained_on = f"{dataset.name} ({len(outer)} videos)"
-    return QualityModel(head, row, families, dataset.label, dataset.scale, trained_on, samples.specs), report
+    found = samples.provenance
+    model = QualityModel(head, row, families, dataset.label, dataset.scale, trained_on, found.specs, found.made_by)
+    return model, report
 
 
 def _fitted_svr(features: Array, mos: Array, split: Split, settings: SVRSettings) -> tuple[SVRHead, GridReport]:
