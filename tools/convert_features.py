@@ -7,17 +7,22 @@
 A bare matrix, such as `feats_mat` in the .mat files of VIDEVAL, RAPIQUE and RVS-resize, has no ids. Its rows
 follow the data set in benchmark order (`--dataset konvid_1k`, `youtube_ugc` or `combined`), or, without
 `--dataset`, the rows of the label file as they stand.
+
+Tables say who made their features (`made_by`: an array in .npz and .mat, a column in .csv): those exported from a
+store have its spec, published ones are recognised, and `--made-by` says it of others.
 """
 
 import argparse
 import hashlib
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ugcvqa.datasets.catalogue import load_dataset
 from ugcvqa.datasets.tables import FeatureTable, read_table, write_table
 from ugcvqa.errors import ConfigError, UgcvqaError
+from ugcvqa.features.provenance import UNKNOWN, checked_name, provenance_of
 from ugcvqa.features.store import FeatureSpec, FeatureStore, table_of_folder
 from ugcvqa.files import file_sha256
 
@@ -33,7 +38,7 @@ def import_table(arguments: argparse.Namespace) -> str:
     """Puts the rows of a table into a store, under a spec that names the file by its checksum."""
     table = read_source(arguments)
     source = file_sha256(arguments.source)
-    spec = FeatureSpec(arguments.family, version=0, source=source)
+    spec = FeatureSpec(arguments.family, version=0, settings={"made_by": table.made_by}, source=source)
     store = FeatureStore(arguments.target)
     for video_id, vector in zip(table.ids, table.values, strict=True):
         content = hashlib.sha256(f"{source} {video_id}".encode()).hexdigest()
@@ -62,7 +67,12 @@ def read_source(arguments: argparse.Namespace) -> FeatureTable:
         ids = [video.video_id if arguments.dataset else video.video_id.split("/", 1)[1] for video in videos]
     elif arguments.dataset is not None or arguments.subset is not None:
         raise ConfigError("--dataset and --subset say how to read a label file; give it with --ids-from")
-    return read_table(arguments.source, ids)
+    table = read_table(arguments.source, ids)
+    stated, where = arguments.made_by or "", str(arguments.source)
+    maker, _ = provenance_of(
+        "", table.ids, table.values, table.made_by, stated and checked_name(stated, "--made-by"), where
+    )
+    return table if table.made_by or maker == UNKNOWN else replace(table, made_by=maker)
 
 
 def summary(table: FeatureTable) -> str:
@@ -86,6 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
         if function is not export_table:
             command.add_argument("--ids-from", type=Path, help="label file that gives the ids of a bare matrix")
             command.add_argument("--dataset", help="data set in whose benchmark order the rows are (default: file)")
+            command.add_argument("--made-by", help="network or program that made the features, where no file says so")
             command.add_argument("--subset", help="part of youtube_ugc: 360P, 480P, 720P, 1080P or all")
         if function is import_table:
             command.add_argument("--family", required=True, help="name for the features, such as nss_published")

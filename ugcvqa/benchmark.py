@@ -101,6 +101,7 @@ def benchmark(
         "settings": plain_settings(settings),
         "labels": {one.problem.data: one.problem.labels_sha256 for one in gathered},
         "features": sources.checksums,
+        "made_by": {one.problem.data: dict(one.made_by) for one in gathered},
         "versions": versions(),
     }
     report.write_results(folder, results, holdouts, record)

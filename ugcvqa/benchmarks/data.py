@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ugcvqa.benchmarks.feature_tables import FRAMES, Block, FeatureSources, RowFeatures
+from ugcvqa.benchmarks.feature_tables import FRAMES, Block, FeatureSources, RowFeatures, merged_makers
 from ugcvqa.benchmarks.protocol import Entry, Problem
 from ugcvqa.datasets.catalogue import RESOLUTIONS, Dataset, inlsa_aligned
 from ugcvqa.datasets.labels import label_file
 from ugcvqa.errors import ConfigError, LabelError
 from ugcvqa.features.inputs import data_root, open_dataset
+from ugcvqa.features.provenance import described
 from ugcvqa.features.rows import PAPER_ROWS, ROWS, families_of
 from ugcvqa.settings import BenchmarkSettings, DataSettings
 
@@ -41,6 +42,7 @@ class Gathered:
         footnotes: what a reader of the table should know.
         label: what the labels are.
         scale: lowest and highest label.
+        made_by: part -> who made its features.
         n_train: the first so many videos are of the data set that `cross` trains on; None in other modes.
     """
 
@@ -49,6 +51,7 @@ class Gathered:
     footnotes: tuple[str, ...]
     label: str
     scale: tuple[float, float]
+    made_by: Mapping[str, str]
     n_train: int | None = None
 
 
@@ -230,7 +233,11 @@ def gather(dataset: Dataset, rows: Sequence[str], sources: FeatureSources, on_mi
         checksums={**problem.checksums, **{f"{row}+gru": features.sha256 for row, features in sequences.items()}},
     )
     notes += _part_notes(dataset.name, found, sources)
-    return Gathered(problem, chosen, (*notes, *_column_notes(dataset.name, taken)), dataset.label, dataset.scale)
+    blocks = [block for row, features in found.items() if row in problem.layouts for block in features.blocks.values()]
+    made_by = merged_makers([*(block.made_by for block in blocks), *(features.made_by for features in frames.values())])
+    notes += [f"{dataset.name}: features made by {described(made_by, sources.families)}."] if made_by else []
+    notes += _column_notes(dataset.name, taken)
+    return Gathered(problem, chosen, tuple(notes), dataset.label, dataset.scale, made_by)
 
 
 def _find(entry: Entry, ids: Sequence[str], sources: FeatureSources, found: dict[str, RowFeatures]) -> bool:

@@ -1,8 +1,8 @@
 """Features of a data set for several rows at once, gathered from files and stores and joined by video id."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ugcvqa.datasets.tables import FORMATS, FeatureTable, locate, read_table
 from ugcvqa.errors import ConfigError, LabelError
+from ugcvqa.features.provenance import table_makers
 from ugcvqa.features.rows import DIMENSIONS, ROWS, Part, dimension, families_of
 from ugcvqa.features.store import FeatureStore, table_of_folder
 from ugcvqa.files import file_sha256
@@ -37,12 +38,14 @@ class Block:
         values: (N, D) floating point, one row per video of the data set; NaN where it has none.
         has: (N,) bool: whether there are features of the video.
         title: `name` without the folders, for a reader.
+        made_by: part -> who made its columns, see `features.provenance`.
     """
 
     name: str
     values: npt.NDArray[Any]
     has: npt.NDArray[np.bool_]
     title: str
+    made_by: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def sha256(self) -> str:
@@ -262,7 +265,10 @@ class FeatureSources:
             new = (rows >= 0) & ~has
             values[new] = table.values[rows[new]]
             has |= new
-        return Block(" or ".join(origins), values, has, " or ".join(Path(origin).name for origin in origins))
+        names, titles = " or ".join(origins), " or ".join(Path(origin).name for origin in origins)
+        text = tables[0].made_by if len({table.made_by for table in tables}) == 1 else ""
+        known = [video_id for video_id, is_there in zip(ids, has.tolist(), strict=True) if is_there]
+        return Block(names, values, has, titles, table_makers(name, known, values[has], text, names))
 
     def _table(self, path: Path) -> FeatureTable:
         if path not in self._read:
@@ -297,7 +303,18 @@ def _source(video_id: str) -> str:
 def _side_by_side(blocks: Sequence[Block]) -> Block:
     values = np.concatenate([block.values for block in blocks], axis=1)
     has: npt.NDArray[np.bool_] = np.all([block.has for block in blocks], axis=0)
-    return Block(" + ".join(block.name for block in blocks), values, has, " + ".join(block.title for block in blocks))
+    names, titles = (" + ".join(getattr(block, text) for block in blocks) for text in ("name", "title"))
+    return Block(names, values, has, titles, merged_makers(block.made_by for block in blocks))
+
+
+def merged_makers(several: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Part -> maker of all of them, with `and` where they differ."""
+    merged: dict[str, str] = {}
+    for made_by in several:
+        for part, maker in made_by.items():
+            names = merged.get(part, maker).split(" and ")
+            merged[part] = " and ".join(dict.fromkeys([*names, maker]))
+    return merged
 
 
 def _stacked(row: str, found: Sequence[RowFeatures]) -> RowFeatures:
@@ -319,14 +336,16 @@ def _stacked(row: str, found: Sequence[RowFeatures]) -> RowFeatures:
         name, title = (", ".join(getattr(block, text) for block in parallel) for text in ("name", "title"))
         names[parallel[0].name] = name
         values = np.concatenate([block.values for block in parallel])
-        blocks[name] = Block(name, values, np.concatenate([block.has for block in parallel]), title)
+        made_by = merged_makers(block.made_by for block in parallel)
+        blocks[name] = Block(name, values, np.concatenate([block.has for block in parallel]), title, made_by)
     return RowFeatures(blocks, tuple(part._replace(family=names[part.family]) for part in found[0].layout))
 
 
 def _as_one_block(features: RowFeatures) -> RowFeatures:
     name = " + ".join(features.blocks)
     title = " + ".join(block.title for block in features.blocks.values())
-    return RowFeatures({name: Block(name, features.columns(), features.has, title)}, (Part(name),))
+    made_by = merged_makers(block.made_by for block in features.blocks.values())
+    return RowFeatures({name: Block(name, features.columns(), features.has, title, made_by)}, (Part(name),))
 
 
 def _check_width(row: str, features: RowFeatures) -> None:

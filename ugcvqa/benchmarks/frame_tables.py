@@ -1,7 +1,7 @@
 """Features of the single frames of a data set, for heads that take sequences."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ugcvqa.benchmarks.feature_tables import FRAMES, FeatureSources
+from ugcvqa.benchmarks.feature_tables import FRAMES, FeatureSources, merged_makers
 from ugcvqa.datasets.tables import FeatureTable, locate
 from ugcvqa.errors import ConfigError, LabelError
+from ugcvqa.features.provenance import table_makers
 from ugcvqa.features.rows import FRAME_ROWS
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import file_sha256
@@ -29,11 +30,13 @@ class FrameFeatures:
         lacking: where they come from.
         table: those of the videos that have any, in the order of the data set.
         has: (N,) bool: whether there are features of the video.
+        made_by: part -> who made them.
     """
 
     lacking: str
     table: SequenceTable
     has: npt.NDArray[np.bool_]
+    made_by: Mapping[str, str]
 
     def taken(self, rows: npt.NDArray[np.int64]) -> "FrameFeatures":
         """The same features of some videos, all of which have them."""
@@ -63,7 +66,7 @@ def frame_features(row: str, ids: Sequence[str], sources: FeatureSources) -> Fra
         ConfigError: if more than one file is listed.
         LabelError: if a file cannot be read or no video has features.
     """
-    names, tables, has = [], [], np.zeros(len(ids), dtype=bool)
+    names, tables, makers, has = [], [], [], np.zeros(len(ids), dtype=bool)
     for source, group in groupby(enumerate(ids), key=lambda numbered: numbered[1].split("/", 1)[0]):
         numbers, own = zip(*group, strict=True)
         found = _of_source(row, source, own, sources)
@@ -73,10 +76,11 @@ def frame_features(row: str, ids: Sequence[str], sources: FeatureSources) -> Fra
         rows = locate(FeatureTable(table.ids, np.empty((len(table.ids), 1))), own)
         has[np.array(numbers)] = rows >= 0
         names.append(name)
+        makers.append(table_makers(row, table.ids, table.means(), table.made_by, name))
         tables += [table.chosen(rows[rows >= 0].tolist())] if (rows >= 0).any() else []
     if not tables:
         raise LabelError(f"{', '.join(names)}: frame features of none of the {len(ids)} videos (row {row})")
-    return FrameFeatures(", ".join(names), _joined(row, tables), has)
+    return FrameFeatures(", ".join(names), _joined(row, tables), has, merged_makers(makers))
 
 
 def _of_source(row: str, source: str, ids: Sequence[str], sources: FeatureSources) -> tuple[str, SequenceTable] | None:
@@ -101,7 +105,8 @@ def _stored(row: str, ids: Sequence[str], sources: FeatureSources, folder: Path)
         return None
     sources.checksums[f"{folder}:{name}{FRAMES}"] = spec.key
     sequences = (store.get(spec, contents[video_id])["frames"] for video_id in wanted)
-    return f"{folder}:{name}", pack(wanted, sequences, PRECISION[sources.precision])
+    table = pack(wanted, sequences, PRECISION[sources.precision])
+    return f"{folder}:{name}", replace(table, made_by=spec.to_json())
 
 
 def _joined(row: str, tables: Sequence[SequenceTable]) -> SequenceTable:

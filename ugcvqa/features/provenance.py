@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ugcvqa.errors import LabelError
 from ugcvqa.features.fingerprints import Published, recognised
-from ugcvqa.features.rows import ROWS, families_of
+from ugcvqa.features.rows import ROWS, dimension, families_of, parts_of_row
 from ugcvqa.settings import FamilySettings
 
 OURS = "ugcvqa"
@@ -97,6 +97,34 @@ def _is_alike(found: Published, part: str) -> bool:
 
 _FAMILIES = frozenset(family for row in ROWS for family in families_of(row))
 """All families that a row is made of."""
+
+
+def table_makers(name: str, ids: Sequence[str], values: npt.NDArray[Any], text: str, where: str) -> dict[str, str]:
+    """Says who made the columns of a table that nothing is asked of but to be compared with others.
+
+    Args:
+        name: a row, a family or a name of one's own.
+        ids: N video ids.
+        values: (N, D) columns.
+        text: what the file says, see `read_maker`.
+        where: the file, for messages.
+
+    Returns:
+        Part -> maker; a part is called what its numbers are, where they are known.
+    """
+    blocks = {name: values}
+    if name in ROWS and values.shape[1] == dimension(name):
+        blocks = {family: values[:, columns] for family, columns in parts_of_row(name).items()}
+    makers = {}
+    for part, block in blocks.items():
+        found = recognised(ids, block)
+        inside, _ = read_maker(text, part, where)
+        is_ours = inside == OURS and (found is None or found.is_like_ours)
+        if found is not None and not is_ours:
+            makers[found.family] = found.made_by
+        else:
+            makers[part] = inside or (FACTS if part == "container" else UNKNOWN)
+    return makers
 
 
 def read_maker(text: str, part: str, where: str) -> tuple[str, str]:
@@ -231,7 +259,7 @@ def check_same(part: str, trained: str, given: str, settings: FamilySettings, wh
 
 
 def described(made_by: Mapping[str, str], settings: FamilySettings) -> str:
-    """Who made the features of a row, on one line, for people."""
+    """Who made features, on one line, for people."""
     return ", ".join(
         f"{part} by {maker}" + ("" if is_computed_here(part, maker, settings) else " (not computed here)")
         for part, maker in made_by.items()
