@@ -9,7 +9,10 @@ PACKAGE = Path(__file__).resolve().parent.parent / "ugcvqa"
 
 ROOMS = {
     "": ("errors", "settings", "training_settings", "cli", "files", "records"),
-    "media": ("imresize", "sampling", "boxes", "facts", "decode", "convert", "video", "encode", "memory"),
+    "media": (
+        *("imresize", "sampling", "clock", "boxes", "opening", "damage", "facts", "decode", "convert"),
+        *("video", "encode", "memory"),
+    ),
     "datasets": ("names", "cells", "tables", "identity", "finding", "labels", "catalogue", "inventory"),
     "demo": ("paint", "scenes", "distort", "quality", "videos", "ladders"),
     "evaluation": ("metrics", "splits", "significance", "published"),
@@ -97,7 +100,7 @@ ORDER = [
 ]
 
 DOORS = {
-    "av": {"media.decode", "media.convert", "media.encode", "media.memory"},
+    "av": {f"media.{name}" for name in ("opening", "damage", "decode", "convert", "encode", "memory")},
     "lightning": {
         *("features.datamodule", "features.extractors"),
         *(

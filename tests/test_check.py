@@ -92,7 +92,7 @@ def test_csv_has_one_row_per_video_and_extra_file(labels, root):
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_unreadable_files_are_told_with_their_reason(labels, root, monkeypatch, workers):
-    monkeypatch.setattr("ugcvqa.media.video.probe", fake_probe({f"{VIDS[1]}.mp4"}))
+    monkeypatch.setattr("ugcvqa.media.video.check_video", fake_probe({f"{VIDS[1]}.mp4"}))
     report = report_of(labels, root, probe_files=True, workers=workers)
     assert [checked.status for checked in report.videos] == ["ok", "unreadable", "missing"]
     assert report.videos[1].reason.endswith("cannot be opened (truncated)")

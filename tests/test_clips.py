@@ -10,13 +10,14 @@ from ugcvqa.errors import StoreError
 from ugcvqa.features.extraction import ClipStream, Task, extract_features
 from ugcvqa.files import arrays_to_bytes
 from ugcvqa.media.encode import write_video
+from ugcvqa.media.memory import memory_info
 from ugcvqa.samples.batches import FIXED, Draw
 from ugcvqa.samples.clips import ClipFamily, ClipSource, central_clip, clip_plan, cut_fragments, resize_short_side
 from ugcvqa.training_settings import ClipSettings
 
 
 def planned(frames, phases, n_frames):
-    pieces = clip_plan(frames, phases, n_frames, Fraction(25), (48, 64))
+    pieces = clip_plan(frames, phases, memory_info(n_frames, 48, 64, Fraction(25)))
     return [piece.frames["rgb"] for piece in pieces]
 
 

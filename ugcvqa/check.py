@@ -15,9 +15,9 @@ def check(data: DataSettings = DataSettings(), probe: bool = False, out: str | N
 
     Args:
         data: the labels and the folder of the videos.
-        probe: open every file to see whether it can be read.
+        probe: decode every file, as scoring does, to see whether all of it can be read.
         out: CSV file for the complete list.
-        workers: files opened at the same time.
+        workers: files decoded at the same time.
     """
     from ugcvqa.datasets.inventory import check_dataset
     from ugcvqa.features.inputs import data_root, open_dataset

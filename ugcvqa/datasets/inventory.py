@@ -109,8 +109,8 @@ def check_dataset(dataset: Dataset, root: Path | None, *, probe_files: bool = Fa
     Args:
         dataset: the labels, with the paths that were found below `root`.
         root: folder of the videos; None checks the labels only.
-        probe_files: whether to open each file in use, which takes some milliseconds each.
-        workers: files opened at the same time.
+        probe_files: whether to decode each file in use, as scoring does.
+        workers: files decoded at the same time.
 
     Returns:
         The findings, also for files that cannot be read.
@@ -168,12 +168,12 @@ def _copies(dataset: Dataset, files: Sequence[Path]) -> dict[str, list[Path]]:
 
 
 def _unreadable(paths: Sequence[Path], workers: int) -> Mapping[Path, str]:
-    """Opens files and tells why each bad one cannot be read."""
-    from ugcvqa.media.video import probe
+    """Decodes files as scoring does, and tells why each bad one cannot be read."""
+    from ugcvqa.media.video import check_video
 
     def reason(path: Path) -> str:
         try:
-            probe(path)
+            check_video(path)
         except VideoError as error:
             return " ".join(str(error).split())
         return ""

@@ -1,5 +1,6 @@
 """Features second by second: which stretches of a video count as its seconds, and one pool for each of them."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ugcvqa.features.families import Family, Pool
-from ugcvqa.media.sampling import chunk_centres, rounded_rate
+from ugcvqa.media.sampling import Seconds, chunk_centres, rounded_rate
 from ugcvqa.media.video import Clip, VideoInfo
 
 MAX_ENTRIES = 3600
@@ -20,38 +21,39 @@ MAX_ENTRIES = 3600
 
 @dataclass(frozen=True)
 class Grid:
-    """The seconds of a video: runs of as many frames as the rounded frame rate.
+    """The seconds of a video: runs of as many frames as the rounded frame rate, or seconds of time where it varies.
 
     They are the chunks of the NSS and CNN features. What is left at the end, if it is too short for a chunk, belongs to
     the last one. Videos of more than an hour get `MAX_ENTRIES` entries at most, each of several whole chunks.
 
     Attributes:
-        n_frames: frames of an entry.
-        n_entries: how many there are, at least 1.
+        starts: index of the first frame of each entry, ascending from 0; at least one.
     """
 
-    n_frames: int
-    n_entries: int
+    starts: Sequence[int]
 
     @classmethod
-    def of(cls, n_frames: int, rate: Fraction) -> "Grid":
-        """Lays the grid over a video of so many frames and frames per second."""
-        n_chunks = max(1, sum(1 for _ in chunk_centres(n_frames, rate)))
+    def of(cls, n_frames: int, rate: Fraction, seconds: Seconds | None = None) -> "Grid":
+        """Lays the grid over a video of so many frames and frames per second, or of given seconds."""
+        n_chunks = max(1, sum(1 for _ in chunk_centres(n_frames, rate, seconds)))
         per_entry = -(-n_chunks // MAX_ENTRIES)
-        return cls(per_entry * rounded_rate(rate), -(-n_chunks // per_entry))
+        if seconds is not None:
+            return cls(seconds.starts[:n_chunks:per_entry])
+        return cls(range(0, n_chunks * rounded_rate(rate), per_entry * rounded_rate(rate)))
+
+    @property
+    def n_entries(self) -> int:
+        """How many entries there are."""
+        return len(self.starts)
 
     def entry(self, frame_index: int) -> int:
         """The entry that a frame belongs to; -1 for -1, which is no frame."""
-        return min(frame_index // self.n_frames, self.n_entries - 1)
-
-    def middle(self, entry: int, n_frames: int) -> int:
-        """Index of the frame in the middle of an entry of a video of so many frames."""
-        return min(entry * self.n_frames + self.n_frames // 2, n_frames - 1)
+        return bisect_right(self.starts, frame_index) - 1
 
     def times_s(self, info: VideoInfo) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Start and stop of each entry, seconds from the first frame, by the times of the frames."""
-        starts = tuple(info.times_s[: self.n_entries * self.n_frames : self.n_frames].tolist())
-        return starts, (*starts[1:], float(info.times_s[-1]) + float(1 / info.rate))
+        starts = tuple(info.times_s[list(self.starts)].tolist())
+        return starts, (*starts[1:], info.end_s)
 
 
 def frames_of_rows(clip: Clip, is_per_frame: bool) -> tuple[int, ...]:
@@ -69,6 +71,8 @@ def frames_of_rows(clip: Clip, is_per_frame: bool) -> tuple[int, ...]:
     if is_per_frame:
         return indices
     if "counts" not in clip.facts:
+        if clip.info.seconds is not None:
+            return (clip.info.seconds.starts[clip.piece_index],)
         step = rounded_rate(clip.info.rate)
         return (clip.piece_index * step + step // 2,)
     ends = np.cumsum(clip.facts["counts"])

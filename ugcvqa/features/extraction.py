@@ -21,7 +21,8 @@ from ugcvqa.features.container import container_vector
 from ugcvqa.features.families import Family, Pool
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import error_reason
-from ugcvqa.media.decode import check_file
+from ugcvqa.media.damage import DamageLog
+from ugcvqa.media.opening import check_file
 from ugcvqa.media.video import Clip, Plan, TimedPlan, VideoInfo, probe, read_clips
 from ugcvqa.settings import DecodeLimits
 
@@ -145,9 +146,11 @@ class ClipStream(IterableDataset[Item]):
         """
         return probe(self.tasks[index].path, self.limits)
 
-    def clips(self, index: int, plans: Mapping[str, Plan | TimedPlan], info: VideoInfo) -> Iterator[Clip]:
+    def clips(
+        self, index: int, plans: Mapping[str, Plan | TimedPlan], info: VideoInfo, damage: DamageLog
+    ) -> Iterator[Clip]:
         """Decodes a video once and yields the pieces of all plans, see `media.video.read_clips`."""
-        return read_clips(self.tasks[index].path, plans, self.limits, info=info)
+        return read_clips(self.tasks[index].path, plans, self.limits, info, damage)
 
     def _video(self, index: int) -> Iterator[Item]:
         path = Path(self.tasks[index].path)
@@ -173,12 +176,14 @@ class ClipStream(IterableDataset[Item]):
                 for name in self.of_container & set(wanted):
                     yield Item(index, name, {"container": torch.from_numpy(container_vector(info))})
                 plans = {name: plan for name, plan in wanted.items() if name not in self.of_container}
-                for clip in self.clips(index, plans, info) if plans else ():
+                damage = DamageLog()
+                for clip in self.clips(index, plans, info, damage) if plans else ():
                     arrays, places = {**clip.frames, **clip.facts}, ()
                     if clip.family in repeats:
                         arrays, places = repeats[clip.family].left_out(arrays)
                     frames = {name: torch.from_numpy(array) for name, array in arrays.items()}
                     yield Item(index, clip.family, frames, places, self._entries(clip))
+                info = info.with_damage(damage)
             except VideoError as error:
                 raise VideoError(_with_path(path, str(error))) from error
         if self.store is not None and self.store.content(path) != content:
@@ -188,7 +193,7 @@ class ClipStream(IterableDataset[Item]):
     def _entries(self, clip: Clip) -> tuple[int, ...]:
         if not self.by_second:
             return ()
-        grid = Grid.of(clip.info.n_frames, clip.info.rate)
+        grid = Grid.of(clip.info.n_frames, clip.info.rate, clip.info.seconds)
         return tuple(grid.entry(frame) for frame in frames_of_rows(clip, clip.family in self.per_frame))
 
 

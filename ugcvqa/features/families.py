@@ -23,7 +23,7 @@ from ugcvqa.errors import VideoError
 from ugcvqa.features.store import FeatureSpec
 from ugcvqa.media import sampling
 from ugcvqa.media.sampling import Piece
-from ugcvqa.media.video import TimedPlan
+from ugcvqa.media.video import TimedPlan, VideoInfo
 from ugcvqa.nss.features import NSS, SMALLEST_SIDE_PX, ChunkMean
 from ugcvqa.nss.maps import yuv_to_rgb
 from ugcvqa.settings import DeepSettings, FamilySettings, SaliencySettings
@@ -97,7 +97,7 @@ class NSSFamily(Family):
 
     def __init__(self, settings: FamilySettings) -> None:
         nss = settings.nss
-        super().__init__(FeatureSpec("nss", VERSIONS["nss"], asdict(nss)), partial(nss_plan, nss.short))
+        super().__init__(FeatureSpec("nss", VERSIONS["nss"], asdict(nss)), TimedPlan(partial(nss_plan, nss.short)))
         self.network = NSS(nss.colour, nss.precision, nss.min_side)
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
@@ -122,7 +122,7 @@ class CNNFamily(Family):
     def __init__(self, settings: FamilySettings, network: CNN) -> None:
         # this family keeps no frames, so asking for those of others does not rename it
         alone = replace(settings, deep=replace(settings.deep, keep_frames=False))
-        super().__init__(_deep_spec("cnn", alone, weights_checksum(network)), cnn_plan)
+        super().__init__(_deep_spec("cnn", alone, weights_checksum(network)), TimedPlan(cnn_plan))
         self.network = network
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
@@ -145,7 +145,7 @@ class VSFACNNFamily(Family):
     is_per_frame = True
 
     def __init__(self, name: str, settings: FamilySettings, network: VSFA) -> None:
-        plan = every_frame_plan if name == "vsfacnn" else fused_plan
+        plan: Plan = every_frame_plan if name == "vsfacnn" else TimedPlan(fused_plan)
         super().__init__(_deep_spec(name, settings, weights_checksum(network)), plan)
         self.network = network
         self.keep_frames = settings.deep.keep_frames
@@ -173,7 +173,7 @@ class SaliencyFamily(Family):
         values = {**_kept(saliency, "weights", "memory_mib"), "layer": cam.layer}
         name = "_".join(["saliency", *_others(saliency)])
         spec = FeatureSpec(name, VERSIONS["saliency"], values, checksum)
-        super().__init__(spec, saliency_plan)
+        super().__init__(spec, TimedPlan(saliency_plan))
         self.cam, self.keep_maps, self._known = cam, saliency.keep_maps, known
 
     def forward(self, frames: Mapping[str, Tensor]) -> Any:  # noqa: ANN401
@@ -203,7 +203,7 @@ class FusedFamily(Family):
         checksum = f"{weights_checksum(network)} {cam_checksum}"
         name = "_".join(["vsfacnn_saliency", *_others(settings.deep), *_others(settings.saliency)])
         spec = FeatureSpec(name, VERSIONS["vsfacnn_saliency"], values, checksum)
-        super().__init__(spec, fused_plan)
+        super().__init__(spec, TimedPlan(fused_plan))
         self.network, self.cam, self.keep_frames = network, cam, settings.deep.keep_frames
         self._known = known
 
@@ -320,38 +320,35 @@ class _MapPool:
         return {"video": self._mean.result(), "n_empty": torch.tensor(self._mean.n_empty), **kept}
 
 
-def nss_plan(short: str, n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
+def nss_plan(short: str, info: VideoInfo) -> Iterator[Piece]:
     """Yields the pieces of the NSS family: one per one-second chunk.
 
     Args:
         short: `error` or `nan`, see `settings.NSSSettings`.
-        n_frames: frames of the video.
-        rate: frames per second.
-        size: (height, width) of a frame; NSS samples the same frames at every size.
+        info: the video.
 
     Raises:
         VideoError: if a side is too small for the filters, or the video holds no chunk and `short` is `error`.
     """
-    if min(size) < SMALLEST_SIDE_PX:
+    if min(info.height, info.width) < SMALLEST_SIDE_PX:
         raise VideoError(
-            f"too small for NSS features: frames of {size[1]} x {size[0]} pixels, at least {SMALLEST_SIDE_PX} on each "
-            "side are needed; leave the video out"
+            f"too small for NSS features: frames of {info.width} x {info.height} pixels, at least {SMALLEST_SIDE_PX} "
+            "on each side are needed; leave the video out"
         )
-    if next(sampling.chunk_centres(n_frames, rate), None) is None and short == "error":
-        raise _too_short("NSS", n_frames, rate, "or set short=nan")
-    yield from sampling.nss_pieces(n_frames, rate)
+    if next(sampling.chunk_centres(info.n_frames, info.rate, info.seconds), None) is None and short == "error":
+        raise _too_short("NSS", info, "or set short=nan")
+    yield from sampling.nss_pieces(info.n_frames, info.rate, info.seconds)
 
 
-def cnn_plan(n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
+def cnn_plan(info: VideoInfo) -> Iterator[Piece]:
     """Yields one piece per chunk centre.
 
     Raises:
         VideoError: if the video holds no chunk.
     """
-    del size
-    if next(sampling.chunk_centres(n_frames, rate), None) is None:
-        raise _too_short("CNN", n_frames, rate)
-    yield from sampling.cnn_pieces(n_frames, rate)
+    if next(sampling.chunk_centres(info.n_frames, info.rate, info.seconds), None) is None:
+        raise _too_short("CNN", info)
+    yield from sampling.cnn_pieces(info.n_frames, info.rate, info.seconds)
 
 
 def every_frame_plan(n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
@@ -361,16 +358,14 @@ def every_frame_plan(n_frames: int, rate: Fraction, size: tuple[int, int]) -> It
     return sampling.every_frame_pieces(n_frames, frames_per_piece)
 
 
-def saliency_plan(n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
+def saliency_plan(info: VideoInfo) -> Iterator[Piece]:
     """Yields the last frame of each second."""
-    del size
-    return sampling.small_pieces(sampling.saliency_frames(n_frames, rate), _SMALL_FRAMES)
+    return sampling.small_pieces(sampling.saliency_frames(info.n_frames, info.rate, info.seconds), _SMALL_FRAMES)
 
 
-def fused_plan(n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
+def fused_plan(info: VideoInfo) -> Iterator[Piece]:
     """Yields the first frame of each second."""
-    del size
-    return sampling.small_pieces(sampling.fused_frames(n_frames, rate), _SMALL_FRAMES)
+    return sampling.small_pieces(sampling.fused_frames(info.n_frames, info.rate, info.seconds), _SMALL_FRAMES)
 
 
 def build_families(names: tuple[str, ...], settings: FamilySettings) -> dict[str, Family]:
@@ -436,11 +431,11 @@ def _kept(settings: Any, *dropped: str) -> dict[str, Any]:  # noqa: ANN401 (any 
     return {key: value for key, value in asdict(settings).items() if key not in dropped}
 
 
-def _too_short(name: str, n_frames: int, rate: Fraction, more: str = "") -> VideoError:
-    needed = sampling.rounded_rate(rate) // 2 + 2
+def _too_short(name: str, info: VideoInfo, more: str = "") -> VideoError:
+    needed = sampling.rounded_rate(info.rate) // 2 + 2
     return VideoError(
-        f"too short for {name} features: {n_frames} frames at {float(rate):.4g} per second, at least {needed} are "
-        f"needed; leave the video out {more}".rstrip()
+        f"too short for {name} features: {info.n_frames} frames at {float(info.rate):.4g} per second, at least "
+        f"{needed} are needed; leave the video out {more}".rstrip()
     )
 
 

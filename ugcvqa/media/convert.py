@@ -9,7 +9,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from ugcvqa.errors import VideoError
-from ugcvqa.media.decode import one_line
+from ugcvqa.media.opening import one_line
 from ugcvqa.media.sampling import FIXED_SIZES, SMALL_SIDE_PX
 
 # The exact integer paths of the converter: the same planes on every CPU.

@@ -13,7 +13,7 @@ import numpy as np
 
 from ugcvqa.errors import VideoError
 from ugcvqa.media.convert import EXACT
-from ugcvqa.media.decode import one_line
+from ugcvqa.media.opening import one_line
 
 os.environ.setdefault("SVT_LOG", "1")  # this encoder reports every start on stderr; 1 leaves errors
 

@@ -1,9 +1,13 @@
 """What a video file holds, and which of it makes a score doubtful."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
+
+from ugcvqa.media.clock import Break
+from ugcvqa.media.damage import DamageLog
+from ugcvqa.media.sampling import Seconds
 
 
 @dataclass(frozen=True)
@@ -20,16 +24,24 @@ class VideoInfo:
         rotation: degrees by which frames are turned counter-clockwise for display: 0, 90, 180 or 270. It is
             applied to all frames handed out.
         n_frames: frames that decoding yields.
-        rate: frames per second.
-        duration_s: n_frames / rate, in seconds.
+        rate: frames per second, where frames are.
+        duration_s: n_frames / rate in seconds, where the rate varies the time from the first frame to the end of the
+            last, with breaks closed up.
         bit_depth: bits of the deepest component.
         colour_range: "tv" (limited), "pc" (full) or "" (not stated).
         is_interlaced: the first frame is marked as two fields; frames are handed out as decoded.
-        is_variable_rate: the steps between frame times differ by more than rounding explains.
+        is_variable_rate: counting frames would misplace some by half a second, or held frames hide the rate; `seconds`
+            then replaces seconds that are counted in frames.
         has_audio: the file has an audio track too.
         file_bytes: size of the file.
         container_s: length in seconds that the container states for all its tracks, None if it states none.
-        times_s: (n_frames,) float64, times of the frames in seconds from the first on, ascending.
+        times_s: (n_frames,) float64, times of the frames in seconds from the first on, ascending, breaks closed up.
+        start_s: time stamp of the first frame in seconds.
+        has_stamps: the file holds time stamps; else `rate` is what its header states, or 25.
+        seconds: the seconds of time where the rate varies, else None.
+        breaks: where time stamps do not go on as before.
+        damage: what was noticed of damage that cost no frame, see `damage.py`; that of the pictures is known after
+            decoding only.
     """
 
     path: str
@@ -50,3 +62,17 @@ class VideoInfo:
     file_bytes: int
     container_s: float | None = None
     times_s: np.ndarray = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
+    start_s: float = 0.0
+    has_stamps: bool = True
+    seconds: Seconds | None = field(default=None, repr=False)
+    breaks: tuple[Break, ...] = field(default=(), repr=False)
+    damage: tuple[str, ...] = ()
+
+    @property
+    def end_s(self) -> float:
+        """End of the last frame, seconds from the first frame."""
+        return float(self.times_s[-1]) + float(1 / self.rate) if self.seconds is None else self.duration_s
+
+    def with_damage(self, damage: DamageLog) -> "VideoInfo":
+        """The same facts with more lines of `damage`."""
+        return replace(self, damage=tuple(dict.fromkeys((*self.damage, *damage.lines(self.times_s)))))

@@ -1,5 +1,8 @@
 """Which frames a feature family needs: pure functions of frame count, rate and size.
 
+A second is a run of as many frames as the rounded frame rate, as in the published code, unless the rate varies: then
+the functions are given the `Seconds` of time that `clock.py` found, and the same rules hold with the frames of each.
+
 A family never sees the decoder. It states `Piece`s, small groups of frames in named forms, and the reader in
 `video.py` serves all families from one pass over the file, converting each frame only to the forms asked for.
 """
@@ -58,16 +61,51 @@ def rounded_rate(rate: Fraction) -> int:
     return max(1, int(rate + Fraction(1, 2)))
 
 
-def chunk_centres(n_frames: int, rate: Fraction) -> Iterator[int]:
-    """Yields the centre frame of each one-second chunk: floor(F/2), +F, ... <= N-2.
+@dataclass(frozen=True)
+class Seconds:
+    """The seconds of time of a video whose frame rate varies.
 
-    Source: RAPIQUE (Tu et al., 2021), public code; `F` is `rounded_rate(rate)`.
+    Attributes:
+        starts: index of the first frame of each second, ascending from 0; seconds without a frame are left out.
+        n_frames: frames of the video.
+        n_chunks: how many of them, from the first on, are chunks: all but a last one of half a second or less.
+        n_whole: how many of them, from the first on, are as long as a second.
     """
-    step = rounded_rate(rate)
-    yield from range(step // 2, n_frames - 1, step)
+
+    starts: tuple[int, ...]
+    n_frames: int
+    n_chunks: int
+    n_whole: int
+
+    def runs(self) -> Iterator[tuple[int, int]]:
+        """Yields the first frame of each second and the one behind its last."""
+        yield from itertools.pairwise((*self.starts, self.n_frames))
 
 
-def nss_pieces(n_frames: int, rate: Fraction) -> Iterator[Piece]:
+def chunks(n_frames: int, rate: Fraction, seconds: Seconds | None = None) -> Iterator[tuple[int, int]]:
+    """Yields the centre frame of each one-second chunk, and the frames of that second.
+
+    Source: RAPIQUE (Tu et al., 2021), public code: floor(F/2), +F, ... <= N-2; F is `rounded_rate(rate)`.
+
+    Args:
+        n_frames: decoded frames N of the video.
+        rate: frames per second.
+        seconds: the seconds of time, None for a constant rate. F is then the number of frames in the second.
+    """
+    if seconds is None:
+        step = rounded_rate(rate)
+        yield from ((centre, step) for centre in range(step // 2, n_frames - 1, step))
+        return
+    for start, stop in itertools.islice(seconds.runs(), seconds.n_chunks):
+        yield min(start + (stop - start) // 2, n_frames - 2), stop - start
+
+
+def chunk_centres(n_frames: int, rate: Fraction, seconds: Seconds | None = None) -> Iterator[int]:
+    """Yields the centre frame of each one-second chunk, see `chunks`."""
+    yield from (centre for centre, _ in chunks(n_frames, rate, seconds))
+
+
+def nss_pieces(n_frames: int, rate: Fraction, seconds: Seconds | None = None) -> Iterator[Piece]:
     """Yields one piece per one-second chunk of the NSS features.
 
     Form "y" holds the two spatial frames p and n, then the temporal frames s..e (at most eight; fewer at the
@@ -79,24 +117,25 @@ def nss_pieces(n_frames: int, rate: Fraction) -> Iterator[Piece]:
     Args:
         n_frames: decoded frames N of the video.
         rate: frames per second.
+        seconds: see `chunks`.
 
     Yields:
         Pieces in time order; none when the video is too short to hold a chunk.
     """
-    reach = rounded_rate(rate) // 3
-    for centre in chunk_centres(n_frames, rate):
+    for centre, step in chunks(n_frames, rate, seconds):
+        reach = step // 3
         spatial = (max(1, centre - reach), min(n_frames - 2, centre + reach))
         start = max(1, centre - 4)
         temporal = tuple(range(start, min(n_frames - 3, start + 7) + 1))
         yield Piece({"y": spatial + temporal, "u": spatial, "v": spatial})
 
 
-def cnn_pieces(n_frames: int, rate: Fraction) -> Iterator[Piece]:
+def cnn_pieces(n_frames: int, rate: Fraction, seconds: Seconds | None = None) -> Iterator[Piece]:
     """Yields one piece per chunk centre, with the planes of that frame (row CNN).
 
     Source: RAPIQUE public code: its CNN branch sees the centre frame of each one-second chunk.
     """
-    for centre in chunk_centres(n_frames, rate):
+    for centre in chunk_centres(n_frames, rate, seconds):
         yield Piece({"y": (centre,), "u": (centre,), "v": (centre,)})
 
 
@@ -109,21 +148,25 @@ def every_frame_pieces(n_frames: int, frames_per_piece: int) -> Iterator[Piece]:
         yield Piece({"rgb": tuple(range(start, min(n_frames, start + frames_per_piece)))})
 
 
-def saliency_frames(n_frames: int, rate: Fraction) -> tuple[int, ...]:
+def saliency_frames(n_frames: int, rate: Fraction, seconds: Seconds | None = None) -> tuple[int, ...]:
     """Indices of the last frame of each second: F-1, 2F-1, ... (row SALIENCY); the middle frame of a shorter video.
 
     Source: RVS-resize public code, which counts frames from 1 and takes those divisible by the rounded rate F.
     """
+    if seconds is not None:
+        return tuple(stop - 1 for _, stop in itertools.islice(seconds.runs(), seconds.n_whole)) or (n_frames // 2,)
     step = rounded_rate(rate)
     return tuple(range(step - 1, n_frames, step)) or (n_frames // 2,)
 
 
-def fused_frames(n_frames: int, rate: Fraction) -> tuple[int, ...]:
+def fused_frames(n_frames: int, rate: Fraction, seconds: Seconds | None = None) -> tuple[int, ...]:
     """Indices of the first frame of each whole second: 0, F', 2F', ... (row VSFACNN_SALIENCY).
 
     Source: RVS-resize public code: F' is the rate truncated, floor(N / F') frames. A video shorter than F' frames
     gives its middle frame.
     """
+    if seconds is not None:
+        return seconds.starts[: seconds.n_whole] or (n_frames // 2,)
     step = max(1, int(rate))
     return tuple(step * second for second in range(n_frames // step)) or (n_frames // 2,)
 

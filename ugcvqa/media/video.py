@@ -1,8 +1,7 @@
 """Reads video files: what a file holds (`probe`), and its frames in one pass for all families (`read_clips`).
 
-Every decoded frame counts exactly once, in presentation order, with no frame rate conversion. A damaged or
-incomplete file is a `VideoError`, never a shorter video, as far as its container or decoder shows it. PyAV itself
-stays in `decode.py` and `encode.py`.
+Every decoded frame counts exactly once, in presentation order, with no frame rate conversion. What `damage.py` calls an
+error is a `VideoError`, never a shorter video; what it only notes stands in `VideoInfo.damage`.
 """
 
 from collections import deque
@@ -14,13 +13,27 @@ from types import MappingProxyType
 
 import numpy as np
 
+from ugcvqa.errors import VideoError
+from ugcvqa.media.clock import NO_STAMP, Clock, StampError, even_clock, filled, measure_clock, recordings
 from ugcvqa.media.convert import Converter
-from ugcvqa.media.decode import Frame, check_limit, decoded_frames, frame_near, survey_packets
+from ugcvqa.media.damage import DamageLog
+from ugcvqa.media.decode import Frame, Survey, decoded_frames, frame_near, survey_packets
 from ugcvqa.media.facts import VideoInfo
+from ugcvqa.media.opening import check_limit
 from ugcvqa.media.sampling import FIXED_SIZES, FORMS, Piece
 from ugcvqa.settings import DecodeLimits
 
-__all__ = ["Clip", "DecodeLimits", "VideoInfo", "clips_of", "picture_at", "probe", "read_clips", "read_frames"]
+__all__ = [
+    "Clip",
+    "DecodeLimits",
+    "VideoInfo",
+    "check_video",
+    "clips_of",
+    "picture_at",
+    "probe",
+    "read_clips",
+    "read_frames",
+]
 
 Plan = Callable[[int, Fraction, tuple[int, int]], Iterable[Piece]]
 """What one family wants: (n_frames, rate, (height, width)) -> its pieces in time order."""
@@ -40,8 +53,8 @@ class TimedPlan:
 # In these codecs a packet is a frame. Others may hide or pack frames, so their frames are counted by decoding.
 _PACKET_IS_FRAME = frozenset({"h264", "hevc", "vp9", "av1", "mjpeg", "prores", "ffv1"})
 _RANGES = {1: "tv", 2: "pc"}  # codes of FFmpeg's AVColorRange
-_MAX_RATE = 1000
-_FALLBACK_RATE = Fraction(25)
+# Elementary streams, which hold no time stamps.
+_WITHOUT_STAMPS = frozenset({"h264", "hevc", "m4v", "mpegvideo", "obu", "yuv4mpegpipe"})
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,18 +113,15 @@ def probe(path: str | Path, limits: DecodeLimits = DecodeLimits()) -> VideoInfo:
         VideoError: if the file is missing, unreadable, not a video, incomplete, damaged, or over a limit.
     """
     survey = survey_packets(path, limits)
-    frame, ticks = survey.first_frame, survey.ticks
-    starts_whole = frame.pts is None or not len(ticks) or frame.pts == ticks[0]
-    n_frames = survey.n_packets
-    if survey.codec not in _PACKET_IS_FRAME or frame.interlaced_frame or not starts_whole:
-        stamps = [decoded.pts for decoded in decoded_frames(path, limits)]
-        n_frames = len(stamps)
-        ticks = np.sort([stamp for stamp in stamps if stamp is not None])
-    if len(ticks) != n_frames:
-        ticks = ticks[:0]
-    rate = _frame_rate(ticks, survey.time_base, survey.nominal_rate)
-    duration_s = float(n_frames / rate)
-    check_limit(path, "duration in seconds", round(duration_s, 1), limits.max_duration_s)
+    frame, n_frames, stamps = survey.first_frame, survey.n_packets, survey.recordings
+    starts_whole = frame.pts is None or not stamps or frame.pts == stamps[0][0]
+    is_counted = survey.is_doubtful or frame.interlaced_frame or not starts_whole
+    if is_counted or survey.codec not in _PACKET_IS_FRAME:
+        decoded = [NO_STAMP if each.pts is None else each.pts for each in decoded_frames(path, limits)]
+        known = filled(np.array(decoded, np.int64))
+        n_frames, stamps = len(decoded), [] if known is None else recordings(known)
+    clock = _clock(path, survey, stamps, n_frames)
+    check_limit(path, "duration in seconds", round(clock.duration_s, 1), limits.max_duration_s)
     rotation = round(frame.rotation / 90) % 4 * 90
     height, width = (frame.width, frame.height) if rotation % 180 else (frame.height, frame.width)
     is_full = frame.format.name.startswith("yuvj")
@@ -124,25 +134,61 @@ def probe(path: str | Path, limits: DecodeLimits = DecodeLimits()) -> VideoInfo:
         width=width,
         rotation=rotation,
         n_frames=n_frames,
-        rate=rate,
-        duration_s=duration_s,
+        rate=clock.rate,
+        duration_s=clock.duration_s,
         bit_depth=max(component.bits for component in frame.format.components),
         colour_range="pc" if is_full else _RANGES.get(frame.color_range, ""),
         is_interlaced=frame.interlaced_frame,
-        is_variable_rate=_is_variable(ticks, survey.time_base),
+        is_variable_rate=clock.seconds is not None,
         has_audio=survey.has_audio,
         file_bytes=survey.file_bytes,
         container_s=survey.container_s,
-        times_s=_times_s(ticks, survey.time_base, n_frames, rate),
+        times_s=clock.times_s,
+        start_s=clock.start_s,
+        has_stamps=bool(stamps),
+        seconds=clock.seconds,
+        breaks=clock.breaks,
+        damage=survey.damage.lines(clock.times_s),
     )
+
+
+def _clock(path: str | Path, survey: Survey, stamps: list[np.ndarray], n_frames: int) -> Clock:
+    """The times of the frames; evenly spaced in files that cannot hold any."""
+    if not stamps:
+        if survey.container not in _WITHOUT_STAMPS and n_frames > 1:
+            raise VideoError(f"{path}: most of its frames have no time stamp; write it anew with a frame rate")
+        return even_clock(n_frames, survey.headers[0])
+    try:
+        return measure_clock(stamps, survey.time_base, survey.headers, survey.last_s)
+    except StampError as error:
+        raise VideoError(f"{path}: {error}") from error
+
+
+def check_video(path: str | Path, limits: DecodeLimits = DecodeLimits()) -> VideoInfo:
+    """Measures a video and decodes all of it, as scoring does, without using a picture.
+
+    Args:
+        path: a local video file.
+        limits: sizes above which the file is refused.
+
+    Returns:
+        The measurements, with all damage that was noticed.
+
+    Raises:
+        VideoError: if the video could not be scored, see `read_clips`.
+    """
+    info, damage = probe(path, limits), DamageLog()
+    for _ in decoded_frames(path, limits, info.n_frames, damage):
+        pass
+    return info.with_damage(damage)
 
 
 def read_clips(
     path: str | Path,
     plans: Mapping[str, Plan | TimedPlan],
     limits: DecodeLimits = DecodeLimits(),
-    threads: int = 1,
     info: VideoInfo | None = None,
+    damage: DamageLog | None = None,
 ) -> Iterator[Clip]:
     """Decodes a video once, from start to end, and hands out each family's pieces as soon as they are complete.
 
@@ -157,8 +203,8 @@ def read_clips(
         plans: family -> function of frame count, rate and (height, width) giving its pieces, or a `TimedPlan`. The
             pieces' `first` and `last` must not decrease. Pieces are drawn as decoding reaches them.
         limits: sizes above which the file is refused.
-        threads: decoder threads; they do not change any pixel.
         info: result of an earlier `probe` of the same file, to save that pass.
+        damage: gathers what the decoder notices of damage that costs no frame, complete once the iterator has ended.
 
     Yields:
         Clips, in order of completion; the pieces of one family in their own order.
@@ -168,7 +214,7 @@ def read_clips(
         ValueError: if a plan asks for a frame that does not exist or that is already past.
     """
     info = info or probe(path, limits)
-    yield from clips_of(decoded_frames(path, limits, threads, info.n_frames), plans, info)
+    yield from clips_of(decoded_frames(path, limits, info.n_frames, damage), plans, info)
 
 
 def clips_of(frames: Iterable[Frame], plans: Mapping[str, Plan | TimedPlan], info: VideoInfo) -> Iterator[Clip]:
@@ -182,7 +228,7 @@ def clips_of(frames: Iterable[Frame], plans: Mapping[str, Plan | TimedPlan], inf
         if not forms:
             continue
         images = convert(frame, forms)
-        time_s = float(index / info.rate) if frame.time is None else frame.time
+        time_s = info.start_s + float(info.times_s[index])
         for queue in queues:
             queue.fill(index, time_s, images)
         for queue in queues:
@@ -208,7 +254,9 @@ def picture_at(
         VideoError: as `read_clips`.
     """
     time_s = float(info.times_s[index])
-    frame = frame_near(path, time_s, 0.5 * float(1 / info.rate), limits) if index else None
+    # Stamps that start again name several places.
+    is_sought = index and not info.breaks
+    frame = frame_near(path, time_s, 0.5 * float(1 / info.rate), limits) if is_sought else None
     if frame is not None:
         return time_s, Converter(path, info.rotation // 90)(frame, {"rgb"})["rgb"].copy()
     ((_, _, image),) = read_frames(path, [index], limits=limits)
@@ -220,7 +268,6 @@ def read_frames(
     indices: Iterable[int] | None = None,
     form: str = "rgb",
     limits: DecodeLimits = DecodeLimits(),
-    threads: int = 1,
 ) -> Iterator[tuple[int, float, np.ndarray]]:
     """Decodes single frames of a video in presentation order.
 
@@ -230,7 +277,6 @@ def read_frames(
             after the last one, so damage behind it is not noticed.
         form: one of `sampling.FORMS`.
         limits: sizes above which the file is refused.
-        threads: decoder threads.
 
     Yields:
         Frame index, presentation time in seconds and the image, shaped as `sampling.FORMS` says.
@@ -249,7 +295,7 @@ def read_frames(
 
     if chosen == []:
         return
-    for clip in read_clips(path, {"frames": plan}, limits, threads):
+    for clip in read_clips(path, {"frames": plan}, limits):
         (index,) = clip.frame_index[form]
         yield index, clip.pts_s[form][0], clip.frames[form][0]
         if chosen is not None and index == chosen[-1]:
@@ -353,35 +399,3 @@ class _Queue:
         """Yields and forgets the pieces that end at a frame."""
         while self._open and self._open[0].piece.last <= index:
             yield self._open.popleft().clip(self._family)
-
-
-def _frame_rate(ticks: np.ndarray, time_base: Fraction, nominal: Fraction | None) -> Fraction:
-    """The header's rate where the frame times agree with it, otherwise the rate that the times give."""
-    if nominal is not None and not 0 < nominal <= _MAX_RATE:
-        nominal = None
-    steps = len(ticks) - 1
-    span = Fraction(int(ticks[-1] - ticks[0])) * time_base if steps > 0 else Fraction(0)
-    if span <= 0 or steps / span > _MAX_RATE:
-        return nominal or _FALLBACK_RATE
-    # One unit of the time base is what rounding may cost over the whole span.
-    if nominal is not None and abs(steps / nominal - span) <= max(span / 100, time_base):
-        return nominal
-    measured = steps / span
-    return measured.limit_denominator(1001) or measured
-
-
-def _times_s(ticks: np.ndarray, time_base: Fraction, n_frames: int, rate: Fraction) -> np.ndarray:
-    """Times of the frames from the first on; evenly spaced where the file tells none."""
-    if len(ticks) == n_frames:
-        return np.asarray((ticks - ticks[:1]).astype(np.float64) * time_base.numerator / time_base.denominator)
-    return np.arange(n_frames) / float(rate)
-
-
-def _is_variable(ticks: np.ndarray, time_base: Fraction) -> bool:
-    """Whether frame steps differ by more than the rounding of times to milliseconds or to the time base."""
-    if len(ticks) < 3:
-        return False
-    steps = np.diff(ticks) * float(time_base)
-    rounding = 1.01 * max(float(time_base), 0.001)
-    # A coarse time base rounds nothing away: there a step of two units is a frame that lasts twice as long.
-    return bool(np.ptp(steps) > min(rounding, 0.5 * np.median(steps)))

@@ -18,6 +18,7 @@ from ugcvqa.features.families import Family
 from ugcvqa.features.store import FeatureSpec
 from ugcvqa.files import error_reason
 from ugcvqa.media.sampling import Piece
+from ugcvqa.media.video import TimedPlan, VideoInfo
 from ugcvqa.samples.batches import FIXED, Batch, Draw
 from ugcvqa.training_settings import FRAGMENTS, PATCH_PX, ClipSettings
 
@@ -39,7 +40,9 @@ class ClipFamily(Family):
 
     def __init__(self, settings: ClipSettings) -> None:
         values = {key: value for key, value in asdict(settings).items() if key != "crop" or settings.view == "crop"}
-        super().__init__(FeatureSpec(FAMILY, VERSION, values), partial(clip_plan, settings.frames, settings.phases))
+        super().__init__(
+            FeatureSpec(FAMILY, VERSION, values), TimedPlan(partial(clip_plan, settings.frames, settings.phases))
+        )
         self.settings = settings
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
@@ -67,20 +70,24 @@ class _ClipPool:
         return {"frames": torch.stack(self._stretches)}
 
 
-def clip_plan(frames: int, phases: int, n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
+def clip_plan(frames: int, phases: int, info: VideoInfo) -> Iterator[Piece]:
     """Yields one piece per stretch of time, with frames in the middle of each of its equal parts.
 
     Args:
         frames: number of stretches, all of one length.
         phases: frames of each stretch.
-        n_frames: frames of the video; where it has fewer than frames * phases, some come repeatedly.
-        rate: frames per second; does not matter.
-        size: (height, width); does not matter.
+        info: the video; where it has fewer than frames * phases frames, some come repeatedly.
     """
-    del rate, size
     for stretch in range(frames):
         places = [Fraction(2 * (stretch * phases + phase) + 1, 2 * frames * phases) for phase in range(phases)]
-        yield Piece({"rgb": tuple(int(place * n_frames) for place in places)})
+        yield Piece({"rgb": tuple(_frame_at(place, info) for place in places)})
+
+
+def _frame_at(place: Fraction, info: VideoInfo) -> int:
+    """The frame at a place between the start (0) and the end (1) of a video."""
+    if info.seconds is None:
+        return int(place * info.n_frames)
+    return int(np.searchsorted(info.times_s, float(place) * info.end_s, side="right")) - 1
 
 
 def resize_short_side(rgb: Tensor, short_side: int, least: int) -> Tensor:

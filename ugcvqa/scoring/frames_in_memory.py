@@ -16,6 +16,7 @@ from torch import Tensor
 from ugcvqa.errors import VideoError
 from ugcvqa.features.extraction import ClipStream, Task, VideoResult, extract_features
 from ugcvqa.features.families import Family
+from ugcvqa.media.damage import DamageLog
 from ugcvqa.media.decode import decoded_frames
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.memory import NAME, Picture, frames_of, memory_info
@@ -84,13 +85,15 @@ class MemoryStream(ClipStream):
         del index
         return self._info
 
-    def clips(self, index: int, plans: Mapping[str, Plan | TimedPlan], info: VideoInfo) -> Iterator[Clip]:
+    def clips(
+        self, index: int, plans: Mapping[str, Plan | TimedPlan], info: VideoInfo, damage: DamageLog
+    ) -> Iterator[Clip]:
         """Goes through the frames once."""
         del index
         video = self._video_in_memory
         if isinstance(video, MemoryVideo):
             return clips_of(frames_of(video[place] for place in range(len(video))), plans, info)
-        return clips_of(decoded_frames(video, DecodeLimits(), n_frames=info.n_frames), plans, info)
+        return clips_of(decoded_frames(video, DecodeLimits(), info.n_frames, damage), plans, info)
 
     def picture(self, index: int, info: VideoInfo) -> tuple[float, Picture]:
         """One frame with its time in seconds."""

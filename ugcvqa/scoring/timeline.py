@@ -106,7 +106,7 @@ def even_timeline(scores: Array, scale: Scale, info: "VideoInfo", step_s: float 
         step_s: seconds that each stands for; None for equal parts of the video. Shorter steps than a second are
             averaged over seconds. What lies behind the end of the video is left out.
     """
-    end_s = float(info.times_s[-1]) + float(1 / info.rate)
+    end_s = info.end_s
     if step_s is None:
         step_s = end_s / len(scores)
     elif step_s < 1:
@@ -125,4 +125,4 @@ def _info_and_grid(result: "VideoResult") -> tuple["VideoInfo", Any]:
 
     if result.info is None:
         raise ValueError("a timeline needs the facts of the video")
-    return result.info, Grid.of(result.info.n_frames, result.info.rate)
+    return result.info, Grid.of(result.info.n_frames, result.info.rate, result.info.seconds)

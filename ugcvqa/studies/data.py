@@ -20,7 +20,8 @@ from ugcvqa.deep.saliency import MapMean
 from ugcvqa.errors import ConfigError, StoreError, VideoError
 from ugcvqa.features.families import Family, build_families
 from ugcvqa.features.store import FeatureSpec, FeatureStore
-from ugcvqa.media.sampling import Piece, saliency_frames, small_pieces
+from ugcvqa.media.sampling import Piece, Seconds, saliency_frames, small_pieces
+from ugcvqa.media.video import TimedPlan, VideoInfo
 from ugcvqa.settings import FamilySettings
 
 log = logging.getLogger(__name__)
@@ -56,12 +57,12 @@ def _numbered(paths: Iterable[Path]) -> Iterable[Video]:
         yield Video(f"videos/{name}", path, float("nan"), name)
 
 
-def study_frames(n_frames: int, rate: Fraction, limit: int) -> tuple[int, ...]:
+def study_frames(n_frames: int, rate: Fraction, limit: int, seconds: Seconds | None = None) -> tuple[int, ...]:
     """Indices of the frames that the study looks at: the last of each second, thinned evenly to a limit.
 
     A video shorter than a second gives its middle frame.
     """
-    every = saliency_frames(n_frames, rate)
+    every = saliency_frames(n_frames, rate, seconds)
     return tuple(every[place] for place in spread(len(every), limit))
 
 
@@ -70,9 +71,8 @@ def spread(count: int, limit: int) -> tuple[int, ...]:
     return tuple((2 * k + 1) * count // (2 * limit) for k in range(limit)) if count > limit else tuple(range(count))
 
 
-def _plan(limit: int, n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterable[Piece]:
-    del size
-    return small_pieces(study_frames(n_frames, rate, limit), _FRAMES_PER_PIECE)
+def _plan(limit: int, info: VideoInfo) -> Iterable[Piece]:
+    return small_pieces(study_frames(info.n_frames, info.rate, limit, info.seconds), _FRAMES_PER_PIECE)
 
 
 class StudyMaps(Family):
@@ -87,7 +87,7 @@ class StudyMaps(Family):
         source = saliency.spec
         settings = {name: value for name, value in source.settings.items() if name != "keep_maps"}
         own = {**settings, "frames": limit, "source": f"{source.family} {source.version}"}
-        super().__init__(FeatureSpec("study_maps", 1, own, source.weights), partial(_plan, limit))
+        super().__init__(FeatureSpec("study_maps", 1, own, source.weights), TimedPlan(partial(_plan, limit)))
         self.saliency = saliency
 
     def forward(self, frames: Mapping[str, Tensor]) -> Any:  # noqa: ANN401 (what the saliency family returns)
@@ -127,7 +127,7 @@ class StudyDeep(Family):
 
     def __init__(self, network: CNN, facts: Mapping[str, str | bool], limit: int) -> None:
         spec = FeatureSpec("study_deep", 1, {**facts, "frames": limit}, weights_checksum(network))
-        super().__init__(spec, partial(_plan, limit))
+        super().__init__(spec, TimedPlan(partial(_plan, limit)))
         self.network = network
 
     def forward(self, frames: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -165,7 +165,7 @@ def _measured(
     deep = store.get(networks.deep.spec, content)
     info = probe(str(video.path), limits)
     limit = cast(int, networks.deep.spec.settings["frames"])
-    indices = study_frames(info.n_frames, info.rate, limit)
+    indices = study_frames(info.n_frames, info.rate, limit, info.seconds)
     if not len(indices) == len(maps) == len(deep["frames"]):
         raise StoreError(
             f"{video.path}: the store has {len(maps)} maps and {len(deep['frames'])} deep vectors for "

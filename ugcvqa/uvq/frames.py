@@ -133,7 +133,7 @@ def uvq_pieces(
     """
     if fps < 0:
         fps = math.ceil(info.rate)
-    seconds = math.ceil(info.n_frames / info.rate)
+    seconds = math.ceil(info.n_frames / info.rate) if info.seconds is None else math.ceil(info.duration_s)
     if counting == "reference" and info.container_s is not None:
         seconds = math.ceil(info.container_s)
     n_left = seconds * fps // length

@@ -1,0 +1,126 @@
+"""What FFmpeg notices of damage in a file, by one rule for all containers and codecs.
+
+- An error: a packet that the decoder refuses or that the file cuts short, a picture that the decoder marks as broken, a
+  file that holds less than its header promises, and another number of pictures than packets promise.
+- A note, which becomes a warning in the row of the video: a packet that a transport stream marks as damaged though it
+  decodes, and any line that demuxer or decoder write to FFmpeg's log at its level of errors.
+
+Before the first picture neither holds for packets that are not key frames: a recording that begins in the middle of a
+group of pictures has some that nobody can decode. They are left out, with a note.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+import av
+import av.container
+import av.logging
+import numpy as np
+import numpy.typing as npt
+
+from ugcvqa.media.opening import one_line
+
+_T = TypeVar("_T")
+_MOST_KINDS = 3
+_LONGEST = 120
+
+logging.getLogger("libav").setLevel(logging.CRITICAL + 1)  # lines that nobody listens for must not reach stderr
+
+
+@dataclass
+class DamageLog:
+    """What was noticed while a file was read, gathered as it is read.
+
+    Attributes:
+        n_lead_in: packets before the first picture that cannot be decoded.
+    """
+
+    n_lead_in: int = 0
+    _first: dict[str, tuple[int, str]] = field(default_factory=dict)
+    _counts: dict[str, int] = field(default_factory=dict)
+
+    def note(self, frame: int, text: str) -> None:
+        """Notes damage near a frame; what differs in its numbers only is one kind of damage."""
+        text = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())[:_LONGEST].strip(" !.")
+        kind = re.sub(r"[0-9A-Fa-f]*\d[0-9A-Fa-f]*", "N", text)
+        self._first.setdefault(kind, (frame, text))
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+
+    def lines(self, times_s: npt.NDArray[np.float64]) -> tuple[str, ...]:
+        """One line for each kind of damage, of the first kinds that were met, by the times of the frames."""
+        lines = [f"its first {self.n_lead_in} packets cannot be decoded and are left out"] if self.n_lead_in else []
+        for kind, (frame, text) in list(self._first.items())[:_MOST_KINDS]:
+            times = f" ({self._counts[kind]} times)" if self._counts[kind] > 1 else ""
+            lines.append(f"near {times_s[min(frame, len(times_s) - 1)]:.1f} s: {text}{times}")
+        more = len(self._first) - _MOST_KINDS
+        return (*lines, f"and {more} more kinds of damage") if more > 0 else tuple(lines)
+
+
+def heard(call: Callable[[], _T]) -> tuple[_T, str]:
+    """Calls FFmpeg and listens to what it logs at its level of errors in this thread.
+
+    Returns:
+        What the call returns, and the lines as one text, empty if there are none.
+    """
+    level = av.logging.get_level()
+    if level is None or level < av.logging.ERROR:
+        av.logging.set_level(av.logging.ERROR)
+    av.logging.set_skip_repeated(False)  # else a line would be missing after the same one of another file
+    with av.logging.Capture() as said:
+        result = call()
+    return result, " ".join(text.strip() for level, _, text in said if level <= av.logging.ERROR)
+
+
+def packets(
+    container: av.container.InputContainer, stream: av.VideoStream | None
+) -> Iterator[tuple["av.Packet[Any]", str]]:
+    """Yields the packets of a stream, or of all, each with what the demuxer said of damage before it."""
+    demuxed: Iterator[av.Packet[Any]] = container.demux() if stream is None else container.demux(stream)
+    while True:
+        packet, said = heard(partial(next, demuxed, None))
+        if packet is None:
+            return
+        yield packet, said
+
+
+def stamp_of(packet: "av.Packet[Any]") -> int | None:
+    """A packet's presentation time, or its decoding time where the container holds no other."""
+    return packet.dts if packet.pts is None else packet.pts
+
+
+class Decoder:
+    """Decodes the packets of one video stream and keeps the rule of this module.
+
+    Args:
+        is_transport: the container is a transport stream, whose mark of damage is a gap in a counter of its own.
+        log: where notes go.
+    """
+
+    def __init__(self, is_transport: bool, log: DamageLog) -> None:
+        self._is_transport, self._log = is_transport, log
+        self._is_started, self._n_frames = False, 0
+
+    def __call__(self, packet: "av.Packet[Any]") -> tuple[list[av.VideoFrame], str]:
+        """The pictures that a packet completes, and why it is damaged; empty if it is not."""
+        if packet.size == 0 and stamp_of(packet) is not None:
+            return [], ""  # a repeated frame; the decoder would take it for the end
+        if packet.is_corrupt and not self._is_transport:
+            return [], "incomplete packet"
+        is_lead_in = not self._is_started and not packet.is_keyframe
+        try:
+            frames, said = heard(packet.decode)
+        except av.FFmpegError as error:
+            self._log.n_lead_in += is_lead_in
+            return [], "" if is_lead_in else one_line(error)
+        whole = [frame for frame in frames if not frame.is_corrupt]
+        self._is_started |= packet.is_keyframe or bool(whole)
+        if said and not is_lead_in:
+            self._log.note(self._n_frames, said)
+        if packet.is_corrupt and not is_lead_in:
+            self._log.note(self._n_frames, "the transport stream lost something here, or was joined")
+        self._n_frames += len(whole)
+        return whole, "" if len(whole) == len(frames) or is_lead_in else "corrupt frame"
