@@ -13,7 +13,7 @@ ROOMS = {
         *("imresize", "sampling", "clock", "boxes", "opening", "damage", "facts", "decode", "convert"),
         *("video", "encode", "memory"),
     ),
-    "datasets": ("names", "cells", "tables", "identity", "finding", "labels", "catalogue", "inventory"),
+    "datasets": ("names", "cells", "joining", "tables", "identity", "finding", "labels", "catalogue", "inventory"),
     "demo": ("paint", "scenes", "distort", "quality", "videos", "ladders"),
     "evaluation": ("metrics", "splits", "significance", "published"),
     "display": (

@@ -330,8 +330,9 @@ def test_the_single_split_program_keeps_the_median_split_of_a_gaussian_process_t
 
 
 @pytest.mark.usefixtures("without_figures")
-def test_repeated_ids_are_named(mine, capsys):
-    text = (mine / "mine.csv").read_text().splitlines()
-    (mine / "mine.csv").write_text("\n".join([*text, text[1]]) + "\n")
+def test_a_video_with_two_scores_is_named(mine, capsys):
+    text = (mine / "mine.csv").read_text()
+    (mine / "mine.csv").write_text(f"{text}./mine000.mp4,1.5\n")
     assert main(arguments(mine)) == 2
-    assert "mine000 occurs before, in line 2" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "mine.csv, lines 2 and 42: one video (the same name: mine000.mp4 and ./mine000.mp4) with two scores" in error

@@ -98,7 +98,7 @@ def test_published_labels_have_facts(shared):
         ("video,width,height,fps\n", "no rows"),
         ("video,width,height,fps\na,640,480,\n", "line 2: '' is no width, height or frame rate"),
         ("video,width,height,fps\na,640,480,30\nb,640,0,30\n", "line 3: '0' is no width"),
-        ("video,width,height,fps\na,640,480,30\na,640,480,30\n", "more than once"),
+        ("video,width,height,fps\na,640,480,30\n./a.mp4,640,480,25\n", "lines 2 and 3: .* one video"),
     ],
 )
 def test_label_file_without_facts_is_one_line(tmp_path, text, message):

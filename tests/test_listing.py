@@ -178,3 +178,39 @@ def test_digest_tells_lists_apart(tmp_path):
         digests.append(digest.sha256)
     assert digests[0] == digests[3]
     assert len(set(digests)) == 3
+
+
+SPELLED = {
+    "backslashes": (r"sub\z.mp4", "sub/z.mp4"),
+    "case": ("SUB2/B.MP4", "sub2/b.mp4"),
+    "accents apart": ("u\u0308.MP4", "ü.MP4"),
+    "encoded": ("a%20b.mp4", "a b.mp4"),
+    "spaces around": (" a b.mp4  ", "a b.mp4"),
+    "no ending": ("sub/z", "sub/z.mp4"),
+    "URL of a file": ("file://{}/sub/z.mp4", "{}/sub/z.mp4"),
+    "two that differ in case": ("TWIN.mp4", "TWIN.mp4"),
+    "a folder above": (r"..\z.mp4", r"..\z.mp4"),
+    "another machine": (r"D:\sub\z.mp4", r"D:\sub\z.mp4"),
+}
+
+
+@pytest.mark.parametrize("case", SPELLED)
+def test_a_listed_name_is_found_as_another_system_writes_it(folder, case):
+    (folder / "twin.mp4").touch()
+    (folder / "Twin.mp4").touch()
+    listed, found = (text.format(folder) for text in SPELLED[case])
+    (folder / "list.txt").write_text(f"{listed}\n")
+    (folder / "list.csv").write_text(f'mos,file\n3,"{listed}"\n')
+    assert list(Inputs(["list.txt", "@list.csv"])) == [found, found]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_lists_are_read_in_the_encodings_of_windows(folder, encoding):
+    (folder / "list.txt").write_bytes("a b.mp4\r\nü.MP4\r\n".encode(encoding))
+    (folder / "list.csv").write_bytes("sep=;\r\nname;mos\r\na b.mp4;3,5\r\nname;mos\r\nü.MP4;2\r\n".encode(encoding))
+    assert list(Inputs(["list.txt", "list.csv"])) == ["a b.mp4", "ü.MP4"] * 2
+
+
+def test_a_video_listed_by_two_spellings_keeps_both_rows(folder):
+    (folder / "list.txt").write_text("./a b.mp4\nsub/z.mp4\na b.mp4\nA%20B.mp4\n")
+    assert list(Inputs(["list.txt"])) == ["./a b.mp4", "sub/z.mp4", "a b.mp4", "a b.mp4"]

@@ -124,7 +124,9 @@ def test_csv_of_features_only(tmp_path, text):
         ("a,1,2\nb,3\n", "line 2: 2 cells, but the first row has 3"),
         ("a,1,2\nb,3,x\n", "line 2: feature 2 is not a number"),
         ("a,1,\nb,3,4\n", "line 1: feature 2 is not a number"),
-        ("video,f0\na,1\na,2\n", r"1 ids \(a\) more than once"),
+        ("video,f0\na,1\na,2\n", "lines 2 and 3: a and a are one video with different values, 1 and 2; keep"),
+        ("video,f0,f1\na.mp4,1,1\nb,1,1\n./a,1,2\n", r"lines 2 and 4: a.mp4 and ./a are one video with different"),
+        ("video,mos,pred\nv/a.mp4,1,2.5\nv\\a.mp4,1,2.25\n", r"lines 2 and 3: a and a are one .* 2.5 and 2.25"),
         ("video,f0\na,1\n,2\n", "the id of row 2 is empty"),
         ("video,f0\n", r"shape \(0, 1\)"),
         ("video\na\nb\n", r"shape \(2, 0\)"),
@@ -222,12 +224,48 @@ def test_align_keeps_data_sets_apart():
         ("abcde", "ab", r"3 ids \(c, d, e\) not asked for"),
         ("ab", "aba", r"1 ids \(a\) asked for more than once"),
         (["s/1", "t/1"], ["1"], r"1 fits 2 rows \(s/1, t/1\)"),
-        (["1"], ["s/1", "t/1"], r"1 ids \(1\) fitted by several ids"),
+        (["1"], ["s/1", "t/1"], r"1 fits several ids \(s/1, t/1\)"),
+        (["m/A", "m/a"], ["m/á", "M/a"], r"M/a fits 2 rows \(m/A, m/a\)"),
+        (["a"], ["A", "%61"], r"a fits several ids \(A, %61\)"),
+        (["a"], ["a", "./a"], r"1 ids \(a\) asked for more than once"),
     ],
 )
 def test_align_never_guesses(ids, wanted, message):
     with pytest.raises(LabelError, match=message):
         align(numbered(*ids), list(wanted))
+
+
+@pytest.mark.parametrize(
+    ("row", "wanted"),
+    [
+        *[("mine/clip", "./mine/clip"), ("clip.mp4", "mine/clip"), (r"v\clip", "mine/v/clip"), ("CLIP", "mine/clip")],
+        *[("mine/clip", "mine/old/clip"), ("mine/old/clip", "mine/clip"), ("b%20c", "b c"), ("e\u0301", "m/\u00e9")],
+    ],
+)
+def test_align_joins_spellings_of_one_video(row, wanted):
+    assert align(numbered("other", row), [wanted, "mine/other"])[:, 0].tolist() == [1.0, 0.0]
+
+
+def test_align_takes_two_files_that_differ_in_case_for_two_videos():
+    assert align(numbered("clip", "CLIP"), ["mine/CLIP", "mine/clip"])[:, 0].tolist() == [1.0, 0.0]
+    with pytest.raises(LabelError, match=r"1 ids \(CLIP\) missing of 2"):
+        align(numbered("clip"), ["CLIP", "clip"])
+    assert align(numbered("x", "a/x"), ["mine/a/x", "mine/x"])[:, 0].tolist() == [1.0, 0.0]
+
+
+def test_rows_that_repeat_a_video_are_one_with_a_note(tmp_path, caplog):
+    (tmp_path / "t.csv").write_text("video;f0;f1\na.mp4;1,5;nan\nvideo;f0;f1\nb;2;3\n./a;1.5;nan\n")
+    read = read_table(tmp_path / "t.csv")
+    assert read.ids == ("a.mp4", "b")
+    np.testing.assert_array_equal(read.values, [[1.5, np.nan], [2.0, 3.0]])
+    assert "1 rows repeat a video (lines 2 and 5: a.mp4 and ./a)" in caplog.text
+    np.savez(tmp_path / "t.npz", videos=["a", "a.mkv"], feats=np.ones((2, 2)))
+    assert read_table(tmp_path / "t.npz").ids == ("a",)
+
+
+def test_predictions_are_named_without_the_folder_that_all_files_share(tmp_path):
+    (tmp_path / "p.csv").write_text("video,pred\n/data/v/a/x.mp4,1\n/data/v/b/x.mp4,2\n/data/v/./b/x.mp4,2\n")
+    assert read_table(tmp_path / "p.csv").ids == ("a/x", "b/x")
 
 
 def test_align_takes_a_part_only_when_told():

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from ugcvqa.benchmarks.feature_tables import FRAMES, FeatureSources, merged_makers
+from ugcvqa.datasets.joining import matched_rows
 from ugcvqa.datasets.tables import FeatureTable, locate
 from ugcvqa.errors import ConfigError, LabelError
 from ugcvqa.features.provenance import table_makers
@@ -100,7 +101,8 @@ def _stored(row: str, ids: Sequence[str], sources: FeatureSources, folder: Path)
     ((name, family),) = frame_families(row, sources.families).items()
     store, spec = FeatureStore(folder), family.spec
     contents = dict(store.names(spec))
-    wanted = [video_id for video_id in ids if video_id in contents]
+    names = list(contents)
+    wanted = [names[row] for row in matched_rows(names, ids) if row >= 0]
     if not wanted:
         return None
     sources.checksums[f"{folder}:{name}{FRAMES}"] = spec.key

@@ -7,7 +7,6 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import takewhile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -19,6 +18,7 @@ from ugcvqa.datasets.names import (
     is_video_name,
     loose,
     path_parts,
+    shared_folders,
     without_extension,
 )
 from ugcvqa.errors import LabelError
@@ -146,8 +146,7 @@ class VideoFolder:
         found = [self._named(cell) or self._fitting(one) for cell, one in zip(cells, parts, strict=True)]
         if any(found):
             return found
-        levels = zip(*(one[:-1] for one in parts), strict=False)
-        n_shared = sum(1 for _ in takewhile(lambda folders: len(set(folders)) == 1, levels))
+        n_shared = shared_folders(parts)
         return [self._fitting(one[n_shared:]) for one in parts] if n_shared else found
 
     def parts(self, path: Path) -> Parts:

@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -56,6 +58,12 @@ def video_name(text: str) -> str:
 def loose(text: str) -> str:
     """What a name has in common with another system's way to write it: case and %20 for a space do not count."""
     return unicodedata.normalize("NFC", unquote(text)).casefold()
+
+
+def shared_folders(paths: Sequence[tuple[str, ...]]) -> int:
+    """Number of folders that all paths start with."""
+    levels = zip(*(path[:-1] for path in paths), strict=False)
+    return sum(1 for _ in takewhile(lambda folders: len(set(folders)) == 1, levels))
 
 
 def is_end(first: tuple[str, ...], second: tuple[str, ...]) -> bool:

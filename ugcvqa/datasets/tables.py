@@ -6,7 +6,7 @@ Formats are `.npz` (ours and the published ones), `.csv` and MATLAB's `.mat`.
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ugcvqa.datasets.cells import number, read_cells
+from ugcvqa.datasets.cells import Row, number, read_cells
+from ugcvqa.datasets.joining import matched_rows, once, repeated, shown_ids
+from ugcvqa.datasets.names import path_parts, shared_folders, video_name
 from ugcvqa.errors import LabelError
 from ugcvqa.files import error_reason, write_atomic
 
@@ -38,7 +40,6 @@ _ID_NAMES = (
 )
 _MADE_BY = "made_by"
 _VALUE_NAMES = ("feats", "feats_mat", "features", "values", "feat", "X")
-_SHOWN = 3  # ids named in a message
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +67,8 @@ class FeatureTable:
             raise LabelError(f"feature table: {len(self.ids)} ids for {len(self.values)} rows{hint}")
         if not all(self.ids):
             raise LabelError(f"feature table: the id of row {self.ids.index('') + 1} is empty")
-        repeated = _repeated(self.ids)
-        if repeated:
-            raise LabelError(f"feature table: {shown_ids(repeated)} more than once")
+        if again := repeated(map(video_name, self.ids)):
+            raise LabelError(f"feature table: {shown_ids(again)} more than once")
 
 
 def read_table(path: Path, ids: Sequence[str] | None = None) -> FeatureTable:
@@ -88,16 +88,17 @@ def read_table(path: Path, ids: Sequence[str] | None = None) -> FeatureTable:
         The table; values keep the precision of the file, .csv gives float64.
 
     Raises:
-        LabelError: if the file cannot be read as such a table, or has ids although `ids` is given.
+        LabelError: if the file cannot be read as such a table, has ids although `ids` is given, or has two rows of one
+            video, by whatever spelling, with different values; equal ones are one row, with a warning.
     """
     readers = {".npz": _read_npz, ".mat": _read_mat}
     suffix = path.suffix.lower()
     if suffix == ".csv":
-        own_ids, values, made_by = _read_csv(path, has_ids=ids is None)
+        lines, own_ids, values, made_by = _read_csv(path, has_ids=ids is None)
     elif suffix in readers:
         arrays = readers[suffix](path)
         made_by = _one_maker(path, np.ravel(arrays.pop(_MADE_BY, [])).tolist())
-        own_ids, values = _pick_ids(path, arrays), _pick_values(path, arrays)
+        own_ids, values, lines = _pick_ids(path, arrays), _pick_values(path, arrays), None
     else:
         raise LabelError(f"{path}: feature tables end in {', '.join(FORMATS)}")
     if own_ids is None and ids is None:
@@ -105,6 +106,9 @@ def read_table(path: Path, ids: Sequence[str] | None = None) -> FeatureTable:
     if own_ids is not None and ids is not None:
         raise LabelError(f"{path}: has ids of its own; do not give others")
     chosen = tuple(ids) if own_ids is None and ids is not None else tuple(own_ids or ())
+    if own_ids is not None and len(chosen) == len(values):
+        kept = once(path, chosen, values, lines)
+        chosen, values = tuple(chosen[row] for row in kept), values[kept] if len(kept) < len(chosen) else values
     try:
         return FeatureTable(chosen, values, made_by)
     except LabelError as error:
@@ -162,8 +166,7 @@ def write_table(path: Path, table: FeatureTable) -> None:
 def align(table: FeatureTable, ids: Sequence[str], *, allow_extra: bool = False) -> np.ndarray:
     """Brings the rows of a table into the order of ids.
 
-    Ids join when equal, or when one is the end of the other behind a slash: `konvid_1k/123` joins `123`, but
-    not `youtube_ugc/123`.
+    Ids join by the rules of `joining.matched_rows`, whatever their spelling.
 
     Args:
         table: features of M videos.
@@ -189,7 +192,7 @@ def align(table: FeatureTable, ids: Sequence[str], *, allow_extra: bool = False)
 
 
 def locate(table: FeatureTable, ids: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Finds the rows of a table that belong to ids, joined as in `align`.
+    """Finds the rows of a table that belong to ids, by the rules of `joining.matched_rows`.
 
     Args:
         table: features of M videos.
@@ -201,26 +204,7 @@ def locate(table: FeatureTable, ids: Sequence[str]) -> npt.NDArray[np.int64]:
     Raises:
         LabelError: if an id is asked for twice or fits several rows, or a row fits several ids.
     """
-    repeated = _repeated(ids)
-    if repeated:
-        raise LabelError(f"feature table: {shown_ids(repeated)} asked for more than once")
-    exact = {video_id: row for row, video_id in enumerate(table.ids)}
-    by_end: dict[str, list[int]] = {}
-    for video_id, row in exact.items():
-        for end in _ends(video_id):
-            by_end.setdefault(end, []).append(row)
-    rows = np.full(len(ids), -1, dtype=np.int64)
-    for position, video_id in enumerate(ids):
-        found = _matches(video_id, exact, by_end)
-        if len(found) > 1:
-            names = ", ".join(table.ids[row] for row in found[:_SHOWN])
-            raise LabelError(f"feature table: {video_id} fits {len(found)} rows ({names})")
-        if found:
-            rows[position] = found[0]
-    shared = _repeated(rows[rows >= 0].tolist())
-    if shared:
-        raise LabelError(f"feature table: {shown_ids([table.ids[row] for row in shared])} fitted by several ids")
-    return rows
+    return matched_rows(table.ids, ids)
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -244,7 +228,8 @@ def _read_mat(path: Path) -> dict[str, Any]:
     return {name: value for name, value in variables.items() if not name.startswith("__")}
 
 
-def _read_csv(path: Path, *, has_ids: bool) -> tuple[list[str] | None, np.ndarray, str]:
+def _read_csv(path: Path, *, has_ids: bool) -> tuple[list[int], list[str] | None, np.ndarray, str]:
+    """Lines of the rows, their ids and values, and who made them."""
     rows = read_cells(path)
     made_by = ""
     if _MADE_BY in rows[0][1]:
@@ -264,16 +249,17 @@ def _read_csv(path: Path, *, has_ids: bool) -> tuple[list[str] | None, np.ndarra
             raise LabelError(f"{path}, line {line}: feature {column} is not a number")
         values.append(numbers)
     ids = [cells[0] for _, cells in rows] if has_ids else None
-    return ids, np.array(values, dtype=np.float64).reshape(len(rows), len(features)), made_by
+    lines = [line for line, _ in rows]
+    return lines, ids, np.array(values, dtype=np.float64).reshape(len(rows), len(features)), made_by
 
 
-def _without_column(rows: Sequence[tuple[int, list[str]]], column: int) -> list[str]:
+def _without_column(rows: Sequence[Row], column: int) -> list[str]:
     """Takes a column out of rows and gives its cells."""
     return [cells.pop(column) for _, cells in rows]
 
 
-def _predictions(path: Path, header: list[str], rows: Sequence[tuple[int, list[str]]]) -> tuple[list[str], np.ndarray]:
-    """Ids and column `pred`, (N, 1); NaN where it is empty, as for a video that failed."""
+def _predictions(path: Path, header: list[str], rows: Sequence[Row]) -> tuple[list[int], list[str], np.ndarray]:
+    """Lines, ids and column `pred`, (N, 1); NaN where it is empty, as for a video that failed."""
     column = header.index("pred")
     values = []
     for line, cells in rows:
@@ -283,13 +269,20 @@ def _predictions(path: Path, header: list[str], rows: Sequence[tuple[int, list[s
         values.append([value])
     names = [cells[0] for _, cells in rows]
     ids = names if header[0].lower() == "video_id" else _ids_of_files(names)
-    return ids, np.array(values, dtype=np.float64).reshape(-1, 1)
+    return [line for line, _ in rows], ids, np.array(values, dtype=np.float64).reshape(-1, 1)
 
 
 def _ids_of_files(paths: Sequence[str]) -> list[str]:
-    """Ids of video files: names without folder, ending and what the public sets' copies add, where that is unique."""
-    names = [_COPY.sub(r"\1", Path(path).stem) for path in paths]
-    return names if len(set(names)) == len(names) else [str(Path(path).with_suffix("")) for path in paths]
+    """Ids of video files: names without folder, ending and what the public sets' copies add, where that is unique.
+
+    Else with the folders that the files do not share.
+    """
+    whole = [path_parts(video_name(path)) for path in paths]
+    names = [_COPY.sub(r"\1", parts[-1]) if parts else "" for parts in whole]
+    if len(set(names)) == len(set(whole)):
+        return names
+    n_shared = shared_folders(whole)
+    return ["/".join(parts[n_shared:]) for parts in whole]
 
 
 def _pick_ids(path: Path, arrays: Mapping[str, np.ndarray]) -> list[str] | None:
@@ -314,29 +307,3 @@ def _pick_values(path: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         name = others[0]
     values = np.asarray(arrays[name])
     return values.astype(np.float64) if values.dtype.kind in "iu" else values
-
-
-def _ends(video_id: str) -> Iterable[str]:
-    """Proper ends of an id behind each slash."""
-    parts = video_id.split("/")
-    return ("/".join(parts[start:]) for start in range(1, len(parts)))
-
-
-def _matches(video_id: str, exact: Mapping[str, int], by_end: Mapping[str, list[int]]) -> list[int]:
-    if video_id in exact:
-        return [exact[video_id]]
-    shorter = [exact[end] for end in _ends(video_id) if end in exact]
-    return shorter + by_end.get(video_id, [])
-
-
-def _repeated(items: Iterable[Any]) -> list[Any]:
-    counts: dict[Any, int] = {}
-    for item in items:
-        counts[item] = counts.get(item, 0) + 1
-    return [item for item, count in counts.items() if count > 1]
-
-
-def shown_ids(ids: Sequence[str]) -> str:
-    """Number and first few of ids, for messages."""
-    more = ", .." if len(ids) > _SHOWN else ""
-    return f"{len(ids)} ids ({', '.join(ids[:_SHOWN])}{more})"

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ugcvqa.datasets.cells import number, plain_name, read_cells
+from ugcvqa.datasets.joining import once
 from ugcvqa.datasets.names import without_extension
 from ugcvqa.datasets.tables import FeatureTable
 from ugcvqa.errors import LabelError
@@ -51,8 +52,10 @@ def container_table(path: Path) -> FeatureTable:
         values.append([_positive(path, line, cell) for cell in facts])
     if not rows:
         raise LabelError(f"{path}: holds a header but no rows")
+    vectors = np.array(values, dtype=np.float64)
+    kept = once(path, ids, vectors, [line for line, _ in rows])
     try:
-        return FeatureTable(tuple(ids), np.array(values, dtype=np.float64))
+        return FeatureTable(tuple(ids[row] for row in kept), vectors[kept])
     except LabelError as error:
         raise LabelError(f"{path}: {error}") from error
 
