@@ -21,7 +21,7 @@ from ugcvqa.features.container import container_vector
 from ugcvqa.features.families import Family, Pool
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import error_reason
-from ugcvqa.media.damage import DamageLog
+from ugcvqa.media.facts import Findings, doubts_of
 from ugcvqa.media.opening import check_file
 from ugcvqa.media.video import Clip, Plan, TimedPlan, VideoInfo, probe, read_clips
 from ugcvqa.settings import DecodeLimits
@@ -52,6 +52,7 @@ class Item:
         stored: at the end: families whose features are in the store already.
         info: at the end: facts about the video, None if it was not decoded.
         reason: at the end: why the video failed, empty if it did not.
+        warnings: at the end: what makes a score of the video doubtful, one plain sentence each.
     """
 
     task: int
@@ -63,6 +64,7 @@ class Item:
     stored: tuple[str, ...] = ()
     info: VideoInfo | None = None
     reason: str = ""
+    warnings: tuple[str, ...] = ()
 
     def to(self, device: torch.device, non_blocking: bool = True) -> "Item":
         """Copies the frames to a device (Lightning calls this for every batch)."""
@@ -86,6 +88,7 @@ class VideoResult:
         info: facts about the video, None if it was not decoded.
         reason: why the video failed, empty if it did not.
         seconds: family -> its features second by second, of families that decode; empty unless asked for.
+        warnings: what makes a score of the video doubtful, one plain sentence each, as far as it was read.
     """
 
     task: int
@@ -95,6 +98,7 @@ class VideoResult:
     info: VideoInfo | None
     reason: str
     seconds: Mapping[str, SecondFeatures] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 class ClipStream(IterableDataset[Item]):
@@ -147,54 +151,64 @@ class ClipStream(IterableDataset[Item]):
         return probe(self.tasks[index].path, self.limits)
 
     def clips(
-        self, index: int, plans: Mapping[str, Plan | TimedPlan], info: VideoInfo, damage: DamageLog
+        self, index: int, plans: Mapping[str, Plan | TimedPlan], info: VideoInfo, findings: Findings
     ) -> Iterator[Clip]:
         """Decodes a video once and yields the pieces of all plans, see `media.video.read_clips`."""
-        return read_clips(self.tasks[index].path, plans, self.limits, info, damage)
+        return read_clips(self.tasks[index].path, plans, self.limits, info, findings)
 
     def _video(self, index: int) -> Iterator[Item]:
-        path = Path(self.tasks[index].path)
+        path, seen = Path(self.tasks[index].path), _Seen()
         try:
-            yield from self._clips(index, path)
+            yield from self._clips(index, path, seen)
         except UgcvqaError as error:
-            yield Item(index, reason=str(error))
+            yield Item(index, reason=str(error), warnings=doubts_of(seen.complete()))
         except Exception as error:  # a bug must cost one row, not the other million videos
-            yield Item(index, reason=f"{path}: unexpected {error_reason(error)}")
+            yield Item(index, reason=f"{path}: unexpected {error_reason(error)}", warnings=doubts_of(seen.complete()))
 
-    def _clips(self, index: int, path: Path) -> Iterator[Item]:
+    def _clips(self, index: int, path: Path, seen: "_Seen") -> Iterator[Item]:
         content, stored, places = "", tuple[str, ...](), tuple[int, ...]()
         if self.store is not None:
             check_file(path, self.limits)  # before all of it is read
             content = self.store.content(path)
             stored = tuple(name for name, spec in self.specs.items() if self.store.has(spec, content))
         wanted = {name: plan for name, plan in self.plans.items() if name not in stored}
-        info = None
         if wanted:
             repeats = {name: _Repeats() for name in self.per_frame}
             try:
-                info = self.measure(index)
+                info = seen.info = self.measure(index)
                 for name in self.of_container & set(wanted):
                     yield Item(index, name, {"container": torch.from_numpy(container_vector(info))})
                 plans = {name: plan for name, plan in wanted.items() if name not in self.of_container}
-                damage = DamageLog()
-                for clip in self.clips(index, plans, info, damage) if plans else ():
+                for clip in self.clips(index, plans, info, seen.findings) if plans else ():
                     arrays, places = {**clip.frames, **clip.facts}, ()
                     if clip.family in repeats:
                         arrays, places = repeats[clip.family].left_out(arrays)
                     frames = {name: torch.from_numpy(array) for name, array in arrays.items()}
                     yield Item(index, clip.family, frames, places, self._entries(clip))
-                info = info.with_damage(damage)
             except VideoError as error:
                 raise VideoError(_with_path(path, str(error))) from error
         if self.store is not None and self.store.content(path) != content:
             raise VideoError(f"{path}: changed while it was read; run again when it is complete")
-        yield Item(index, content=content, stored=stored, info=info)
+        facts = seen.complete()
+        yield Item(index, content=content, stored=stored, info=facts, warnings=doubts_of(facts))
 
     def _entries(self, clip: Clip) -> tuple[int, ...]:
         if not self.by_second:
             return ()
         grid = Grid.of(clip.info.n_frames, clip.info.rate, clip.info.seconds)
         return tuple(grid.entry(frame) for frame in frames_of_rows(clip, clip.family in self.per_frame))
+
+
+@dataclass
+class _Seen:
+    """What is known of a video so far."""
+
+    info: VideoInfo | None = None
+    findings: Findings = field(default_factory=Findings)
+
+    def complete(self) -> VideoInfo | None:
+        """The facts with what decoding has found until now; None before the video was measured."""
+        return self.info and self.info.with_findings(self.findings)
 
 
 class _Repeats:
@@ -268,7 +282,7 @@ class Assembler:
                 seconds[name] = by_second.result()
             if not reason and name not in item.stored:
                 results[name] = {key: array.cpu().numpy() for key, array in pool.result().items()}
-        return VideoResult(item.task, results, item.content, item.stored, item.info, reason, seconds)
+        return VideoResult(item.task, results, item.content, item.stored, item.info, reason, seconds, item.warnings)
 
 
 def compute(families: Mapping[str, Family], items: Sequence[Item]) -> list[Any]:

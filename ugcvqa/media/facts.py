@@ -1,5 +1,6 @@
 """What a video file holds, and which of it makes a score doubtful."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -73,6 +74,35 @@ class VideoInfo:
         """End of the last frame, seconds from the first frame."""
         return float(self.times_s[-1]) + float(1 / self.rate) if self.seconds is None else self.duration_s
 
-    def with_damage(self, damage: DamageLog) -> "VideoInfo":
-        """The same facts with more lines of `damage`."""
-        return replace(self, damage=tuple(dict.fromkeys((*self.damage, *damage.lines(self.times_s)))))
+    def with_findings(self, findings: "Findings") -> "VideoInfo":
+        """The same facts with what decoding found."""
+        return replace(self, damage=tuple(dict.fromkeys((*self.damage, *findings.damage.lines(self.times_s)))))
+
+
+@dataclass
+class Findings:
+    """What is known of a video only after it has been decoded; the decode pass fills it.
+
+    Attributes:
+        damage: what the decoder noticed of damage that cost no frame.
+    """
+
+    damage: DamageLog = field(default_factory=DamageLog)
+
+
+def doubts_of(info: VideoInfo | None) -> tuple[str, ...]:
+    """Says which facts of a video make its score doubtful.
+
+    Args:
+        info: the video, with what decoding found; None if it could not be measured.
+
+    Returns:
+        One plain sentence each, without "; ", which separates them in tables.
+    """
+    return () if info is None else tuple(sentence.replace("; ", ", ") for sentence in _doubts(info))
+
+
+def _doubts(info: VideoInfo) -> Iterator[str]:
+    yield from (f"the file is damaged: {line}" for line in info.damage)
+    if info.is_interlaced:
+        yield "the video is interlaced and is scored as it is coded, so the lines of its two fields count as detail"

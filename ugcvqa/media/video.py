@@ -16,9 +16,8 @@ import numpy as np
 from ugcvqa.errors import VideoError
 from ugcvqa.media.clock import NO_STAMP, Clock, StampError, even_clock, filled, measure_clock, recordings
 from ugcvqa.media.convert import Converter
-from ugcvqa.media.damage import DamageLog
 from ugcvqa.media.decode import Frame, Survey, decoded_frames, frame_near, survey_packets
-from ugcvqa.media.facts import VideoInfo
+from ugcvqa.media.facts import Findings, VideoInfo
 from ugcvqa.media.opening import check_limit
 from ugcvqa.media.sampling import FIXED_SIZES, FORMS, Piece
 from ugcvqa.settings import DecodeLimits
@@ -172,15 +171,15 @@ def check_video(path: str | Path, limits: DecodeLimits = DecodeLimits()) -> Vide
         limits: sizes above which the file is refused.
 
     Returns:
-        The measurements, with all damage that was noticed.
+        The measurements, with what decoding found.
 
     Raises:
         VideoError: if the video could not be scored, see `read_clips`.
     """
-    info, damage = probe(path, limits), DamageLog()
-    for _ in decoded_frames(path, limits, info.n_frames, damage):
+    info, findings = probe(path, limits), Findings()
+    for _ in read_clips(path, {}, limits, info, findings):
         pass
-    return info.with_damage(damage)
+    return info.with_findings(findings)
 
 
 def read_clips(
@@ -188,7 +187,7 @@ def read_clips(
     plans: Mapping[str, Plan | TimedPlan],
     limits: DecodeLimits = DecodeLimits(),
     info: VideoInfo | None = None,
-    damage: DamageLog | None = None,
+    findings: Findings | None = None,
 ) -> Iterator[Clip]:
     """Decodes a video once, from start to end, and hands out each family's pieces as soon as they are complete.
 
@@ -204,7 +203,7 @@ def read_clips(
             pieces' `first` and `last` must not decrease. Pieces are drawn as decoding reaches them.
         limits: sizes above which the file is refused.
         info: result of an earlier `probe` of the same file, to save that pass.
-        damage: gathers what the decoder notices of damage that costs no frame, complete once the iterator has ended.
+        findings: gathers what is known after decoding only, complete once the iterator has ended.
 
     Yields:
         Clips, in order of completion; the pieces of one family in their own order.
@@ -214,10 +213,13 @@ def read_clips(
         ValueError: if a plan asks for a frame that does not exist or that is already past.
     """
     info = info or probe(path, limits)
-    yield from clips_of(decoded_frames(path, limits, info.n_frames, damage), plans, info)
+    findings = findings or Findings()
+    yield from clips_of(decoded_frames(path, limits, info.n_frames, findings.damage), plans, info, findings)
 
 
-def clips_of(frames: Iterable[Frame], plans: Mapping[str, Plan | TimedPlan], info: VideoInfo) -> Iterator[Clip]:
+def clips_of(
+    frames: Iterable[Frame], plans: Mapping[str, Plan | TimedPlan], info: VideoInfo, findings: Findings
+) -> Iterator[Clip]:
     """Hands out the pieces of all plans from frames in presentation order, see `read_clips`."""
     queues = [_Queue(name, _pieces(plan, info), info) for name, plan in plans.items()]
     convert = Converter(info.path, info.rotation // 90)

@@ -16,9 +16,9 @@ from torch import Tensor
 from ugcvqa.errors import VideoError
 from ugcvqa.features.extraction import ClipStream, Task, VideoResult, extract_features
 from ugcvqa.features.families import Family
-from ugcvqa.media.damage import DamageLog
 from ugcvqa.media.decode import decoded_frames
 from ugcvqa.media.encode import write_video
+from ugcvqa.media.facts import Findings
 from ugcvqa.media.memory import NAME, Picture, frames_of, memory_info
 from ugcvqa.media.video import Clip, Plan, TimedPlan, VideoInfo, clips_of, picture_at
 from ugcvqa.scoring.moments import Picture as ReadPicture
@@ -86,14 +86,14 @@ class MemoryStream(ClipStream):
         return self._info
 
     def clips(
-        self, index: int, plans: Mapping[str, Plan | TimedPlan], info: VideoInfo, damage: DamageLog
+        self, index: int, plans: Mapping[str, Plan | TimedPlan], info: VideoInfo, findings: Findings
     ) -> Iterator[Clip]:
         """Goes through the frames once."""
         del index
         video = self._video_in_memory
         if isinstance(video, MemoryVideo):
-            return clips_of(frames_of(video[place] for place in range(len(video))), plans, info)
-        return clips_of(decoded_frames(video, DecodeLimits(), info.n_frames, damage), plans, info)
+            return clips_of(frames_of(video[place] for place in range(len(video))), plans, info, findings)
+        return clips_of(decoded_frames(video, DecodeLimits(), info.n_frames, findings.damage), plans, info, findings)
 
     def picture(self, index: int, info: VideoInfo) -> tuple[float, Picture]:
         """One frame with its time in seconds."""

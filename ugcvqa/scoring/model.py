@@ -50,7 +50,8 @@ class Score:
         details: what else the model says about the video, by name: lists and mappings of numbers.
         low: lower end of the 90 % interval of a newly measured label, same unit; NaN where unknown.
         high: upper end of it.
-        warnings: why the score may not hold for this video, one plain sentence each.
+        warnings: why the score may not hold for this video, one plain sentence each: facts of the file, then what the
+            model says. A failed video has those found until then.
         timeline: the score second by second; None unless asked for.
         explanation: which parts and seconds make the score; None unless asked for.
     """
@@ -269,9 +270,9 @@ class QualityModel:
     def _scored(self, path: str, result: "VideoResult", timeline: bool, explain: bool, picture: Picture) -> Score:
         """Scores the features of one video."""
         if result.reason:
-            return Score(path, math.nan, math.nan, result.reason)
+            return Score(path, math.nan, math.nan, result.reason, warnings=result.warnings)
         features = self._input_of(result.features)
-        score = self.score_features(path, features[0])
+        score = self.score_features(path, features[0], result.warnings)
         if score.reason or not (timeline or explain):
             return score
         return self._explained(score, features, result, picture if explain else None)
@@ -286,12 +287,12 @@ class QualityModel:
         """
         if not np.isfinite(features).any():
             reason = f"{name}: no feature can be computed from this video; it may be too short"
-            return Score(name, math.nan, math.nan, reason)
+            return Score(name, math.nan, math.nan, reason, warnings=warnings)
         batch = features[None]
         pred, std = (float(values[0]) for values in self.predict_with_std(batch))
         if not math.isfinite(pred):
             reason = f"{name}: the model gives no finite score; its numbers, or the features, are too large"
-            return Score(name, math.nan, math.nan, reason)
+            return Score(name, math.nan, math.nan, reason, warnings=warnings)
         low, high, more = outlook(self.head, batch)
         mos, low, high = (float(value) for value in np.clip((pred, low, high), *self.scale))
         return Score(name, mos, pred, std=std, low=low, high=high, warnings=(*warnings, *more))

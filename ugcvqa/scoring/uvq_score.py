@@ -117,7 +117,7 @@ class UVQModel:
 
     def _scored(self, path: str, result: VideoResult, timeline: bool, explain: bool, picture: Picture) -> Score:
         if result.reason:
-            return Score(path, math.nan, math.nan, result.reason)
+            return Score(path, math.nan, math.nan, result.reason, warnings=result.warnings)
         arrays = result.features[self._key]
         pred = float(arrays["scores"][-1])
         values = (*arrays["scores"].tolist(), *arrays["levels"].tolist())
@@ -125,7 +125,8 @@ class UVQModel:
         if self.part_names:
             details |= {"topics": self._topics(arrays["topics"]), "distortions": arrays["distortions"].tolist()}
         parts = dict(zip(self.part_names, values, strict=False))
-        score = Score(path, float(np.clip(pred, *self.scale)), pred, parts=parts, details=details)
+        mos = float(np.clip(pred, *self.scale))
+        score = Score(path, mos, pred, parts=parts, details=details, warnings=result.warnings)
         if result.info is None or not (timeline or explain):
             return score
         line = even_timeline(arrays["seconds"][:, -1], self.scale, result.info, self._step_s(result.info))
