@@ -30,6 +30,8 @@ def benchmark(
     sparse_gp: SparseGPSettings = SparseGPSettings(),
     gru: GRUSettings = GRUSettings(),
     families: FamilySettings = FamilySettings(),
+    backbone: str | None = None,
+    saliency_backbone: str | None = None,
     out: str = "benchmarks",
     name: str | None = None,
     jobs: int = 0,
@@ -70,6 +72,9 @@ def benchmark(
         sparse_gp: settings of the sparse Gaussian process.
         gru: settings of the GRU head.
         families: settings of the features in the store.
+        backbone: network in place of ResNet-50, short for --families.deep.backbone: a classification network of
+            torchvision, or efficientnet_lite0, whose weights come with the extra `lite`.
+        saliency_backbone: such a network in place of VGG-16, short for --families.saliency.backbone.
         out: folder in which the benchmark's folder lies.
         name: name of the benchmark's folder; by default data sets and mode.
         jobs: processes; 0 for one per core.
@@ -79,6 +84,8 @@ def benchmark(
         scheduler: address of a Dask scheduler; without it workers are started on this machine.
         wandb: log tables and figures to Weights & Biases.
     """
+    families = families.with_backbones(backbone, saliency_backbone)
+    backbone = saliency_backbone = None  # recorded once, with the families
     settings = {
         key: value for key, value in locals().items() if key not in ("jobs", "at_once", "backend", "scheduler", "wandb")
     }

@@ -1,5 +1,6 @@
 """`ugcvqa doctor`: checks an installation: versions, devices, decoders, weights, and known answers."""
 
+import contextlib
 import logging
 import platform
 import sys
@@ -69,6 +70,7 @@ def _findings(quick: bool, uvq: UVQSettings, uvq_clip: str | None, device: str) 
     yield from _models(quick)
     for name, file in _BACKBONES.items():
         yield _backbone(name, file)
+    yield from _real_network()
     for version in _UVQ_VERSIONS:
         yield from _uvq(version, uvq, uvq_clip, device)
 
@@ -165,6 +167,7 @@ def _models(quick: bool) -> Iterator[Finding]:
 
 def _backbone(name: str, file: str) -> Finding:
     from ugcvqa.deep.backbones import installed_file, weight_folders
+    from ugcvqa.deep.efficientnet_lite import FILE, HOW_TO_GET
 
     try:
         path = installed_file(file)
@@ -172,8 +175,19 @@ def _backbone(name: str, file: str) -> Finding:
         return Finding("FAILED", f"{name} weights", str(error))
     if path is None:
         folders = " or ".join(map(str, weight_folders()))
-        return Finding("absent", f"{name} weights", f"{file} belongs into {folders}; not needed for NSS")
+        how = f"{HOW_TO_GET}, or " if file == FILE else ""
+        return Finding("absent", f"{name} weights", f"{how}{file} belongs into {folders}; not needed for NSS")
     return Finding("ok", f"{name} weights", f"{path}, SHA-256 as released")
+
+
+def _real_network() -> Iterator[Finding]:
+    """Known answer of the one network whose real weights an installation may bring along."""
+    from ugcvqa.deep.backbones import has_weights
+    from ugcvqa.scoring.known_models import check_efficientnet_lite
+
+    with contextlib.suppress(WeightsError):  # which the line before tells
+        if has_weights("efficientnet_lite0", "IMAGENET1K_V1"):
+            yield _checked("EfficientNet-Lite0, known answer", check_efficientnet_lite)
 
 
 def _uvq(version: Literal["uvq", "uvq1.5"], uvq: UVQSettings, clip: str | None, device: str) -> Iterator[Finding]:

@@ -29,8 +29,9 @@ def extract(
         data: the videos.
         rows: feature row, or several as [NSS,CNN], whose parts are wanted; `all` stands for the paper's eleven.
         families: settings of the feature families.
-        backbone: torchvision network in place of ResNet-50, short for --families.deep.backbone.
-        saliency_backbone: torchvision network in place of VGG-16, short for --families.saliency.backbone.
+        backbone: network in place of ResNet-50, short for --families.deep.backbone: a classification network of
+            torchvision, or efficientnet_lite0, whose weights come with the extra `lite`.
+        saliency_backbone: such a network in place of VGG-16, short for --families.saliency.backbone.
         store: folder of the feature store.
         loader: how clips are read.
         limits: bounds on what is decoded.

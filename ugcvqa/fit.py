@@ -67,9 +67,9 @@ def fit(
         end_to_end: settings of the end-to-end model.
         split: which videos train and test.
         families: settings of the feature families.
-        backbone: torchvision network in place of ResNet-50, short for --families.deep.backbone, and for
-            --end_to_end.backbone.
-        saliency_backbone: torchvision network in place of VGG-16, short for --families.saliency.backbone.
+        backbone: network in place of ResNet-50, short for --families.deep.backbone, and for --end_to_end.backbone: a
+            classification network of torchvision, or efficientnet_lite0, whose weights come with the extra `lite`.
+        saliency_backbone: such a network in place of VGG-16, short for --families.saliency.backbone.
         out: folder in which the run folder is made.
         name: name of the run folder; by default data set, row and head. A number is added if it exists.
         store: folder of the feature store.

@@ -39,8 +39,9 @@ def score(
     device: str = "cpu",
     limits: DecodeLimits = DecodeLimits(),
     report: str | None = None,
-    report_saliency: bool = False,
+    report_saliency: bool | None = None,
     saliency: SaliencySettings = SaliencySettings(),
+    saliency_backbone: str | None = None,
 ) -> int:
     """Scores videos with a released or a trained model or UVQ; one row per video in order, on stdout or in a file.
 
@@ -83,12 +84,16 @@ def score(
         device: where features are computed: cpu, cuda, cuda:1.
         limits: bounds on what is decoded.
         report: write a page (.html) or a picture (.png, .svg, .pdf) of the scores too.
-        report_saliency: add saliency maps to the page, for up to 12 videos; needs weights.
+        report_saliency: add saliency maps to the page, for up to 12 videos; needs weights. Left out, there are maps
+            where the extra `lite` is installed: EfficientNet-Lite0's, with the approximation top:24.
         saliency: how these maps are computed; they do not change the score.
+        saliency_backbone: network of these maps in place of VGG-16, short for --saliency.backbone: a classification
+            network of torchvision, or efficientnet_lite0.
     """
-    from ugcvqa.reports.reporter import Reporter
+    from ugcvqa.reports.reporter import Reporter, chosen_maps
 
-    reporter = Reporter(report, saliency if report_saliency else None, device)
+    saliency = _with_backbone(saliency, saliency_backbone)
+    reporter = Reporter(report, chosen_maps(report_saliency, saliency) if report else None, device)
     if merge is not None:
         others = (videos, list, output, shard, json, csv, checkpoint, model, timeline, explain, frames)
         code = _merge(merge, is_alone=not any(others))
@@ -136,6 +141,17 @@ def score(
     tally = score_into(Path(output), inputs, total, part, call, progress or sys.stderr.isatty())
     reporter.write_of(part.path(Path(output)), limits)
     return _told(tally, part.path(Path(output)))
+
+
+def _with_backbone(saliency: SaliencySettings, backbone: str | None) -> SaliencySettings:
+    if backbone is None:
+        return saliency
+    if saliency.backbone not in (SaliencySettings.backbone, backbone):
+        raise ConfigError(
+            f"--saliency_backbone {backbone} and --saliency.backbone {saliency.backbone} contradict each other; "
+            "give one"
+        )
+    return replace(saliency, backbone=backbone)
 
 
 def _scorer(checkpoint: str | None, model: str | None, uvq: UVQSettings) -> "Scorer":

@@ -28,6 +28,8 @@ def study(
     frames: int = 32,
     network: Literal["complete", "as_published"] = "complete",
     families: FamilySettings = FamilySettings(),
+    backbone: str | None = None,
+    saliency_backbone: str | None = None,
     measures: MeasureSettings = MeasureSettings(),
     pictures: PictureSettings = PictureSettings(),
     published: str | None = None,
@@ -53,6 +55,9 @@ def study(
         network: `complete`, or the network that made the published example: `as_published`, without the first
             normalisation, activation and pooling of ResNet-50.
         families: networks of the deep features and of saliency.
+        backbone: network in place of ResNet-50, short for --families.deep.backbone: a classification network of
+            torchvision, or efficientnet_lite0, whose weights come with the extra `lite`.
+        saliency_backbone: such a network in place of VGG-16, short for --families.saliency.backbone.
         measures: what is measured beyond the paper's cosine.
         pictures: how much is drawn.
         published: .npz file with `deep`, `saliency` and `cosine` of the published frames.
@@ -63,6 +68,8 @@ def study(
         limits: bounds on what is decoded.
         trainer: arguments of Lightning's Trainer for the extraction, such as devices, num_nodes, accelerator.
     """
+    families = families.with_backbones(backbone, saliency_backbone)
+    backbone = saliency_backbone = None  # recorded once, with the families
     settings = {name: value for name, value in locals().items() if name not in ("loader", "trainer")}
     if videos and data is not None:
         raise ConfigError("videos and --data exclude each other; give one of them")

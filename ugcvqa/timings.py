@@ -19,6 +19,8 @@ def timings(
     videos: list[str],
     rows: list[str] | str = "all",
     families: FamilySettings = FamilySettings(),
+    backbone: str | None = None,
+    saliency_backbone: str | None = None,
     data: str | None = None,
     labels: str | None = None,
     features: str | None = None,
@@ -43,6 +45,9 @@ def timings(
         videos: video files, or folders of them.
         rows: rows to measure, `ROW+gp` for another head; `all` stands for the paper's eleven.
         families: settings of the feature families; random weights do for timing.
+        backbone: network in place of ResNet-50, short for --families.deep.backbone: a classification network of
+            torchvision, or efficientnet_lite0, whose weights come with the extra `lite`.
+        saliency_backbone: such a network in place of VGG-16, short for --families.saliency.backbone.
         data: data set on which heads are fitted, as for `ugcvqa benchmark`; without it nothing is fitted.
         labels: its labels, as for `ugcvqa benchmark`.
         features: folder with its feature files, as for `ugcvqa benchmark`.
@@ -58,6 +63,8 @@ def timings(
         limits: bounds on what is decoded.
         wandb: log table and figures to Weights & Biases.
     """
+    families = families.with_backbones(backbone, saliency_backbone)
+    backbone = saliency_backbone = None  # recorded once, with the families
     settings = dict(locals())
     if not videos and data is None:
         raise ConfigError("nothing to measure; give videos for extract seconds, --data with --features for fit seconds")

@@ -1,5 +1,6 @@
 """A report of scores as one file: a page for a browser, or a picture for papers and slides."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ugcvqa.display.images import Image
-from ugcvqa.errors import ConfigError
+from ugcvqa.errors import ConfigError, WeightsError
 from ugcvqa.files import write_atomic
 from ugcvqa.reports.data import About, SaliencyMaps, gather
 from ugcvqa.reports.outputs import read_meaning, read_scores
@@ -15,6 +16,8 @@ from ugcvqa.reports.overview import MOST_DETAILED, Overview
 from ugcvqa.reports.page import report_html
 from ugcvqa.scoring.model import Score
 from ugcvqa.settings import DecodeLimits, FamilySettings, SaliencySettings
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = (".html", ".png", ".svg", ".pdf")
 """Kinds of reports, by the ending of the file."""
@@ -95,6 +98,31 @@ class Reporter:
         self.write(read_meaning(output), limits)
 
 
+def chosen_maps(is_asked: bool | None, settings: SaliencySettings) -> SaliencySettings | None:
+    """Chooses the saliency maps of a report.
+
+    Args:
+        is_asked: whether maps are wanted; None for those that can be had quickly and without fetching weights.
+        settings: how they are computed if they are wanted.
+
+    Returns:
+        The settings, or those of EfficientNet-Lite0 with the approximation `top:24` if nothing was asked and its
+        weights are installed; None for no maps.
+    """
+    if is_asked is False:
+        return None
+    if is_asked or settings != SaliencySettings():
+        return settings
+    from ugcvqa.deep.backbones import has_weights
+
+    quick = replace(settings, backbone="efficientnet_lite0", method="top:24")
+    try:
+        return quick if has_weights(quick.backbone, quick.weights) else None
+    except WeightsError as error:
+        log.warning("the report has no saliency maps: %s", error)
+        return None
+
+
 def saliency_maps(settings: SaliencySettings, device: str = "cpu") -> SaliencyMaps:
     """Builds what computes the saliency maps of a report.
 
@@ -118,4 +146,5 @@ def saliency_maps(settings: SaliencySettings, device: str = "cpu") -> SaliencyMa
 
     is_random = settings.weights.startswith("random:")
     weights = "RANDOM weights, which mean nothing" if is_random else f"weights {Path(settings.weights).name}"
-    return SaliencyMaps(f"Score-CAM of {settings.backbone}, {weights}, method {settings.method}", maps)
+    method = "exact" if settings.method == "exact" else f"approximate ({settings.method})"
+    return SaliencyMaps(f"Score-CAM of {settings.backbone}, {weights}, {method}", maps)

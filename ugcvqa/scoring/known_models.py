@@ -1,7 +1,8 @@
 """Known answers of every kind of model, with small or seeded weights: they show that an installation computes.
 
 Source: own. The stored numbers are those of plain NumPy for the heads, of torchvision's own layers for the networks,
-and of this package for UVQ, whose networks with the same seeded weights meet the reference code.
+of this package for UVQ, whose networks with the same seeded weights meet the reference code, and of the package
+efficientnet_lite_pytorch in float64 for EfficientNet-Lite0 with its real weights.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ugcvqa.deep.backbones import empty_backbone
+from ugcvqa.deep.backbones import empty_backbone, load_backbone
 from ugcvqa.deep.pooling import CNN, VSFA, normalise
 from ugcvqa.deep.scorecam import ScoreCAM
 from ugcvqa.errors import UgcvqaError
@@ -31,6 +32,7 @@ _GRU = (-1.07154238, -1.14564681)
 _CNN = (0.0873100244, 0.129127594, 0.615931809, -0.0308687448)
 _VSFA = (0.0489921131, 0.0920260602, 0.608218312, -0.0220627207)
 _END_TO_END = (-0.0107054561, -0.0143502876)
+_EFFICIENTNET_LITE = (-0.0135783309, 0.515986495, 1.86001145, 0.00411304126)
 _SALIENCY = (0.527497848, 0.589710805, 1.0, -0.731856447)
 _UVQ = {
     "uvq": (0.0155576448, -0.657236028, -72.7367416, 0.0794380069, 20.1150347, 84.9996948, -96.2852554),
@@ -145,6 +147,13 @@ def check_resnet() -> str:
         _met("the end-to-end model", scores.tolist(), _END_TO_END, 1e-3),
     ]
     return f"CNN, VSFACNN, end to end: {'; '.join(found)}"
+
+
+@torch.no_grad()
+def check_efficientnet_lite() -> str:
+    """Compares class scores of EfficientNet-Lite0 with its real weights; as `check_svr`."""
+    scores = load_backbone("efficientnet_lite0", "IMAGENET1K_V1")(normalise(picture(1, 3, 96, 128)))
+    return f"{_met('class scores', picks(scores), _EFFICIENTNET_LITE, 1e-3)} from another program"
 
 
 def check_saliency() -> str:
