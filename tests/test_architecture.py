@@ -22,7 +22,17 @@ ROOMS = {
     ),
     "nss": ("filters", "maps", "stats", "features"),
     "deep": (
-        *("precision", "efficientnet_lite", "backbones", "out_of_core", "winograd", "fused", "banded", "pooling"),
+        *(
+            "precision",
+            "efficientnet_lite",
+            "backbones",
+            "out_of_core",
+            "winograd",
+            "fused",
+            "banded",
+            "pooling",
+            "stages",
+        ),
         *("tiled", "scorecam", "saliency"),
     ),
     "uvq": ("state", "layers", "trunk", "compression", "frames", "weights", "networks", "pool"),

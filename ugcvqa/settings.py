@@ -80,20 +80,28 @@ class NSSSettings:
 
 @dataclass(frozen=True)
 class DeepSettings:
-    """Settings of the deep features CNN, VSFACNN, VSFACNN_SALIENCY and VSFACNN_224.
+    """Settings of the deep features CNN, VSFACNN, VSFACNN_SALIENCY, VSFACNN_224 and STAGES.
 
     Attributes:
-        backbone: a classification network of torchvision, by name.
+        backbone: a classification network of torchvision, by name, or `efficientnet_lite0`.
         weights: named weights of torchvision (IMAGENET1K_V1), a file or a folder that holds them, or `random:SEED`,
             which is meaningless for quality and only tests the mechanics.
         precision: `float32` is exact; the others are faster, and named in the store.
         keep_frames: store the features of every frame too, as sequence models need them.
+        stages: for row STAGES, the stages of the network whose means and deviations it has, counted from 0 at the
+            input and rising; all if none is named.
     """
 
     backbone: str = "resnet50"
     weights: str = "IMAGENET1K_V1"
     precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
     keep_frames: bool = False
+    stages: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stages", tuple(self.stages))  # a model file gives a list
+        if list(self.stages) != sorted(set(self.stages)) or min(self.stages, default=0) < 0:
+            raise ConfigError(f"deep.stages is {list(self.stages)}: give numbers from 0 on, in rising order")
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,7 @@ class SaliencySettings:
     """Settings of the Score-CAM saliency maps.
 
     Attributes:
-        backbone: a classification network of torchvision, by name.
+        backbone: a classification network of torchvision, by name, or `efficientnet_lite0`.
         layer: module whose activations become the map; by default the last one before the global pooling that is no
             maximum, for VGG-16 features.29 as in the paper.
         weights: as for the deep features.
@@ -192,7 +200,8 @@ class FamilySettings:
     @property
     def has_paper_backbones(self) -> bool:
         """Whether rows have the paper's networks, and so its numbers of columns."""
-        return (self.deep.backbone, self.saliency.backbone) == (DeepSettings.backbone, SaliencySettings.backbone)
+        networks = (self.deep.backbone, self.saliency.backbone)
+        return networks == (DeepSettings.backbone, SaliencySettings.backbone) and not self.deep.stages
 
 
 @dataclass(frozen=True)

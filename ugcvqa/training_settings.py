@@ -135,7 +135,7 @@ class EndToEndSettings:
     """A trainable backbone with VSFA's pooling and head.
 
     Attributes:
-        backbone: a classification network of torchvision, by name.
+        backbone: a classification network of torchvision, by name, or `efficientnet_lite0`.
         weights: its initial weights, as for the deep features; `random:SEED` trains from scratch.
         stages: stages of the backbone that are used, counted from the input (the stem of a ResNet is the first);
             0 for all. The first ones see noise, blur and blocks, the later ones what is shown.

@@ -32,7 +32,7 @@ def normalise(rgb: Tensor) -> Tensor:
     Raises:
         ValueError: if `rgb` is of another shape or dtype.
     """
-    _check_frames(rgb)
+    check_frames(rgb)
     mean, std = (torch.tensor(values, device=rgb.device).view(3, 1, 1) for values in (_MEAN, _STD))
     return rgb.float().div_(255).sub_(mean).div_(std)
 
@@ -184,7 +184,7 @@ class VSFA(nn.Module):
             ValueError: if `rgb` is of another shape or dtype.
             VideoError: if the frames are too small for the network; ResNets take any size.
         """
-        _check_frames(rgb)
+        check_frames(rgb)
         # ordered while 8-bit, which is a quarter of the bytes
         return self._features(rgb, lambda part: normalise(part.contiguous(memory_format=torch.channels_last)))
 
@@ -257,7 +257,7 @@ class CNN(nn.Module):
         Raises:
             ValueError: if `rgb` is of another shape or dtype.
         """
-        _check_frames(rgb)
+        check_frames(rgb)
         if not len(rgb):
             return torch.empty(0, self.dim, device=rgb.device)
         side = (CNN_SIDE_PX, CNN_SIDE_PX)
@@ -319,7 +319,12 @@ def _is_stack(frames: Tensor) -> bool:
     return frames.ndim == 4 and frames.shape[1] == 3 and 0 not in frames.shape[2:]
 
 
-def _check_frames(rgb: Tensor) -> None:
+def check_frames(rgb: Tensor) -> None:
+    """Checks that frames are (T, 3, H, W) uint8 with H and W above 0.
+
+    Raises:
+        ValueError: if they are not.
+    """
     if not _is_stack(rgb) or rgb.dtype != torch.uint8:
         raise ValueError(f"frames must be (T, 3, H, W) uint8 with H and W above 0, got {tuple(rgb.shape)} {rgb.dtype}")
 

@@ -19,6 +19,7 @@ from ugcvqa.deep.out_of_core import move_out_of_core
 from ugcvqa.deep.pooling import CNN, VSFA, FrameMean, normalise
 from ugcvqa.deep.saliency import KnownMaps, MapMean, ScoreCAM, add_map
 from ugcvqa.deep.scorecam import check_layer
+from ugcvqa.deep.stages import StageStatistics
 from ugcvqa.errors import VideoError
 from ugcvqa.features.store import FeatureSpec
 from ugcvqa.media import sampling
@@ -42,6 +43,7 @@ VERSIONS = {
     "saliency": 1,
     "vsfacnn_saliency": 1,
     "vsfacnn_224": 1,
+    "stages": 1,
     "uvq": 1,
     "uvq15": 1,
     "container": 1,
@@ -162,6 +164,30 @@ class VSFACNNFamily(Family):
         return _FramePool(self.keep_frames)
 
 
+class StagesFamily(Family):
+    """Means and deviations of the stages of a frozen network, one frame of each second at its own size (row STAGES)."""
+
+    is_per_frame = True
+    needs_room = True
+
+    def __init__(self, settings: FamilySettings) -> None:
+        deep = settings.deep
+        network = StageStatistics(deep.backbone, deep.weights, deep.precision, deep.stages)
+        values = {"backbone": deep.backbone, "precision": deep.precision, "stages": ",".join(map(str, network.chosen))}
+        name = "_".join(["stages", *_others(deep)])
+        super().__init__(FeatureSpec(name, VERSIONS["stages"], values, weights_checksum(network)), centre_plan)
+        self.network = network
+
+    def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
+        """Computes frames "rgb" (T, 3, H, W) -> (T, D)."""
+        features: Tensor = self.network(frames["rgb"])
+        return features
+
+    def pool(self) -> Pool:
+        """Starts the mean over the seconds."""
+        return _FramePool()
+
+
 class SaliencyFamily(Family):
     """Score-CAM saliency of the last frame of each second (row SALIENCY)."""
 
@@ -196,7 +222,7 @@ class FusedFamily(Family):
         self, settings: FamilySettings, network: VSFA, cam: ScoreCAM, cam_checksum: str, known: KnownMaps
     ) -> None:
         values = {
-            **_kept(settings.deep, "weights"),
+            **_kept(settings.deep, "weights", "stages"),
             **{f"saliency_{k}": v for k, v in _kept(settings.saliency, "weights", "memory_mib", "keep_maps").items()},
         }
         values["saliency_layer"] = cam.layer
@@ -351,6 +377,12 @@ def cnn_plan(info: VideoInfo) -> Iterator[Piece]:
     yield from sampling.cnn_pieces(info.n_frames, info.rate, info.seconds)
 
 
+def centre_plan(n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
+    """Yields the centre frame of each second."""
+    del size
+    return sampling.centre_pieces(n_frames, rate)
+
+
 def every_frame_plan(n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
     """Yields all frames, the more at once the smaller they are."""
     del rate
@@ -407,6 +439,7 @@ def build_families(names: tuple[str, ...], settings: FamilySettings) -> dict[str
         "saliency": lambda: SaliencyFamily(settings, *cam()),
         "vsfacnn_saliency": lambda: FusedFamily(settings, vsfa(), *cam()),
         "vsfacnn_224": lambda: VSFACNNFamily("vsfacnn_224", settings, vsfa()),
+        "stages": lambda: StagesFamily(settings),
         "uvq": lambda: UVQFamily("uvq", settings),
         "uvq15": lambda: UVQFamily("uvq15", settings),
         "container": ContainerFamily,
@@ -418,7 +451,7 @@ def build_families(names: tuple[str, ...], settings: FamilySettings) -> dict[str
 
 def _deep_spec(family: str, settings: FamilySettings, checksum: str) -> FeatureSpec:
     name = "_".join([family, *_others(settings.deep)])
-    return FeatureSpec(name, VERSIONS[family], _kept(settings.deep, "weights"), checksum)
+    return FeatureSpec(name, VERSIONS[family], _kept(settings.deep, "weights", "stages"), checksum)
 
 
 def _others(settings: DeepSettings | SaliencySettings) -> list[str]:

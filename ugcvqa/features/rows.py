@@ -19,6 +19,7 @@ DIMENSIONS: dict[str, int] = {
     "saliency": 224,
     "vsfacnn_saliency": 4096,
     "vsfacnn_224": 4096,
+    "stages": 7808,
     "uvq": 600,
     "uvq15": 512,
     "container": 3,
@@ -26,8 +27,8 @@ DIMENSIONS: dict[str, int] = {
 """Feature family -> length of its video vector with the paper's backbones."""
 
 
-OF_BACKBONE = frozenset({"cnn", "vsfacnn", "vsfacnn_saliency", "vsfacnn_224"})
-"""Families whose vector is as long as another backbone makes it."""
+OF_BACKBONE = frozenset({"cnn", "vsfacnn", "vsfacnn_saliency", "vsfacnn_224", "stages"})
+"""Families whose vector is as long as another backbone, or the choice of its stages, makes it."""
 
 _OF_SEQUENCE = frozenset({"vsfacnn", "vsfacnn_saliency", "vsfacnn_224"})
 
@@ -59,6 +60,9 @@ ROWS: dict[str, tuple[Part, ...]] = {
     "VSFACNN_SALIENCY": (_FUSED,),
     # Not in the paper: VSFACNN_SALIENCY's frames and size without the map, the control that its ablation lacks.
     "VSFACNN_224": (Part("vsfacnn_224"),),
+    # Means and deviations of the first stages of a network too, at the frames' own size: quick and without training.
+    "STAGES": (Part("stages"),),
+    "NSS_STAGES": (_NSS, Part("stages")),
     # What the published matrix of NSS_VSFACNN holds in fact: the deep block of VSFACNN_SALIENCY.
     "NSS_VSFACNN_AS_PUBLISHED": (_NSS, _FUSED),
     # Features of UVQ's networks for heads of our own; the paper's row UVQ is UVQ's own score, without training.

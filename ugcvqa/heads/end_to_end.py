@@ -8,13 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ugcvqa.deep.backbones import features_of
 from ugcvqa.deep.pooling import normalise
+from ugcvqa.deep.stages import chain_of_stages, widths
 from ugcvqa.errors import ConfigError
 from ugcvqa.heads.gru import VSFAHead
 
-_PROBE_SIDE_PX = 96
-_HEAD_PARTS = {"avgpool", "fc", "classifier", "dropout", "flatten"}
 _NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 
@@ -25,10 +23,9 @@ class Backbone(nn.Module):
     estimate them.
 
     Args:
-        network: classification network of torchvision. Its layers are used, not copied.
+        network: classification network. Its layers are used, not copied; for its stages see `chain_of_stages`.
         name: its name, for messages.
-        frozen_stages: stages, counted from the input, whose parameters get no gradient. For a ResNet the stem is the
-            first stage, and `layer1` to `layer4` follow; for others each child of `features` is one.
+        frozen_stages: stages, counted from the input, whose parameters get no gradient.
         checkpointing: recompute each trained stage in the backward pass instead of keeping its activations.
         stages: stages that are used, counted from the input; 0 for all.
 
@@ -43,12 +40,12 @@ class Backbone(nn.Module):
         self, network: nn.Module, name: str, frozen_stages: int = 0, checkpointing: bool = False, stages: int = 0
     ) -> None:
         super().__init__()
-        self.stages = _checked_stages(network, name)
+        self.stages = chain_of_stages(network, name)
         if max(stages, frozen_stages) > len(self.stages):
             kept = f"{stages} cannot be used" if stages > len(self.stages) else f"{frozen_stages} cannot be frozen"
             raise ConfigError(f"backbone {name} has {len(self.stages)} stages: {kept}")
         self.stages = self.stages[: stages or None]
-        self.width = _width(self.stages)
+        self.width = widths(self.stages)[-1]
         self.checkpointing = checkpointing
         self.freeze(frozen_stages)
         self.train(self.training)
@@ -161,38 +158,3 @@ def calibrate_batchnorm(backbone: Backbone, frames: Tensor) -> None:
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
-
-
-def _stages(network: nn.Module, name: str) -> nn.Sequential:
-    parts = dict(network.named_children())
-    for key in ("features", "layers"):  # MNASNet has the latter
-        if isinstance(chain := parts.get(key), nn.Sequential):
-            return nn.Sequential(*chain)
-    if "layer1" in parts:
-        stem = [part for key, part in parts.items() if not key.startswith("layer") and key not in _HEAD_PARTS]
-        layers = [part for key, part in parts.items() if key.startswith("layer")]
-        return nn.Sequential(nn.Sequential(*stem), *layers)
-    raise ConfigError(
-        f"backbone {name}: is no chain of stages that can be trained; networks such as resnet, resnext, vgg, "
-        "mobilenet, efficientnet, squeezenet and convnext are"
-    )
-
-
-@torch.no_grad()
-def _checked_stages(network: nn.Module, name: str) -> nn.Sequential:
-    """The chain of stages, after a check that it computes what the network does."""
-    stages = _stages(network, name)
-    reference, _ = features_of(network.eval(), name)
-    if not torch.allclose(stages.eval()(_probe()), reference(_probe()), rtol=1e-4, atol=1e-5):
-        raise ConfigError(f"backbone {name}: its stages are joined by more than a chain; use resnet50 or the like")
-    return stages
-
-
-@torch.no_grad()
-def _width(stages: nn.Sequential) -> int:
-    maps: Tensor = stages(_probe())
-    return maps.shape[1]
-
-
-def _probe() -> Tensor:
-    return torch.rand(1, 3, _PROBE_SIDE_PX, _PROBE_SIDE_PX, generator=torch.Generator().manual_seed(0))

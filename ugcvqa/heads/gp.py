@@ -101,8 +101,9 @@ def gp_parts(row: str, n_columns: int) -> tuple[GPPart, ...]:
 
 def _family_parts(family: str, width: int) -> Iterator[tuple[str, int, int, Scaling]]:
     if family not in _FAMILY_PARTS:  # means, then standard deviations, of a network's channels
-        yield f"{family}/mean", 0, width // 2, "root"
-        yield f"{family}/deviation", width // 2, width, "root"
+        scaling: Scaling = "rank" if family == "stages" else "root"  # which differ in size from stage to stage
+        yield f"{family}/mean", 0, width // 2, scaling
+        yield f"{family}/deviation", width // 2, width, scaling
         return
     for name, start, stop, scaling in _FAMILY_PARTS[family]:
         yield name, start, width if stop is None else stop, scaling

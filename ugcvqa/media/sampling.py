@@ -139,6 +139,12 @@ def cnn_pieces(n_frames: int, rate: Fraction, seconds: Seconds | None = None) ->
         yield Piece({"y": (centre,), "u": (centre,), "v": (centre,)})
 
 
+def centre_pieces(n_frames: int, rate: Fraction) -> Iterator[Piece]:
+    """Yields one piece per chunk centre, in full size as RGB; the middle frame of a video without a chunk."""
+    for centre in tuple(chunk_centres(n_frames, rate)) or (n_frames // 2,):
+        yield Piece({"rgb": (centre,)})
+
+
 def every_frame_pieces(n_frames: int, frames_per_piece: int) -> Iterator[Piece]:
     """Yields all frames in full size as RGB, in pieces of at most `frames_per_piece` (row VSFACNN).
 

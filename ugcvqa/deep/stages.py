@@ -1,0 +1,143 @@
+"""Networks as chains of stages, and the statistics of their maps: from noise and blocks to what is shown."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ugcvqa.deep.backbones import features_of, fold_batchnorm, load_backbone
+from ugcvqa.deep.pooling import check_frames, mean_std_pool, normalise
+from ugcvqa.deep.precision import Precision, arithmetic
+from ugcvqa.errors import ConfigError, VideoError
+
+_PROBE_SIDE_PX = 96
+_SAFE_SIDE_PX = 128  # no network here fails on frames of this size
+_HEAD_PARTS = {"avgpool", "fc", "classifier", "dropout", "flatten"}
+
+
+@torch.no_grad()
+def chain_of_stages(network: nn.Module, name: str) -> nn.Sequential:
+    """Lays the convolutional part of a network out as a chain, after a check that it computes what the network does.
+
+    For a ResNet the stem is the first stage, and `layer1` to `layer4` follow; for others each child of `features` is
+    one.
+
+    Args:
+        network: a classification network. Its layers are used, not copied; it is put into evaluation mode.
+        name: its name, for messages.
+
+    Raises:
+        ConfigError: if the network is no such chain.
+    """
+    stages = _chain(network, name)
+    reference, _ = features_of(network.eval(), name)
+    if not torch.allclose(stages.eval()(_probe()), reference(_probe()), rtol=1e-4, atol=1e-5):
+        raise ConfigError(f"backbone {name}: its stages are joined by more than a chain; use resnet50 or the like")
+    return stages
+
+
+@torch.no_grad()
+def widths(stages: nn.Sequential) -> tuple[int, ...]:
+    """Channels of the maps of each stage."""
+    maps, found = _probe(), []
+    for stage in stages:
+        maps = stage(maps)
+        found.append(maps.shape[1])
+    return tuple(found)
+
+
+class StageStatistics(nn.Module):
+    """Means and deviations over space of the maps of some stages of a frozen network, frames at their own size.
+
+    Source: own; VSFA (Li, Jiang, Jiang, 2019), section 3.1, pools the last maps so. The first stages see noise, blur
+    and blocks, which resizing would hide.
+
+    Args:
+        backbone: name of the network, see `load_backbone`.
+        weights: see `load_backbone`.
+        precision: of the convolutions, see `pooling.Trunk`.
+        stages: numbers of the stages, from 0, rising; none for all.
+
+    Attributes:
+        dim: length of a frame's features, twice the channels of these stages.
+
+    Raises:
+        ConfigError: if the network is no chain of stages, or lacks one of them.
+        WeightsError: see `load_backbone`.
+    """
+
+    def __init__(
+        self, backbone: str, weights: str, precision: Precision = "float32", stages: Sequence[int] = ()
+    ) -> None:
+        super().__init__()
+        chain = chain_of_stages(load_backbone(backbone, weights), backbone)
+        self.name, self.precision = backbone, precision
+        self.chosen = tuple(stages) or tuple(range(len(chain)))
+        if max(self.chosen) >= len(chain):
+            raise ConfigError(f"backbone {backbone} has stages 0 to {len(chain) - 1}, not {max(self.chosen)}")
+        chain = chain[: max(self.chosen) + 1]
+        self.dim = 2 * sum(width for number, width in enumerate(widths(chain)) if number in self.chosen)
+        folded = nn.Sequential(*(fold_batchnorm(stage) for stage in chain))
+        self.stages = folded.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+
+    @torch.inference_mode()
+    def forward(self, rgb: Tensor) -> Tensor:
+        """Computes the features of frames of one clip, one by one, so that memory does not grow with their number.
+
+        Args:
+            rgb: (T, 3, H, W) uint8 RGB, any T.
+
+        Returns:
+            (T, dim) float32: the means of all channels of the first chosen stage, of the next, and so on, then their
+            deviations in the same order.
+
+        Raises:
+            ValueError: if `rgb` is of another shape or dtype.
+            VideoError: if the frames are too small for the network.
+            ConfigError: if features are not finite, as can happen in float16.
+        """
+        check_frames(rgb)
+        if not len(rgb):
+            return torch.empty(0, self.dim, device=rgb.device)
+        features = torch.cat([self._of_frame(frame) for frame in rgb.split(1)])
+        if not torch.isfinite(features).all():
+            raise ConfigError(f"features of {self.name} are not finite in {self.precision}; use float32")
+        return features
+
+    def _of_frame(self, frame: Tensor) -> Tensor:
+        maps, means, deviations = normalise(frame).contiguous(memory_format=torch.channels_last), [], []
+        try:
+            with arithmetic(self.precision, frame.device):
+                for number, stage in enumerate(self.stages):
+                    maps = stage(maps)
+                    if number in self.chosen:
+                        mean, deviation = mean_std_pool(maps).chunk(2, 1)
+                        means.append(mean)
+                        deviations.append(deviation)
+        except RuntimeError as error:
+            if min(frame.shape[2:]) >= _SAFE_SIDE_PX:
+                raise
+            raise VideoError(
+                f"frames of {frame.shape[3]} x {frame.shape[2]} pixels are too small for {self.name}; leave the video "
+                "out"
+            ) from error
+        return torch.cat([*means, *deviations], 1)
+
+
+def _chain(network: nn.Module, name: str) -> nn.Sequential:
+    parts = dict(network.named_children())
+    for key in ("features", "layers"):  # MNASNet has the latter
+        if isinstance(chain := parts.get(key), nn.Sequential):
+            return nn.Sequential(*chain)
+    if "layer1" in parts:
+        stem = [part for key, part in parts.items() if not key.startswith("layer") and key not in _HEAD_PARTS]
+        layers = [part for key, part in parts.items() if key.startswith("layer")]
+        return nn.Sequential(nn.Sequential(*stem), *layers)
+    raise ConfigError(
+        f"backbone {name}: is no chain of stages; networks such as resnet, resnext, vgg, mobilenet, efficientnet, "
+        "squeezenet and convnext are"
+    )
+
+
+def _probe() -> Tensor:
+    return torch.rand(1, 3, _PROBE_SIDE_PX, _PROBE_SIDE_PX, generator=torch.Generator().manual_seed(0))
