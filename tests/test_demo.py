@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import os
 from collections import Counter
 from fractions import Fraction
 from itertools import pairwise
@@ -16,7 +15,9 @@ from ugcvqa.demo.quality import luma, motion_energy, synthetic_quality
 from ugcvqa.demo.scenes import KINDS, Scene, render_scene
 from ugcvqa.demo.videos import CODEC_LADDERS, DemoClip, build_demo, default_demo_folder, demo_plan, make_clip
 from ugcvqa.errors import ConfigError, StoreError
+from ugcvqa.leftovers import temporary_path
 from ugcvqa.media.video import probe, read_frames
+from ugcvqa.processes import process_name
 
 SMALL = Scene("city", 7, 160, 120, Fraction(12), 24)
 
@@ -204,10 +205,10 @@ def test_finished_files_are_kept_and_the_rest_is_made_again(built, monkeypatch):
     damaged, lost = (built / clip.file for clip in demo_plan(scenes=2, versions=2)[1:3])
     damaged.write_bytes(damaged.read_bytes()[:1000])
     lost.unlink()
-    stale, young = built / ".scene00_v0.77.part.mp4", built / ".scene00_v0.78.part.mp4"
-    stale.write_bytes(b"half a file")
-    os.utime(stale, (1, 1))
-    young.write_bytes(b"half a file")
+    young = temporary_path(built, ".part.mp4")
+    stale = built / young.name.replace(process_name(), f"{process_name()}f")  # a process that started at another time
+    for path in (stale, young):
+        path.write_bytes(b"half a file")
     made = []
     original = demo.make_clip
     monkeypatch.setattr(demo, "make_clip", lambda path, *rest: made.append(path) or original(path, *rest))

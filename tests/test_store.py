@@ -11,6 +11,8 @@ import pytest
 from ugcvqa.errors import StoreError, VideoError
 from ugcvqa.features.store import FeatureSpec, FeatureStore
 from ugcvqa.files import write_atomic
+from ugcvqa.leftovers import temporary_path
+from ugcvqa.processes import process_name
 
 SPEC = FeatureSpec("nss", 1, {"colour": "bt601", "min_side": 512}, weights="", source="videos")
 VECTOR = np.array([1.0, np.nan, np.inf, -2.5])
@@ -119,11 +121,14 @@ def test_several_writers_of_the_same_features(store):
         np.testing.assert_array_equal(store.get(SPEC, content)["video"], np.full(50, float(index)))
 
 
-def test_unfinished_files_lie_apart_and_old_ones_are_swept(store):
+def test_unfinished_files_lie_apart_and_those_of_dead_processes_are_swept(store):
     store.put(SPEC, "ab" * 32, {"video": VECTOR}, {})
-    scratch = store.root / "scratch"
-    for name in (".old.tmp", ".young.tmp"):
-        (scratch / name).write_bytes(b"half")
-    os.utime(scratch / ".old.tmp", (0, 0))
+    scratch, young = store.root / "scratch", temporary_path(store.root / "scratch")
+    for path in (young, temporary_path(scratch), scratch / ".mine.tmp"):
+        path.write_bytes(b"half")
+    dead = temporary_path(scratch).name.replace(process_name(), f"{process_name()}f")  # started at another time
+    for folder in (scratch, store.root):
+        (folder / dead).write_bytes(b"half")
     store.prepare()
-    assert sorted(path.name for path in scratch.iterdir()) == [".young.tmp", "trial"]
+    assert len(list(scratch.iterdir())) == 3
+    assert not [path for path in store.root.rglob("*") if path.name == dead]

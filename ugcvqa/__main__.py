@@ -4,7 +4,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from ugcvqa import __version__
+from ugcvqa import __version__, cli
 
 VERBS = {
     "fit": "trains a model on a data set, or on the built-in demo set",
@@ -33,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"ugcvqa: error: no verb {arguments[0]!r}; use one of {', '.join(VERBS)}", file=sys.stderr)
         return 2
     module = importlib.import_module(f"ugcvqa.{arguments[0]}")
+    if argv is None:
+        cli.own_this_process()
     code: int = module.main(arguments[1:])
     return code
 

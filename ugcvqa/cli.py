@@ -12,6 +12,8 @@ import docstring_parser
 from jsonargparse import ArgumentError, ArgumentParser
 
 from ugcvqa.errors import UgcvqaError
+from ugcvqa.leftovers import use_own_folder
+from ugcvqa.processes import end_forks_with_this_process, end_with_parent
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -34,6 +36,8 @@ def run_verb(
     Returns:
         What the function returned; 2 for a user error, told in one line on stderr; 130 when interrupted.
     """
+    if argv is None:
+        own_this_process()
     try:
         parser = _parser(function, prog, positional)
         try:
@@ -55,6 +59,14 @@ def run_verb(
         where = f"{error.filename}: " if error.filename else ""
         sys.stderr.write(f"{prog}: error: {_one_line(f'{where}{error.strerror or error}')}\n")
         return 2
+
+
+def own_this_process() -> None:
+    """Prepares a process that runs one verb: a folder for temporary files, and children that end with it."""
+    use_own_folder()
+    end_forks_with_this_process()
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # started by the first of several, or by their launcher
+        end_with_parent()
 
 
 def _parser(function: Callable[..., int], prog: str, positional: Sequence[str]) -> ArgumentParser:

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ugcvqa.errors import StoreError
+from ugcvqa.leftovers import sweep, temporary_path
 
 _METADATA = "ugcvqa"  # one metadata key: safetensors writes several in random order, and bytes must repeat
 _HASH_BLOCK = 1 << 20
@@ -44,7 +44,7 @@ def written_atomically(path: Path, scratch: Path | None = None) -> Iterator[Bina
     Raises:
         StoreError: if it cannot be written (full disk, no permission, a file where a folder should be).
     """
-    temporary = (scratch or path.parent) / f".{secrets.token_hex(8)}.tmp"
+    temporary = temporary_path(scratch or path.parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.parent.mkdir(parents=True, exist_ok=True)
@@ -58,6 +58,20 @@ def written_atomically(path: Path, scratch: Path | None = None) -> Iterator[Bina
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def check_writable(folder: Path) -> None:
+    """Tries to write into a folder, so that a long job does not fail at its end, and removes what killed jobs left.
+
+    The folder is made if needed.
+
+    Raises:
+        StoreError: if it cannot be written.
+    """
+    trial = temporary_path(folder)
+    write_atomic(trial, b"")
+    trial.unlink(missing_ok=True)
+    sweep(folder)
 
 
 @contextlib.contextmanager

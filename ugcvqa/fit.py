@@ -92,6 +92,7 @@ def fit(
     from ugcvqa.features.inputs import open_dataset
     from ugcvqa.features.rows import families_of
     from ugcvqa.features.store import FeatureStore
+    from ugcvqa.files import check_writable
     from ugcvqa.training import runs, vectors
 
     if head in ("gru", "end_to_end"):
@@ -104,7 +105,7 @@ def fit(
     else:
         networks = build_families(families_of(row), families)
         dataset = open_dataset(data)
-        runs.check_writable(folder)
+        check_writable(folder.parent)
         samples = vectors.extracted_samples(dataset, row, networks, FeatureStore(Path(store)), loader, limits, trainer)
     if not is_main_process():
         return 0

@@ -75,13 +75,14 @@ def timings(
     from ugcvqa.benchmarks.feature_tables import FeatureSources
     from ugcvqa.benchmarks.protocol import Rules
     from ugcvqa.display.benchmark_tables import cost_table
+    from ugcvqa.files import check_writable
     from ugcvqa.records import plain_settings, versions
-    from ugcvqa.training.runs import check_writable, new_folder
+    from ugcvqa.training.runs import new_folder
 
     lines = [rows] if isinstance(rows, str) else rows
     srcc, source = report.accuracy(benchmark, data)
     folder = new_folder(Path(out).parent, Path(out).name)
-    check_writable(folder)
+    check_writable(folder.parent)
     sources = FeatureSources(Path(features) if features else None, tables, Path(store) if store else None, families)
     extraction = _extraction(videos, lines, families, device, limits)
     fitting = _fitting(data, labels, lines, sources, repetitions, Rules(svr=svr, gp=gp, sparse_gp=sparse_gp))

@@ -1,10 +1,18 @@
 """Independent tasks on all cores or several machines, through joblib and its backends."""
 
 import contextlib
+import functools
+import os
+import re
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import Any
 
-from ugcvqa.errors import ConfigError
+from ugcvqa.errors import ConfigError, UgcvqaError
+from ugcvqa.leftovers import own_folder, shared_memory
+from ugcvqa.processes import end_with_parent
 from ugcvqa.settings import n_cores
 
 PATIENCE_S = 20.0
@@ -32,7 +40,7 @@ def run_tasks(
 
     Raises:
         ConfigError: if the backend cannot be used.
-        UgcvqaError: what a task raised.
+        UgcvqaError: what a task raised, or that a worker process died.
     """
     from joblib import Parallel, delayed, parallel_config  # here because the import takes a noticeable time
 
@@ -41,35 +49,59 @@ def run_tasks(
         if backend == "dask":
             n_jobs = stack.enter_context(_dask_workers(n_jobs, scheduler))
         try:
-            stack.enter_context(parallel_config(backend=backend, n_jobs=n_jobs))
+            arrays = own_folder(Path(os.environ.get("JOBLIB_TEMP_FOLDER") or shared_memory()))
+            stack.enter_context(parallel_config(backend=backend, n_jobs=n_jobs, temp_folder=str(arrays)))
             parallel = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
         except ValueError as error:
             raise ConfigError(f"backend {backend!r} cannot be used: {error}") from error
-        yield from parallel(delayed(_on_one_thread)(function, *task) for task in tasks)
+        try:
+            yield from parallel(delayed(_on_one_thread)(os.getpid(), function, *task) for task in tasks)
+        except BrokenProcessPool as error:
+            raise _lost_worker(", ".join(re.findall(r"SIG\w+|EXIT\(\d+\)", str(error)))) from error
 
 
-def _on_one_thread(function: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 (any function)
+def _lost_worker(how: str) -> UgcvqaError:
+    ending = f" ({how})" if how else ""
+    return UgcvqaError(
+        f"a worker process died{ending}, perhaps for lack of memory; what is finished is kept: run the same command "
+        "again, with fewer --jobs if that happens again"
+    )
+
+
+def _on_one_thread(parent: int, function: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 (any function)
     from threadpoolctl import threadpool_limits
 
+    _end_with(parent)
     with threadpool_limits(limits=1):
         return function(*arguments)
+
+
+@functools.cache
+def _end_with(parent: int) -> None:
+    """Ends a worker that was started for this benchmark with it; not those of a cluster."""
+    if os.getppid() == parent:
+        end_with_parent(parent)
 
 
 @contextlib.contextmanager
 def _dask_workers(jobs: int, scheduler: str | None) -> Iterator[int]:
     """Connects to Dask workers, or starts some, and gives their number."""
     try:
-        from distributed import Client, LocalCluster
+        from distributed import Client, KilledWorker, LocalCluster
     except ImportError as error:
         raise ConfigError("backend dask needs the extra: pip install 'ugcvqa[dask]'") from error
     with contextlib.ExitStack() as stack:
         try:
             if scheduler is None:
-                options = {"threads_per_worker": 1, "processes": True, "dashboard_address": None}
-                cluster = stack.enter_context(LocalCluster(n_workers=jobs, silence_logs=40, **options))
+                folder = str(own_folder(Path(tempfile.gettempdir())))
+                options = {"threads_per_worker": 1, "dashboard_address": None, "local_directory": folder}
+                cluster = stack.enter_context(LocalCluster(n_workers=jobs, processes=True, silence_logs=40, **options))
                 client = stack.enter_context(Client(cluster))
             else:
                 client = stack.enter_context(Client(scheduler, timeout=PATIENCE_S))
         except (OSError, ValueError) as error:
             raise ConfigError(f"scheduler {scheduler}: no Dask scheduler answers there ({error})") from error
-        yield max(1, len(client.scheduler_info()["workers"]))
+        try:
+            yield max(1, len(client.scheduler_info()["workers"]))
+        except KilledWorker as error:
+            raise _lost_worker("") from error

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, TypeVar, cast
 from ugcvqa.bulk.columns import cells_of, column_names, record_of
 from ugcvqa.errors import ConfigError, StoreError
 from ugcvqa.files import error_reason, locked, write_atomic
+from ugcvqa.leftovers import sweep
 from ugcvqa.scoring.model import Score
 
 if TYPE_CHECKING:
@@ -183,6 +184,7 @@ class Journal:
         self._synced = time.monotonic()
 
     def __enter__(self) -> Self:
+        sweep(self.path.parent)
         with ExitStack() as held:
             held.enter_context(locked(self.path.with_name(f"{self.path.name}.lock"), self.path))
             if self.has_rows():

@@ -2,7 +2,6 @@
 
 import math
 import multiprocessing
-import os
 import queue
 import signal
 import threading
@@ -15,6 +14,7 @@ from typing import Any, Self
 
 from ugcvqa.errors import UgcvqaError, VideoError
 from ugcvqa.files import error_reason
+from ugcvqa.processes import end_with_parent
 from ugcvqa.scoring.model import Score
 
 WINDOW = 256
@@ -237,7 +237,7 @@ def _ending(code: int | None) -> str:
 def _serve(connection: "Connection[Any, Any]", score_many: ScoreMany) -> None:
     """What a process does: scores the paths that it is sent, until the connection ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     import torch
     from threadpoolctl import threadpool_limits
 
@@ -277,11 +277,3 @@ class _Received:
                 self.is_over = True
                 return
             yield str(self.current)
-
-
-def _end_with_parent() -> None:
-    """Ends this process when its parent is gone, also in the middle of a video that hangs."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

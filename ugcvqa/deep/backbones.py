@@ -6,7 +6,6 @@ import logging
 import math
 import os
 import re
-import secrets
 import shutil
 import urllib.request
 import warnings
@@ -22,6 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from ugcvqa.deep import efficientnet_lite
 from ugcvqa.errors import ConfigError, WeightsError
 from ugcvqa.files import error_reason, file_sha256
+from ugcvqa.leftovers import temporary_path
 
 log = logging.getLogger(__name__)
 
@@ -383,7 +383,7 @@ def _named_weight_file(name: str, weights: str, url: str) -> Path:
 
 def _download(url: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    temporary = temporary_path(target.parent)
     try:
         with urllib.request.urlopen(url, timeout=_DOWNLOAD_TIMEOUT_S) as response, temporary.open("xb") as out:
             log.info("fetching %s to %s", url, target)  # not before: offline, one line must do

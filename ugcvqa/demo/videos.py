@@ -10,13 +10,10 @@ import io
 import json
 import multiprocessing
 import os
-import threading
-import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -34,9 +31,11 @@ from ugcvqa.demo.quality import luma, motion_energy, synthetic_quality
 from ugcvqa.demo.scenes import KINDS, Frames, Scene, render_scene
 from ugcvqa.errors import ConfigError, StoreError, VideoError
 from ugcvqa.files import file_sha256, write_atomic
+from ugcvqa.leftovers import sweep
 from ugcvqa.media import convert, decode, encode, video
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import read_frames
+from ugcvqa.processes import end_with_parent
 
 Card = TypeVar("Card")
 
@@ -233,7 +232,8 @@ def build_demo(
         raise ConfigError(f"{workers} workers: use 1 or more")
     plan = demo_plan(seed, scenes, versions)
     _make_folders(folder)
-    _remove_leftovers(folder)
+    for unfinished in (folder, folder / "records"):
+        sweep(unfinished)
     todo = [clip for clip in plan if _finished(folder, clip) is None]
     by_scene = [list(clips) for _, clips in groupby(todo, key=lambda clip: clip.scene)]
     done = len(plan) - len(todo)
@@ -255,22 +255,13 @@ def _make_folders(folder: Path) -> None:
         raise StoreError(f"{folder}: cannot be made for the demo set ({error.strerror})") from error
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """Removes half-written files of killed builds; young ones may belong to a build that runs beside this one."""
-    for pattern in (".*.part.*", ".*.tmp", "records/.*.tmp"):
-        for path in folder.glob(pattern):
-            with suppress(OSError):
-                if time.time() - path.stat().st_mtime > _LEFTOVER_AGE_S:
-                    path.unlink()
-
-
 def _run(folder: Path, by_scene: Sequence[list[DemoClip]], workers: int) -> Iterator[int]:
     """Makes scenes and yields how many files each gave; spawned processes inherit no threads and no locks."""
     if workers == 1 or len(by_scene) < 2:
         yield from (_make_scene(folder, clips) for clips in by_scene)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(by_scene)), context, _end_with, (os.getpid(),)) as pool:
+    with ProcessPoolExecutor(min(workers, len(by_scene)), context, end_with_parent, (os.getpid(),)) as pool:
         jobs = [pool.submit(_make_scene, folder, clips) for clips in by_scene]
         try:
             for job in as_completed(jobs):
@@ -280,17 +271,6 @@ def _run(folder: Path, by_scene: Sequence[list[DemoClip]], workers: int) -> Iter
             raise StoreError(f"{folder}: {reason}") from error
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _end_with(parent: int) -> None:
-    """Ends this process soon after its parent, which may be killed without a chance to stop its workers."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _make_scene(folder: Path, clips: list[DemoClip]) -> int:

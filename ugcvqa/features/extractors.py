@@ -2,7 +2,6 @@
 
 import logging
 import os
-import secrets
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ from ugcvqa.features.extraction import Assembler, Item, Task, VideoResult, assem
 from ugcvqa.features.families import Family
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import write_atomic
+from ugcvqa.leftovers import temporary_path
 from ugcvqa.settings import DecodeLimits, LoaderSettings, n_cores
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class FeatureWriter(Callback):
         self.specs = {name: family.spec for name, family in families.items()}
         self.failures = dict(failures)
         # What other processes find comes back through a file of this run alone.
-        self.outcome_file = store.root / f".outcome-{secrets.token_hex(8)}.csv"
+        self.outcome_file = temporary_path(store.root, ".outcome.csv")
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the assembly of this process's videos, and in the first process the progress bar."""

@@ -16,7 +16,6 @@ settings, another code version or other weights have another name, so a stale on
 import contextlib
 import hashlib
 import json
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,9 +25,16 @@ import numpy as np
 
 from ugcvqa.datasets.tables import FeatureTable
 from ugcvqa.errors import StoreError, VideoError
-from ugcvqa.files import arrays_from_file, arrays_to_bytes, error_reason, file_sha256, is_arrays_file, write_atomic
-
-_LEFTOVER_AGE_S = 3600.0  # younger unfinished files may belong to a job that runs beside this one
+from ugcvqa.files import (
+    arrays_from_file,
+    arrays_to_bytes,
+    check_writable,
+    error_reason,
+    file_sha256,
+    is_arrays_file,
+    write_atomic,
+)
+from ugcvqa.leftovers import sweep
 
 
 @dataclass(frozen=True)
@@ -163,11 +169,8 @@ class FeatureStore:
         Raises:
             StoreError: if the folder cannot be written.
         """
-        self._write(self.root / "scratch" / "trial", b"")
-        for path in (self.root / "scratch").glob(".*.tmp"):
-            with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > _LEFTOVER_AGE_S:
-                    path.unlink()
+        check_writable(self.root / "scratch")
+        sweep(self.root)
 
     def _write(self, path: Path, data: bytes) -> None:
         write_atomic(path, data, self.root / "scratch")

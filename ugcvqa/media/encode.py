@@ -12,6 +12,7 @@ import av.container
 import numpy as np
 
 from ugcvqa.errors import VideoError
+from ugcvqa.leftovers import temporary_path
 from ugcvqa.media.convert import EXACT
 from ugcvqa.media.opening import one_line
 
@@ -65,7 +66,7 @@ def write_video(
             or the file system refuses.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    temporary = temporary_path(path.parent, f".part{path.suffix}")
     settings = {**_ONE_THREAD.get(codec, {}), **(options or {})}
     try:
         if av.Codec(codec, "w").type != "video":

@@ -1,6 +1,5 @@
 """Scoring of frames that are in memory: tensors, arrays, lists and iterators of pictures."""
 
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -16,6 +15,7 @@ from torch import Tensor
 from ugcvqa.errors import VideoError
 from ugcvqa.features.extraction import ClipStream, Task, VideoResult, extract_features
 from ugcvqa.features.families import Family
+from ugcvqa.leftovers import temporary_folder
 from ugcvqa.media.decode import decoded_frames
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.facts import Findings
@@ -127,8 +127,8 @@ def memory_result(
         VideoError: if these are no frames; what is found in later frames is the result's reason.
     """
     rate = _rate(fps)
-    with tempfile.TemporaryDirectory(prefix="ugcvqa-") as folder:
-        video, info = _opened(frames, rate, Path(folder) / "frames.mkv")
+    with temporary_folder() as folder:
+        video, info = _opened(frames, rate, folder / "frames.mkv")
         stream = MemoryStream(video, info, families, by_second)
         (result,) = extract_features(stream, families, device=device)
         yield result, stream.picture

@@ -91,7 +91,7 @@ class MeasureFolder(NamedTuple):
     def write(self, content: str, measures: VideoMeasures) -> None:
         """Writes the measures of a video, completely or not at all."""
         metadata = {"key": self.key, "facts": dict(measures.facts)}
-        write_atomic(self.file(content), arrays_to_bytes(measures.arrays, metadata))
+        write_atomic(self.file(content), arrays_to_bytes(measures.arrays, metadata), self.root)
 
 
 def measure_folder(root: Path, networks: StudyNetworks, settings: MeasureSettings) -> MeasureFolder:

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import secrets
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from ugcvqa.heads.gp import GPReport
 from ugcvqa.heads.kinds import kind_of
 from ugcvqa.heads.svr import SVRHead
 from ugcvqa.heads.svr_grid import GridReport
+from ugcvqa.leftovers import sweep, temporary_path
 from ugcvqa.records import named_folder, plain_settings, versions
 from ugcvqa.scoring.model import FILE_NAME, QualityModel
 from ugcvqa.training.vectors import Samples
@@ -73,7 +73,8 @@ def write_run(
     Raises:
         StoreError: if it cannot be written.
     """
-    partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
+    sweep(folder.parent)
+    partial = temporary_path(folder.parent, ".partial")
     try:
         write_atomic(partial / "config.yaml", yaml.safe_dump(plain_settings(settings), sort_keys=False).encode())
         model.save(partial / FILE_NAME)
@@ -130,6 +131,7 @@ def open_folder(out: Path, name: str, settings: Mapping[str, Any]) -> Iterator[P
     if not is_main_process():
         yield _opened(_free_folder(out, name), settings)
         return
+    sweep(out)
     with ExitStack() as held:
         folder = _locked_folder(out, name, held)
         try:
@@ -175,17 +177,6 @@ def _opened(folder: Path, settings: Mapping[str, Any]) -> Path:
             "--name, or delete it"
         )
     return folder
-
-
-def check_writable(folder: Path) -> None:
-    """Tries to make a run folder, so that a long training does not fail at its end.
-
-    Raises:
-        StoreError: if it cannot be made.
-    """
-    trial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
-    write_atomic(trial / "trial", b"")
-    shutil.rmtree(trial, ignore_errors=True)
 
 
 def new_folder(out: Path, name: str) -> Path:

@@ -1,0 +1,118 @@
+"""Processes: names that no two share, whether that of a name still lives, and children that end with their parent."""
+
+import contextlib
+import functools
+import hashlib
+import multiprocessing
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+_NAME = re.compile(r"([0-9a-f]{6})-([0-9a-f]+)-([0-9a-f]+)")
+_POLL_S = 1.0
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
+_ENDED = "ZX"  # states of proc(5): killed, but not yet waited for
+
+
+def process_name() -> str:
+    """Name of this process, HOST-PID-START in hexadecimal; a later process of the same number has another."""
+    try:
+        start = _start(os.getpid())
+    except OSError:
+        start = 0
+    return f"{_host()}-{os.getpid():x}-{start or 0:x}"
+
+
+def has_ended(name: str) -> bool | None:
+    """Whether the process of a name is gone; None where that cannot be known, such as on another machine.
+
+    Args:
+        name: what `process_name` gave there.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None or match[1] != _host() or sys.platform == "win32":
+        return None
+    number, start = int(match[2], 16), int(match[3], 16)
+    try:
+        os.kill(number, 0)  # sends nothing
+        present = _start(number)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # of another user
+        return False
+    except OSError:
+        return None
+    return present is None or (0 not in (start, present) and start != present)
+
+
+def end_with_parent(parent: int | None = None) -> None:
+    """Lets this process end as soon as the one that started it is gone, however that went; called in the child.
+
+    Linux ends it at once, whatever it is doing. A thread looks elsewhere, and where a server forked it for its parent.
+
+    Args:
+        parent: number of the process that started it, where the caller knows; if that is gone already, this one ends.
+    """
+    present = os.getppid()
+    is_linux = sys.platform.startswith("linux")
+    if is_linux:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent not in (None, os.getppid()):
+        os._exit(1)
+    served = multiprocessing.parent_process()
+    if not is_linux or (served is not None and served.pid != present):
+        threading.Thread(target=_watch, args=(present, served), daemon=True).start()
+
+
+def end_forks_with_this_process() -> None:
+    """Lets every process that this one forks from now on, through whatever library, end with it; so do their forks."""
+    if not hasattr(os, "register_at_fork"):
+        return
+    import ctypes  # noqa: F401 (nothing is to be imported in a fork)
+
+    forking = [0]
+
+    def note() -> None:
+        forking[0] = os.getpid()
+
+    def end_with() -> None:
+        end_with_parent(forking[0])
+
+    os.register_at_fork(before=note, after_in_child=end_with)
+
+
+def _watch(present: int, parent: BaseProcess | None) -> None:
+    sentinels = [] if parent is None else [parent.sentinel]
+    while os.getppid() == present and not wait(sentinels, _POLL_S):
+        if not sentinels:
+            time.sleep(_POLL_S)
+    os._exit(1)
+
+
+@functools.cache
+def _host() -> str:
+    """Hash of what tells machines, and containers on one, from each other."""
+    facts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        facts.append(Path("/etc/machine-id").read_text())
+    with contextlib.suppress(OSError):
+        facts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:6]
+
+
+def _start(number: int) -> int | None:
+    """When a process started, in ticks since the machine did; 0 where no system tells, None if it has ended."""
+    try:
+        fields = Path(f"/proc/{number}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None if Path("/proc/self/stat").exists() else 0
+    return None if fields[0] in _ENDED else int(fields[19])
