@@ -157,7 +157,7 @@ from ugcvqa.processes import end_with_parent
 def child(calls):
     if calls:
         end_with_parent()
-    os.write(1, f"{os.getpid()}\n".encode())  # one write, as two print at once
+    os.write(1, b"%d\\n" % os.getpid())  # one write, as two print at once
     while True:
         if sys.argv[1] != "busy":
             time.sleep(1000)
