@@ -90,6 +90,7 @@ ROOMS = {
             "parallel",
             "data",
             "run",
+            "ranking",
             "report",
             "dashboard",
         ),

@@ -9,6 +9,7 @@ import pytest
 
 from ugcvqa.display.benchmark_tables import (
     RowCost,
+    RowGroup,
     ablation_table,
     cost_table,
     interval_table,
@@ -37,7 +38,8 @@ def line(table, row):
 
 def test_medians_stand_beside_the_published_figures():
     srcc = [0.70, 0.71, 0.73]
-    table = main_table({"youtube_ugc": {"NSS": figures(srcc)}}, {"youtube_ugc": (831, 208)})
+    rows = {"NSS": figures(srcc), "CNN": figures([0.6, 0.6, 0.6])}
+    table = main_table([RowGroup("youtube_ugc", rows, size=(831, 208))])
     assert line(table, "NSS")[1:4] == ["**0.7100 ± 0.0125**", "0.7103 ± 0.0361", "-0.0003"]
     record = records(table)[0]
     assert float(record["std"]) == np.std(srcc)
@@ -46,7 +48,7 @@ def test_medians_stand_beside_the_published_figures():
 
 
 def test_tables_without_published_figures_do_not_mention_any():
-    table = main_table({"mine": {"NSS": figures([0.7, 0.8]), "OTHER": figures([0.6, 0.7])}})
+    table = main_table([RowGroup("mine", {"NSS": figures([0.7, 0.8]), "OTHER": figures([0.6, 0.7])})])
     assert table.columns == ("row", "SRCC ↑", "KRCC ↑", "PLCC ↑", "RMSE ↓")
     assert records(table)[0]["published_median"] == ""
 
@@ -58,29 +60,59 @@ def test_best_and_second_are_marked_in_the_right_direction():
         "C": figures([0.6, 0.6], rmse=[0.5, 0.5]),
         "D": figures([0.80001, 0.80001], rmse=[math.nan, math.nan]),
     }
-    table = main_table({"mine": rows})
+    table = main_table([RowGroup("mine", rows)])
     marked = {row: (line(table, row)[1][:2], line(table, row)[4][:2]) for row in rows}
     assert marked == {"A": ("*0", "**"), "B": ("**", "*0"), "C": ("0.", "0."), "D": ("**", "–")}
+    marks = [record["mark"] for record in records(table) if record["metric"] == "rmse"]
+    assert marks == ["best", "second", "", ""]
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        [RowGroup("mine", {"A": figures([0.7, 0.8])})],
+        [RowGroup("mine", {"A": figures([0.7]), "B": figures([0.8])}, is_ranked=False)],
+        [RowGroup("mine", {"A": figures([0.7])}), RowGroup("mine", {"A": figures([0.9])}, "all videos at once")],
+    ],
+    ids=["one row", "other videos", "one row of each kind"],
+)
+def test_rows_that_cannot_be_ranked_have_no_marks_in_any_form(groups):
+    table = main_table(groups)
+    assert "| *" not in table.markdown()
+    assert "\\textbf{0" not in table.latex() + table.latex().replace("\\underline", "\\textbf")
+    assert {record["mark"] for record in records(table)} == {""}
+
+
+def test_a_figure_that_lacks_splits_is_not_ranked():
+    rows = {"A": figures([0.9, math.nan]), "B": figures([0.8, 0.8]), "C": figures([0.7, 0.7])}
+    assert [cells[1].mark for cells in main_table([RowGroup("mine", rows)]).sections[0].rows] == ["", "best", "second"]
 
 
 def test_nan_splits_are_left_out_and_footnoted():
-    rows = {"A": figures([0.5, math.nan, 0.7, 0.6]), "B": figures([0.1, 0.1, 0.1]), "C": figures([math.nan] * 4)}
-    table = main_table({"mine": rows})
+    rows = {"A": figures([0.5, math.nan, 0.7, 0.6]), "C": figures([math.nan] * 4)}
+    table = main_table([RowGroup("mine", rows)])
     assert line(table, "A")[1].strip("*") == "0.6000 ± 0.0816"
     assert line(table, "C")[1] == "–"
-    assert "mine, A: splits without a figure, left out of median and deviation: SRCC 1, KRCC 1, PLCC 1" in table.notes
-    assert "mine, B: 3 of 4 splits" in table.notes
+    (note,) = (note for note in table.notes if note.startswith("mine, A: splits without a figure"))
+    assert note.endswith("which are not ranked: SRCC 1, KRCC 1, PLCC 1")
     assert records(table)[0]["n_nan"] == "1"
 
 
 def test_one_prediction_without_training_has_no_deviation():
-    table = main_table({"konvid_1k": {"UVQ": figures([0.7089])}})
-    assert line(table, "UVQ")[1:4] == ["**0.7089**", "0.7089", "+0.0000"]
+    table = main_table([RowGroup("konvid_1k", {"UVQ": figures([0.7089])}, "all 1200 videos at once")])
+    assert line(table, "UVQ")[1:4] == ["0.7089", "0.7089", "+0.0000"]
+    assert table.sections[0].title == "KoNViD-1k, all 1200 videos at once"
+
+
+def test_published_figures_stand_only_beside_rows_of_their_kind():
+    rows = {"NSS": figures([0.7, 0.8]), "UVQ": figures([0.7, 0.7])}
+    table = main_table([RowGroup("konvid_1k", rows, published=frozenset({"NSS"}))])
+    assert [line(table, row)[2] for row in rows] == ["0.7747 ± 0.0242", "–"]
 
 
 def test_sources_of_published_figures_are_named():
     rows = {"VIDEVAL": figures([0.78, 0.78]), "NSS_VSFACNN": figures([0.7, 0.7])}
-    notes = " ".join(main_table({"konvid_1k": rows}, notes=["own note"]).notes)
+    notes = " ".join(main_table([RowGroup("konvid_1k", rows)], notes=["own note"]).notes)
     assert "published by vztu/VIDEVAL README" in notes
     assert "hold the deep block of VSFACNN_SALIENCY" in notes
     assert notes.endswith("own note")

@@ -84,8 +84,11 @@ def test_fitting_of_each_head_and_of_all_together(data, tmp_path, capsys):
 def test_figure_takes_the_median_of_a_benchmark(data, tmp_path, capsys):
     benchmark = tmp_path / "mine"
     benchmark.mkdir()
-    lines = ["own,MINE,svr,0.5", "own,MINE,svr,", "own,MINE,svr,0.7", "own,MINE,gp,0.8", "other,MINE,svr,0.1"]
-    (benchmark / "splits.csv").write_text("\n".join(["data,row,head,srcc", *lines]) + "\n")
+    lines = [
+        *("own,MINE,svr,test,1,0.5", "own,MINE,svr,test,2,", "own,MINE,svr,test,3,0.7", "own,MINE,gp,test,1,0.8"),
+        *("other,MINE,svr,test,1,0.1", "own,MINE,none,none,1,0.9", "own,MINE,none,test,0,0.9"),
+    ]
+    (benchmark / "splits.csv").write_text("\n".join(["data,row,head,mapping,split,srcc", *lines]) + "\n")
     assert cost_report.accuracy(str(benchmark), "own") == ({"MINE": 0.6, "MINE+gp": 0.8}, "median SRCC on own, mine")
     arguments = ["--rows", "MINE", "--repetitions", "1", "--svr.c_exponents", "[1]", "--benchmark", str(benchmark)]
     assert timings.main([*data, *arguments, "--out", str(tmp_path / "timings")]) == 0

@@ -35,8 +35,11 @@ def accuracy(benchmark: str | None, data: str | None) -> tuple[dict[str, float],
     values: dict[str, dict[str, list[float]]] = {}
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            for line in csv.DictReader(file):
-                row = line["row"] if line["head"] in ("svr", "none") else f"{line['row']}+{line['head']}"
+            lines = [line for line in csv.DictReader(file) if line.get("split") != "0"]  # 0: all videos, no test part
+        mapped = {line["data"] for line in lines if line.get("mapping") == "train"}
+        for line in lines:
+            row = line["row"] if line["head"] in ("svr", "none") else f"{line['row']}+{line['head']}"
+            if line.get("mapping") in (None, "train" if line["data"] in mapped else "test"):
                 values.setdefault(line["data"], {}).setdefault(row, []).append(float(line["srcc"] or math.nan))
     except (OSError, KeyError, ValueError, csv.Error) as error:
         raise LabelError(f"{path}: no results of `ugcvqa benchmark` can be read ({error_reason(error)})") from error

@@ -9,10 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from ugcvqa.benchmarks.data import Gathered
+from ugcvqa.benchmarks.ranking import Group, groups_of, plain_mapping
 from ugcvqa.benchmarks.results import Results, SplitResult, predictions_csv_gz, seconds_csv, splits_csv, splits_json
-from ugcvqa.benchmarks.run import KEPT, Splits
+from ugcvqa.benchmarks.run import Splits
 from ugcvqa.display import figures
-from ugcvqa.display.benchmark_tables import ablation_table, interval_table, main_table, significance_table
+from ugcvqa.display.benchmark_tables import (
+    RowGroup,
+    ablation_table,
+    interval_table,
+    main_table,
+    significance_table,
+)
 from ugcvqa.display.text_tables import Table
 from ugcvqa.evaluation.metrics import Metrics
 from ugcvqa.evaluation.published import METRICS
@@ -20,6 +27,7 @@ from ugcvqa.evaluation.significance import compare_all
 from ugcvqa.files import write_atomic
 
 _N_YOUTUBE_UGC = 1380
+_N_VIDEOS = {"konvid_1k": 1200, "youtube_ugc": 1039, "combined": 2239, "youtube_ugc_to_konvid_1k": 2239}
 _OVERLAID = 3  # rows in one picture, as in the paper's Figure 3
 _SUFFIXES = (".md", ".tex", ".csv")
 _TABLES = ("intervals_*", "significance_*", "ablation_*")
@@ -48,7 +56,7 @@ def write_tables(folder: Path, data: Sequence[Gathered], results: Results, mode:
     tables = {"table": [_table(data, results, mode)]}
     for one in data:
         name = one.problem.data
-        rows = _comparable(lines_of(results, name, mode), mode)
+        rows = _groups(one, results, mode)[0].compared
         if not rows:
             continue
         size = _split_size(one, rows)
@@ -79,11 +87,15 @@ def write_figures(folder: Path, data: Sequence[Gathered], results: Results, mode
     """
     paths = {}
     for one in data:
-        for name, picture in _pictures(one, lines_of(results, one.problem.data, mode), mode):
+        for name, picture in _pictures(one, _groups(one, results, mode)):
             paths[name] = folder / "figures" / f"{name}.png"
             write_atomic(paths[name], picture)
     _remove_others(folder / "figures", ("*.png",), {path.name for path in paths.values()})
     return paths
+
+
+def _groups(one: Gathered, results: Results, mode: str) -> list[Group]:
+    return groups_of(results, one.problem.data, mode, _published_name(one, mode))
 
 
 def _remove_others(folder: Path, patterns: Sequence[str], kept: set[str]) -> None:
@@ -92,16 +104,6 @@ def _remove_others(folder: Path, patterns: Sequence[str], kept: set[str]) -> Non
         for path in folder.glob(pattern):
             if path.name not in kept and path.suffix in (*_SUFFIXES, ".png"):
                 path.unlink(missing_ok=True)
-
-
-def _comparable(lines: Mapping[str, list[SplitResult]], mode: str) -> dict[str, list[SplitResult]]:
-    """One line of several splits per model: the others are the same predictions under another logistic."""
-    plain = "test" if mode == "protocol" else "train"
-    return {
-        title: several
-        for title, several in lines.items()
-        if len(several) > 1 and several[0].mapping == ("test" if several[0].head == "none" else plain)
-    }
 
 
 def _split_size(one: Gathered, rows: Mapping[str, list[SplitResult]]) -> tuple[int, int]:
@@ -113,27 +115,6 @@ def _split_size(one: Gathered, rows: Mapping[str, list[SplitResult]]) -> tuple[i
     return n_train or len(one.problem.ids) - n_test, n_test
 
 
-def lines_of(results: Results, data: str, mode: str) -> dict[str, list[SplitResult]]:
-    """The lines of the table of one data set: title -> results by rising split number.
-
-    Predictions without training have lines of their own for all videos and for the test parts of the splits.
-    """
-    lines: dict[str, list[SplitResult]] = {}
-    plain = "test" if mode == "protocol" else "train"
-    for result in results:
-        if result.data != data or (mode == "single_split" and result.head != "none" and not result.counts.get(KEPT)):
-            continue
-        title = result.row if result.head in ("svr", "none") else f"{result.row}+{result.head}"
-        if result.mapping == "none":
-            title += ", no fit"
-        elif result.mapping != plain and result.head != "none":
-            title += ", fitted to the test set"
-        if result.head == "none" and result.split:
-            title += " (test parts)"
-        lines.setdefault(title, []).append(result)
-    return lines
-
-
 def median_result(lines: Sequence[SplitResult]) -> SplitResult:
     """The result of median RMSE, by the rule of the paper's single-split program."""
     order = np.argsort([line.rmse for line in lines], kind="stable")
@@ -141,27 +122,53 @@ def median_result(lines: Sequence[SplitResult]) -> SplitResult:
 
 
 def _table(data: Sequence[Gathered], results: Results, mode: str) -> Table:
-    shown, sizes = {}, {}
+    shown: list[RowGroup] = []
     notes = [note for one in data for note in one.footnotes]
     for one in data:
-        lines = lines_of(results, one.problem.data, mode)
         name = _published_name(one, mode)
-        shown[name] = {row: {metric: _values(several, metric) for metric in METRICS} for row, several in lines.items()}
-        trained = [line for several in lines.values() for line in several if line.n_train]
-        if trained:
-            sizes[name] = trained[0].n_train, trained[0].n_test
-        notes += [f"{name}, {row}: {text}" for row, several in lines.items() for text in _fit_notes(several, mode)]
-    return main_table(shown, sizes, (*notes, *_mode_notes(results, mode)))
+        for number, group in enumerate(_groups(one, results, mode)):
+            trained = [line for several in group.lines.values() for line in several if line.n_train]
+            shown.append(
+                RowGroup(
+                    name,
+                    {row: {m: _values(several, m) for m in METRICS} for row, several in group.lines.items()},
+                    group.title,
+                    group.is_ranked,
+                    frozenset(line.row for line in trained) if number == 0 else None,
+                    (trained[0].n_train, trained[0].n_test) if trained else None,
+                )
+            )
+            notes += _group_notes(shown[-1].name, group, mode)
+    return main_table(shown, (*notes, *_mode_notes(results, mode)))
+
+
+def _group_notes(name: str, group: Group, mode: str) -> Iterator[str]:
+    """Why lines are not ranked, what was not trained here, and what happened while fitting."""
+    if group.reason:
+        yield f"{name}: not ranked, {group.reason}"
+    given = [row for row, several in group.lines.items() if several[0].head == "none" and several[0].split]
+    if given:
+        where = "test part" if plain_mapping(mode) == "test" else "training part"
+        yield (
+            f"{name}, {', '.join(given)}: predictions that were not trained here, on the test parts of the other rows "
+            f"and after a logistic fitted to the {where} like theirs; whether they have learned from these videos "
+            "elsewhere is not known"
+        )
+    for row in given:
+        if _median_srcc(group.lines[row]) < 0:
+            yield f"{name}, {row}: falls as the labels rise; where lower is better, give it with its sign changed"
+    for row, several in group.lines.items():
+        yield from (f"{name}, {row}: {text}" for text in _fit_notes(several, mode))
 
 
 def _published_name(one: Gathered, mode: str) -> str:
-    """Name of a data set under which published figures of the same protocol are known."""
-    name = one.problem.data
-    if mode == "single_split":
-        return f"{name}, one split"
-    if name == "youtube_ugc_all" and len(one.problem.ids) == _N_YOUTUBE_UGC:
-        return "youtube_ugc_1380"
-    return name
+    """Name of a data set under which published figures of the same protocol and the same videos are known."""
+    name, n_videos = one.problem.data, len(one.problem.ids)
+    if name == "youtube_ugc_all" and n_videos == _N_YOUTUBE_UGC:
+        name = "youtube_ugc_1380"
+    if n_videos != _N_VIDEOS.get(name, n_videos):
+        name = f"{name}, {n_videos} videos"
+    return f"{name}, one split" if mode == "single_split" else name
 
 
 def _fit_notes(lines: Sequence[SplitResult], mode: str) -> Iterator[str]:
@@ -199,11 +206,6 @@ def _mode_notes(results: Results, mode: str) -> Iterator[str]:
     if mode != "single_split" and n_splits:
         published = "" if n_splits == _N_PUBLISHED else f"; published figures are of {_N_PUBLISHED}"
         yield f"medians over {n_splits} splits{published}"
-    if any(result.head == "none" for result in results):
-        yield (
-            "predictions that were not trained here: `no fit` are the predictions as they are, otherwise PLCC and RMSE "
-            "are after a logistic fitted to the same videos; without `(test parts)` on all videos at once"
-        )
 
 
 def _full_row(one: Gathered) -> str | None:
@@ -214,11 +216,13 @@ def _full_row(one: Gathered) -> str | None:
     return str(max(ours, key=lambda entry: len({part.family for part in one.problem.layouts[entry.row]})))
 
 
-def _pictures(one: Gathered, lines: Mapping[str, list[SplitResult]], mode: str) -> Iterator[tuple[str, bytes]]:
+def _pictures(one: Gathered, groups: Sequence[Group]) -> Iterator[tuple[str, bytes]]:
     data = one.problem.data
-    if not lines:
-        return
-    chosen = {row: median_result(several) for row, several in lines.items()}
+    chosen = {
+        row if not number or row not in groups[0].lines else f"{row}, {group.title}": median_result(several)
+        for number, group in enumerate(groups)
+        for row, several in group.lines.items()
+    }
     for row, result in chosen.items():
         shown = Metrics(result.srcc, result.krcc, result.plcc, result.rmse, result.is_mapped)
         title = f"{row}, {data}, split {result.split}" if result.split else f"{row}, {data}"
@@ -226,11 +230,12 @@ def _pictures(one: Gathered, lines: Mapping[str, list[SplitResult]], mode: str) 
             f"scatter_{data}_{_file_name(row)}",
             figures.scatter(_score(result), result.mos, shown, title, one.label, one.scale),
         )
-    best = sorted(chosen, key=lambda row: _median_srcc(lines[row]), reverse=True)[:_OVERLAID]
+    lines = groups[0].lines
+    best = sorted(lines, key=lambda row: _median_srcc(lines[row]), reverse=True)[:_OVERLAID]
     if len(best) > 1:
         points = {row: (_score(chosen[row]), chosen[row].mos) for row in best}
         yield f"overlay_{data}", figures.overlay(points, f"{data}, each on its own median split", one.label, one.scale)
-    rows = _comparable(lines, mode)
+    rows = groups[0].compared
     several = {row: _values(results, "srcc") for row, results in rows.items()}
     if several:
         yield f"splits_{data}", figures.split_boxes(several, "srcc", data)

@@ -11,10 +11,11 @@ import numpy as np
 from ugcvqa.benchmarks.data import Gathered
 from ugcvqa.benchmarks.parallel import run_tasks
 from ugcvqa.benchmarks.parts import Parts
-from ugcvqa.benchmarks.protocol import Entry, Problem, Rules, code_sha256, facts, run_unit, scored
+from ugcvqa.benchmarks.protocol import Entry, Fit, Problem, Rules, choice_rmse, code_sha256, facts, run_unit, scored
 from ugcvqa.benchmarks.results import Results, SplitResult
 from ugcvqa.cli import progress_bar
 from ugcvqa.errors import LabelError
+from ugcvqa.evaluation.metrics import fit_logistic
 from ugcvqa.evaluation.splits import Split, protocol_split
 from ugcvqa.settings import BenchmarkSettings, GPSettings, SparseGPSettings, SVRSettings
 from ugcvqa.training_settings import GRUSettings
@@ -223,17 +224,25 @@ def _in_order(
 def _finished(
     problem: Problem, entry: Entry, splits: Sequence[tuple[int, Split]], rules: Rules
 ) -> Iterator[SplitResult]:
-    """Figures of predictions that were not trained here: on all videos, and on the test part of each split."""
+    """Figures of predictions that were not trained here: on all videos, and on each test part as any other row."""
     pred = problem.predictions[entry.row]
     position = {video_id: number for number, video_id in enumerate(problem.ids)}
-    is_cross = len(rules.mappings) > 1
-    tested = splits[0][1].test if is_cross else problem.ids
-    parts = [(0, Split((), (), tested))]
-    parts += list(splits) if rules.mappings == ("test",) else []
+    whole = splits[0][1].test if len(rules.mappings) > 1 else problem.ids
+
+    def rows(ids: Sequence[str]) -> list[int]:
+        return [position[video_id] for video_id in ids]
+
     for mapping in ("none", "test"):
-        for index, split in parts:
-            values = pred[[position[video_id] for video_id in split.test]]
-            yield scored(problem, entry, index, split, values, mapping)
+        yield scored(problem, entry, 0, Split((), (), whole), pred[rows(whole)], mapping)
+    results = []
+    for index, split in splits:
+        values, fit = pred[rows(split.test)], None
+        if rules.mappings[0] == "train":
+            train, test = rows(split.outer_train), rows(split.test)
+            logistic = fit_logistic(pred[train], problem.mos[train])
+            fit = Fit(values, logistic, choice_rmse=choice_rmse(values, problem.mos[test]))
+        results.append(scored(problem, entry, index, split, values, rules.mappings[0], fit))
+    yield from _with_choice(results) if rules.mappings == ("train",) else results
 
 
 def _with_choice(results: Sequence[SplitResult]) -> list[SplitResult]:

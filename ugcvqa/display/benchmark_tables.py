@@ -1,14 +1,14 @@
 """The tables of a benchmark, made from plain arrays: the paper's two, significance, intervals, ablation."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from ugcvqa.display.text_tables import Cell, Mark, Section, Table, Value
-from ugcvqa.evaluation.published import BASELINES, DATA_TITLES, METRICS, ROW_TITLES, TABLE2, published_figure
+from ugcvqa.evaluation.published import BASELINES, DATA_TITLES, METRICS, ROW_TITLES, TABLE2, Figure, published_figure
 from ugcvqa.evaluation.significance import (
     CONFIDENCE,
     Comparison,
@@ -49,46 +49,70 @@ class RowCost:
     predict_s: float = math.nan
 
 
-def main_table(
-    results: Mapping[str, Figures],
-    sizes: Mapping[str, tuple[int, int]] | None = None,
-    notes: Sequence[str] = (),
-) -> Table:
+@dataclass(frozen=True, eq=False)
+class RowGroup:
+    """Rows of the main table that were measured on the same videos, a section of it.
+
+    Attributes:
+        data: data set by the name under which published figures are known, if they are.
+        rows: their figures.
+        title: what sets the section apart from others of the data set.
+        is_ranked: whether best and second best are marked.
+        published: rows beside which published figures stand; None: all of which some are known.
+        size: (training, test) videos of a split; adds the corrected interval of the median to the CSV.
+    """
+
+    data: str
+    rows: Figures
+    title: str = ""
+    is_ranked: bool = True
+    published: frozenset[str] | None = None
+    size: tuple[int, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """Title of the section."""
+        return ", ".join(filter(None, (DATA_TITLES.get(self.data, self.data), self.title)))
+
+    def published_figure(self, row: str, metric: str) -> Figure:
+        """What was published for a row."""
+        is_shown = self.published is None or row in self.published
+        return published_figure(self.data, row, metric) if is_shown else Figure()
+
+    def marks(self, metric: str) -> list[Mark]:
+        """Marks the best and the second best of the rows that have the figure in all splits."""
+        medians = [
+            _summary(figures[metric])[0] if np.isfinite(figures[metric]).all() else math.nan
+            for figures in self.rows.values()
+        ]
+        is_ranked = self.is_ranked and len(self.rows) > 1
+        return _marks(medians, metric in _LOWER_IS_BETTER) if is_ranked else [""] * len(medians)
+
+
+def main_table(groups: Sequence[RowGroup], notes: Sequence[str] = ()) -> Table:
     """Makes the paper's Table 1: median and deviation over splits, the published figures beside them.
 
     Source: Wang, Katsenou and Bull, Table 1: median over the splits and population standard deviation (ddof 0).
 
     Args:
-        results: data set -> its figures. A figure that is NaN in some splits is summarised over the others, and a
+        groups: the sections. A figure that is NaN in some splits is summarised over the others, not marked, and a
             footnote says so; a row with a single value (predictions without training) has no deviation.
-        sizes: data set -> (training, test) videos of a split; adds the corrected interval of the median to the CSV.
         notes: footnotes to add.
 
     Returns:
-        The table; best and second best of each data set are marked by the digits shown.
+        The table; best and second best of each group are marked by the digits shown, published figures never.
     """
     has_published = any(
-        not math.isnan(published_figure(data, row, metric).median)
-        for data, rows in results.items()
-        for row in rows
-        for metric in METRICS
+        group.published_figure(row, metric).is_known for group in groups for row in group.rows for metric in METRICS
     )
     beside = ("published", "difference") if has_published else ()
     titles = [f"{metric.upper()} {'↓' if metric in _LOWER_IS_BETTER else '↑'}" for metric in METRICS]
     return Table(
         caption="Median ± standard deviation over splits" + (", published figures, difference" if beside else ""),
         columns=("row", *(column for title in titles for column in (title, *beside))),
-        sections=tuple(
-            Section(DATA_TITLES.get(data, data), _main_rows(data, rows, has_published))
-            for data, rows in results.items()
-        ),
-        notes=(*_missing_notes(results), *_published_notes(results), *notes),
-        records=tuple(
-            _main_record(data, row, metric, figures[metric], (sizes or {}).get(data))
-            for data, rows in results.items()
-            for row, figures in rows.items()
-            for metric in METRICS
-        ),
+        sections=tuple(Section(group.name, _main_rows(group, has_published)) for group in groups),
+        notes=(*_missing_notes(groups), *_published_notes(groups), *notes),
+        records=tuple(record for group in groups for record in _main_records(group)),
     )
 
 
@@ -225,41 +249,44 @@ def cost_table(costs: Mapping[str, RowCost], notes: Sequence[str] = ()) -> Table
     )
 
 
-def _main_rows(data: str, rows: Figures, has_published: bool) -> tuple[tuple[Cell, ...], ...]:
-    columns: list[list[Cell]] = [[Cell(ROW_TITLES.get(row, row)) for row in rows]]
+def _main_rows(group: RowGroup, has_published: bool) -> tuple[tuple[Cell, ...], ...]:
+    columns: list[list[Cell]] = [[Cell(ROW_TITLES.get(row, row)) for row in group.rows]]
     for metric in METRICS:
-        summaries = [_summary(figures[metric]) for figures in rows.values()]
-        marks = _marks([median for median, _ in summaries], metric in _LOWER_IS_BETTER)
-        columns.append([Cell(_plus_minus(*summary), mark) for summary, mark in zip(summaries, marks, strict=True)])
+        summaries = [_summary(figures[metric]) for figures in group.rows.values()]
+        marked = zip(summaries, group.marks(metric), strict=True)
+        columns.append([Cell(_plus_minus(*summary), mark) for summary, mark in marked])
         if has_published:
-            published = [published_figure(data, row, metric) for row in rows]
+            published = [group.published_figure(row, metric) for row in group.rows]
             columns.append([Cell(_plus_minus(*figure)) for figure in published])
             differences = [ours[0] - theirs.median for ours, theirs in zip(summaries, published, strict=True)]
             columns.append([Cell(_signed(difference)) for difference in differences])
     return tuple(zip(*columns, strict=True))
 
 
-def _main_record(
-    data: str, row: str, metric: str, values: npt.ArrayLike, size: tuple[int, int] | None
-) -> dict[str, Value]:
-    figures = np.asarray(values, dtype=np.float64)
-    median, std = _summary(figures)
-    published = published_figure(data, row, metric)
-    interval = median_interval(figures, *size) if size else None
-    return {
-        "data": data,
-        "row": row,
-        "metric": metric,
-        "median": median,
-        "std": std,
-        "low": interval.low if interval else math.nan,
-        "high": interval.high if interval else math.nan,
-        "n_splits": figures.size,
-        "n_nan": figures.size - int(np.isfinite(figures).sum()),
-        "published_median": published.median,
-        "published_std": published.std,
-        "difference": median - published.median,
-    }
+def _main_records(group: RowGroup) -> Iterator[dict[str, Value]]:
+    marks = {metric: dict(zip(group.rows, group.marks(metric), strict=True)) for metric in METRICS}
+    for row, of_row in group.rows.items():
+        for metric in METRICS:
+            figures = np.asarray(of_row[metric], dtype=np.float64)
+            median, std = _summary(figures)
+            published = group.published_figure(row, metric)
+            interval = median_interval(figures, *group.size) if group.size else None
+            yield {
+                "data": group.data,
+                "group": group.title,
+                "row": row,
+                "metric": metric,
+                "median": median,
+                "std": std,
+                "mark": marks[metric][row],
+                "low": interval.low if interval else math.nan,
+                "high": interval.high if interval else math.nan,
+                "n_splits": figures.size,
+                "n_nan": figures.size - int(np.isfinite(figures).sum()),
+                "published_median": published.median,
+                "published_std": published.std,
+                "difference": median - published.median,
+            }
 
 
 def _summary(values: npt.ArrayLike) -> tuple[float, float]:
@@ -279,37 +306,29 @@ def _marks(medians: Sequence[float], is_lower_better: bool) -> list[Mark]:
     return [names.get(value, "") for value in shown]
 
 
-def _missing_notes(results: Mapping[str, Figures]) -> list[str]:
+def _missing_notes(groups: Sequence[RowGroup]) -> Iterator[str]:
     """Says which figures are not those of all splits."""
-    notes = []
-    for data, rows in results.items():
-        counts = {row: np.asarray(figures[METRICS[0]]).size for row, figures in rows.items()}
-        most = max(counts.values(), default=0)
-        for row, figures in rows.items():
-            name = f"{DATA_TITLES.get(data, data)}, {row}"
+    for group in groups:
+        for row, figures in group.rows.items():
             missing = {metric: int(np.count_nonzero(~np.isfinite(figures[metric]))) for metric in METRICS}
-            told = ", ".join(f"{metric.upper()} {count}" for metric, count in missing.items() if count)
-            if told:
-                notes.append(f"{name}: splits without a figure, left out of median and deviation: {told}")
-            if 1 < counts[row] < most:  # one figure of all videos is no split that others lack
-                notes.append(f"{name}: {counts[row]} of {most} splits")
-    return notes
+            if told := ", ".join(f"{metric.upper()} {count}" for metric, count in missing.items() if count):
+                yield (
+                    f"{group.name}, {row}: splits without a figure, left out of median and deviation, which are not "
+                    f"ranked: {told}"
+                )
 
 
-def _published_notes(results: Mapping[str, Figures]) -> list[str]:
+def _published_notes(groups: Sequence[RowGroup]) -> Iterator[str]:
     """Says where published figures come from, and where they are of something else than the row's name says."""
-    notes = [
-        f"{DATA_TITLES.get(data, data)}, {row}: published by {BASELINES[data, row].source}"
-        for data, rows in results.items()
-        for row in rows
-        if (data, row) in BASELINES
-    ]
-    if any("NSS_VSFACNN" in rows for data, rows in results.items() if data in DATA_TITLES):
-        notes.append(
+    for group in groups:
+        for row in group.rows:
+            if (group.data, row) in BASELINES:
+                yield f"{group.name}, {row}: published by {BASELINES[group.data, row].source}"
+    if any("NSS_VSFACNN" in group.rows and group.data in DATA_TITLES for group in groups):
+        yield (
             "NSS_VSFACNN: the paper's features of this row hold the deep block of VSFACNN_SALIENCY, so that ours "
             "differs; row NSS_VSFACNN_AS_PUBLISHED rebuilds the paper's"
         )
-    return notes
 
 
 def _interval_row(row: str, median: Interval, mean: Interval) -> tuple[Cell, ...]:

@@ -13,6 +13,11 @@ class Figure(NamedTuple):
     median: float = math.nan
     std: float = math.nan
 
+    @property
+    def is_known(self) -> bool:
+        """Whether there is such a figure."""
+        return not math.isnan(self.median)
+
 
 class Cost(NamedTuple):
     """A line of Table 2.
