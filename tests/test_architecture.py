@@ -10,7 +10,20 @@ PACKAGE = Path(__file__).resolve().parent.parent / "ugcvqa"
 ROOMS = {
     "": ("errors", "settings", "training_settings", "processes", "leftovers", "cli", "files", "records"),
     "media": (
-        *("imresize", "sampling", "clock", "boxes", "opening", "damage", "facts", "decode", "convert"),
+        *(
+            "imresize",
+            "sampling",
+            "clock",
+            "boxes",
+            "aperture",
+            "orientation",
+            "levels",
+            "opening",
+            "damage",
+            "facts",
+            "decode",
+            "convert",
+        ),
         *("video", "encode", "memory"),
     ),
     "datasets": ("names", "cells", "joining", "tables", "identity", "finding", "labels", "catalogue", "inventory"),

@@ -1,7 +1,6 @@
 """Decoded frames to arrays: planes with the levels of the file, RGB by its tags, and the networks' small forms."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import av
 import av.filter
@@ -9,6 +8,8 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from ugcvqa.errors import VideoError
+from ugcvqa.media.facts import VideoInfo
+from ugcvqa.media.levels import GLANCE_PX
 from ugcvqa.media.opening import one_line
 from ugcvqa.media.sampling import FIXED_SIZES, SMALL_SIDE_PX
 
@@ -24,18 +25,20 @@ _FIT720 = (
 _FIT496 = (("scale", "496:496:flags=bilinear"),)
 _STRETCH1080 = (("scale", "w=1920:h=1080:flags=bicubic"), ("format", "rgb24"))
 _FILTERED = frozenset({"fit720", "fit496", "stretch1080"})
-# Counter-clockwise quarter turns, as the ffmpeg program applies them before any other filter.
+# Mirror and counter-clockwise quarter turns, as the ffmpeg program applies them before any other filter.
+_MIRROR = ("hflip", "")
 _TURNS = {0: (), 1: (("transpose", "cclock"),), 2: (("hflip", ""), ("vflip", "")), 3: (("transpose", "clock"),)}
 
 
 class Converter:
     """Turns decoded frames into the forms of `sampling.FORMS`; keeps the scaler's tables between frames."""
 
-    def __init__(self, path: str | Path, quarter_turns: int) -> None:
-        self._path, self._quarter_turns = path, quarter_turns
+    def __init__(self, info: VideoInfo) -> None:
+        self._path, self._orientation, self._shown_size = info.path, info.orientation, info.shown_size
         self._rgb, self._yuv = VideoReformatter(), VideoReformatter()
+        self._shown, self._glance = VideoReformatter(), VideoReformatter()
         self._squash, self._small_rgb = VideoReformatter(), VideoReformatter()
-        turn = _TURNS[quarter_turns % 4]
+        turn = (*([_MIRROR] if info.is_mirrored else []), *_TURNS[info.orientation.quarter_turns])
         self._fit720, self._fit496 = _FilterChain((*turn, *_FIT720)), _FilterChain(_FIT496)
         self._stretch1080 = _FilterChain((*turn, *_STRETCH1080))
 
@@ -45,18 +48,45 @@ class Converter:
         try:
             if "rgb" in forms:
                 images["rgb"] = _pixels(self._rgb.reformat(frame, format="rgb24", threads=1), 0, 3)
-            if forms - _FILTERED - {"rgb"}:
+            if "shown" in forms:
+                images["shown"] = self._square(frame, images.get("rgb"))
+            if forms - _FILTERED - {"rgb", "shown"}:
                 images.update(self._planes(frame))
             if forms & _FILTERED:
                 images.update(self._filtered(frame, forms))
             if "rgb224" in forms:
                 images["rgb224"] = self._small(images)
         except (av.FFmpegError, ValueError) as error:
-            reason = f"pixel format {frame.format.name} cannot be converted ({one_line(error)})"
-            raise VideoError(f"{self._path}: {reason}") from error
-        return {
-            form: images[form] if form in FIXED_SIZES else np.rot90(images[form], self._quarter_turns) for form in forms
-        }
+            raise self._refusal(frame, error) from error
+        return {form: images[form] if form in FIXED_SIZES else self._orientation.apply(images[form]) for form in forms}
+
+    def glance(self, frame: av.VideoFrame) -> np.ndarray:
+        """Some luma levels (64, 64) uint8 of a frame, evenly spread, 0 black to 255 white whatever its range."""
+        is_full = frame.color_range == int(ColorRange.JPEG) or frame.format.name.startswith("yuvj")
+        try:
+            levels = self._glance.reformat(
+                frame,
+                GLANCE_PX,
+                GLANCE_PX,
+                "gray",
+                interpolation=Interpolation.POINT,
+                src_color_range=int(ColorRange.JPEG if is_full or frame.format.is_rgb else ColorRange.MPEG),
+                dst_color_range=int(ColorRange.JPEG),
+                threads=1,
+            )
+        except (av.FFmpegError, ValueError) as error:
+            raise self._refusal(frame, error) from error
+        return _pixels(levels, 0)
+
+    def _refusal(self, frame: av.VideoFrame, error: Exception) -> VideoError:
+        return VideoError(f"{self._path}: pixel format {frame.format.name} cannot be converted ({one_line(error)})")
+
+    def _square(self, frame: av.VideoFrame, rgb: np.ndarray | None) -> np.ndarray:
+        """RGB as displayed, before the turn."""
+        height, width = self._shown_size[:: -1 if self._orientation.quarter_turns % 2 else 1]
+        if (height, width) == (frame.height, frame.width):
+            return rgb if rgb is not None else _pixels(self._rgb.reformat(frame, format="rgb24", threads=1), 0, 3)
+        return _pixels(self._shown.reformat(frame, width, height, "rgb24", interpolation=EXACT, threads=1), 0, 3)
 
     def _small(self, planes: Mapping[str, np.ndarray]) -> np.ndarray:
         """The planes squashed to (224, 224, 3) RGB.
@@ -64,7 +94,7 @@ class Converter:
         The frame is rebuilt from its planes and so loses its tags: with chroma siting the scaler would differ from
         the raw video that the RVS-resize code reads.
         """
-        upright = [np.ascontiguousarray(np.rot90(planes[form], self._quarter_turns)) for form in ("y", "u", "v")]
+        upright = [np.ascontiguousarray(self._orientation.apply(planes[form])) for form in ("y", "u", "v")]
         height, width = upright[0].shape
         frame = av.VideoFrame(width, height, "yuv420p")
         for plane, values in zip(frame.planes, upright, strict=True):

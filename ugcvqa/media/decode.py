@@ -36,6 +36,8 @@ class Survey:
         headers: frames per second by the header, the most trusted first.
         last_s: how long the last packet is shown, in seconds; 0 if it is not known.
         first_frame: the first decoded frame.
+        pixel_aspect: width of a pixel divided by its height, before any turn.
+        transfers: FFmpeg's codes of the colour transfer that the first frame and the stream state.
         has_audio: the file has an audio track too.
         file_bytes: size of the file.
         container_s: length in seconds that the header states for all tracks, None if it states none.
@@ -51,6 +53,8 @@ class Survey:
     headers: tuple[Fraction | None, ...]
     last_s: float
     first_frame: av.VideoFrame
+    pixel_aspect: Fraction
+    transfers: frozenset[int]
     has_audio: bool
     file_bytes: int
     container_s: float | None
@@ -109,6 +113,8 @@ def survey_packets(path: str | Path, limits: DecodeLimits) -> Survey:
             headers=headers,
             last_s=float(scan.last_ticks * time_base),
             first_frame=scan.first_frame,
+            pixel_aspect=stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1),
+            transfers=frozenset((int(scan.first_frame.color_trc), int(stream.codec_context.color_trc))),
             has_audio=len(container.streams.audio) > 0,
             file_bytes=container.size,
             container_s=None if container.duration is None else container.duration / av.time_base,

@@ -8,7 +8,12 @@ import numpy as np
 
 from ugcvqa.media.clock import Break
 from ugcvqa.media.damage import DamageLog
+from ugcvqa.media.levels import Levels
+from ugcvqa.media.orientation import Orientation
 from ugcvqa.media.sampling import Seconds
+
+_NARROWEST = Fraction(1, 5)  # a stranger pixel aspect is taken for a mistake when pictures are shown
+_FEW_FRAMES, _SHORT_S = 16, 1.5  # below, features see one second at most
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class VideoInfo:
         width: columns after rotation.
         rotation: degrees by which frames are turned counter-clockwise for display: 0, 90, 180 or 270. It is
             applied to all frames handed out.
+        is_mirrored: left and right are exchanged before that turn.
         n_frames: frames that decoding yields.
         rate: frames per second, where frames are.
         duration_s: n_frames / rate in seconds, where the rate varies the time from the first frame to the end of the
@@ -41,6 +47,11 @@ class VideoInfo:
         has_stamps: the file holds time stamps; else `rate` is what its header states, or 25.
         seconds: the seconds of time where the rate varies, else None.
         breaks: where time stamps do not go on as before.
+        pixel_aspect: width of a displayed pixel divided by its height; only the form "shown" has square pixels.
+        is_turned_oddly: the file asks for another angle than a multiple of 90 degrees, or for a sheared picture.
+        shown_part: (height, width) that the container asks to show of a frame after rotation, None for all of it.
+        transfer: name of a colour transfer that is not that of standard video, empty if there is none.
+        levels: what the pictures are like as a whole, known after decoding only.
         damage: what was noticed of damage that cost no frame, see `damage.py`; that of the pictures is known after
             decoding only.
     """
@@ -67,7 +78,24 @@ class VideoInfo:
     has_stamps: bool = True
     seconds: Seconds | None = field(default=None, repr=False)
     breaks: tuple[Break, ...] = field(default=(), repr=False)
+    pixel_aspect: Fraction = Fraction(1)
+    is_mirrored: bool = False
+    is_turned_oddly: bool = False
+    shown_part: tuple[int, int] | None = None
+    transfer: str = ""
+    levels: str = ""
     damage: tuple[str, ...] = ()
+
+    @property
+    def orientation(self) -> Orientation:
+        """How decoded frames are mirrored and turned."""
+        return Orientation(self.rotation // 90 % 4, self.is_mirrored)
+
+    @property
+    def shown_size(self) -> tuple[int, int]:
+        """(height, width) with square pixels: the side along which pixels are longer is enlarged."""
+        aspect = self.pixel_aspect if _NARROWEST <= self.pixel_aspect <= 1 / _NARROWEST else Fraction(1)
+        return (self.height, round(self.width * aspect)) if aspect >= 1 else (round(self.height / aspect), self.width)
 
     @property
     def end_s(self) -> float:
@@ -76,7 +104,8 @@ class VideoInfo:
 
     def with_findings(self, findings: "Findings") -> "VideoInfo":
         """The same facts with what decoding found."""
-        return replace(self, damage=tuple(dict.fromkeys((*self.damage, *findings.damage.lines(self.times_s)))))
+        damage = tuple(dict.fromkeys((*self.damage, *findings.damage.lines(self.times_s))))
+        return replace(self, damage=damage, levels=findings.levels.summary())
 
 
 @dataclass
@@ -85,9 +114,11 @@ class Findings:
 
     Attributes:
         damage: what the decoder noticed of damage that cost no frame.
+        levels: what the pictures are like as a whole.
     """
 
     damage: DamageLog = field(default_factory=DamageLog)
+    levels: Levels = field(default_factory=Levels)
 
 
 def doubts_of(info: VideoInfo | None) -> tuple[str, ...]:
@@ -104,5 +135,21 @@ def doubts_of(info: VideoInfo | None) -> tuple[str, ...]:
 
 def _doubts(info: VideoInfo) -> Iterator[str]:
     yield from (f"the file is damaged: {line}" for line in info.damage)
+    if info.levels:
+        yield info.levels
+    if info.n_frames < _FEW_FRAMES or info.duration_s < _SHORT_S:
+        yield f"the video has only {info.n_frames} frames in {info.duration_s:.2g} s, so the score rests on very little"
+    if info.transfer:
+        yield f"the video is coded for {info.transfer}, but is scored as standard (SDR) video, which it is not"
+    if info.pixel_aspect != 1:
+        ratio = f"{info.pixel_aspect.numerator}:{info.pixel_aspect.denominator}"
+        yield f"its pixels are not square ({ratio}) and are scored as coded, before they are stretched for display"
+    if info.shown_part:
+        yield (
+            f"the file asks to show only {info.shown_part[1]}x{info.shown_part[0]} of its {info.width}x{info.height} "
+            "pixels, all of which are scored"
+        )
+    if info.is_turned_oddly:
+        yield "the file asks for a turn by an odd angle, and is scored at the nearest right angle"
     if info.is_interlaced:
         yield "the video is interlaced and is scored as it is coded, so the lines of its two fields count as detail"

@@ -10,15 +10,18 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from ugcvqa.errors import VideoError
+from ugcvqa.media.aperture import shown_size
 from ugcvqa.media.clock import NO_STAMP, Clock, StampError, even_clock, filled, measure_clock, recordings
 from ugcvqa.media.convert import Converter
 from ugcvqa.media.decode import Frame, Survey, decoded_frames, frame_near, survey_packets
 from ugcvqa.media.facts import Findings, VideoInfo
 from ugcvqa.media.opening import check_limit
+from ugcvqa.media.orientation import UPRIGHT, Orientation, orientation_of
 from ugcvqa.media.sampling import FIXED_SIZES, FORMS, Piece
 from ugcvqa.settings import DecodeLimits
 
@@ -51,6 +54,15 @@ class TimedPlan:
 
 # In these codecs a packet is a frame. Others may hide or pack frames, so their frames are counted by decoding.
 _PACKET_IS_FRAME = frozenset({"h264", "hevc", "vp9", "av1", "mjpeg", "prores", "ffv1"})
+# Codes of FFmpeg's AVColorTransferCharacteristic.
+_TRANSFERS = {
+    16: "HDR (PQ, SMPTE ST 2084)",
+    18: "HDR (HLG, ARIB STD-B67)",
+    8: "linear light",
+    9: "a logarithmic transfer",
+    10: "a logarithmic transfer",
+    17: "digital cinema (SMPTE ST 428)",
+}
 _RANGES = {1: "tv", 2: "pc"}  # codes of FFmpeg's AVColorRange
 # Elementary streams, which hold no time stamps.
 _WITHOUT_STAMPS = frozenset({"h264", "hevc", "m4v", "mpegvideo", "obu", "yuv4mpegpipe"})
@@ -121,8 +133,10 @@ def probe(path: str | Path, limits: DecodeLimits = DecodeLimits()) -> VideoInfo:
         n_frames, stamps = len(decoded), [] if known is None else recordings(known)
     clock = _clock(path, survey, stamps, n_frames)
     check_limit(path, "duration in seconds", round(clock.duration_s, 1), limits.max_duration_s)
-    rotation = round(frame.rotation / 90) % 4 * 90
-    height, width = (frame.width, frame.height) if rotation % 180 else (frame.height, frame.width)
+    orientation = _orientation(frame)
+    is_upright = orientation.quarter_turns % 2 == 0
+    height, width = (frame.height, frame.width) if is_upright else (frame.width, frame.height)
+    part = shown_size(path, frame.width, frame.height)
     is_full = frame.format.name.startswith("yuvj")
     return VideoInfo(
         path=str(path),
@@ -131,7 +145,7 @@ def probe(path: str | Path, limits: DecodeLimits = DecodeLimits()) -> VideoInfo:
         pix_fmt=frame.format.name,
         height=height,
         width=width,
-        rotation=rotation,
+        rotation=90 * orientation.quarter_turns,
         n_frames=n_frames,
         rate=clock.rate,
         duration_s=clock.duration_s,
@@ -147,8 +161,20 @@ def probe(path: str | Path, limits: DecodeLimits = DecodeLimits()) -> VideoInfo:
         has_stamps=bool(stamps),
         seconds=clock.seconds,
         breaks=clock.breaks,
+        pixel_aspect=survey.pixel_aspect if is_upright else 1 / survey.pixel_aspect,
+        is_mirrored=orientation.is_mirrored,
+        is_turned_oddly=not orientation.is_exact,
+        shown_part=None if part == (frame.width, frame.height) else (part[is_upright], part[not is_upright]),
+        transfer=next((name for code, name in _TRANSFERS.items() if code in survey.transfers), ""),
         damage=survey.damage.lines(clock.times_s),
     )
+
+
+def _orientation(frame: Frame) -> Orientation:
+    """How a frame is shown, by what the container and its own stream say, as far as FFmpeg puts it on the frame."""
+    data: Iterable[Any] = frame.side_data
+    matrices = [bytes(each) for each in data if each.type.name == "DISPLAYMATRIX"]
+    return orientation_of(matrices[0]) if matrices else UPRIGHT
 
 
 def _clock(path: str | Path, survey: Survey, stamps: list[np.ndarray], n_frames: int) -> Clock:
@@ -222,10 +248,11 @@ def clips_of(
 ) -> Iterator[Clip]:
     """Hands out the pieces of all plans from frames in presentation order, see `read_clips`."""
     queues = [_Queue(name, _pieces(plan, info), info) for name, plan in plans.items()]
-    convert = Converter(info.path, info.rotation // 90)
+    convert = Converter(info)
     for index, frame in enumerate(frames):
         for queue in queues:
             queue.open_pieces(index)
+        findings.levels.add(convert.glance(frame))
         forms = {form for queue in queues for form in queue.wanted(index)}
         if not forms:
             continue
@@ -249,8 +276,8 @@ def picture_at(
         limits: sizes above which the file is refused.
 
     Returns:
-        Its time in seconds from the first frame, and (H, W, 3) uint8 RGB, rotated for display. In files with odd
-        time stamps the picture may be that of a neighbouring frame.
+        Its time in seconds from the first frame, and (H, W, 3) uint8 RGB as displayed: turned, with square
+        pixels. In files with odd time stamps the picture may be that of a neighbouring frame.
 
     Raises:
         VideoError: as `read_clips`.
@@ -260,8 +287,8 @@ def picture_at(
     is_sought = index and not info.breaks
     frame = frame_near(path, time_s, 0.5 * float(1 / info.rate), limits) if is_sought else None
     if frame is not None:
-        return time_s, Converter(path, info.rotation // 90)(frame, {"rgb"})["rgb"].copy()
-    ((_, _, image),) = read_frames(path, [index], limits=limits)
+        return time_s, Converter(info)(frame, {"shown"})["shown"].copy()
+    ((_, _, image),) = read_frames(path, [index], "shown", limits)
     return time_s, image.transpose(1, 2, 0)
 
 
@@ -314,6 +341,8 @@ def _shape(form: str, info: VideoInfo) -> tuple[int, ...]:
     """The shape of one frame of a video in a form."""
     if form == "rgb":
         return 3, info.height, info.width
+    if form == "shown":
+        return 3, *info.shown_size
     if form in FIXED_SIZES:
         return 3, *FIXED_SIZES[form]
     if form == "y":

@@ -218,5 +218,7 @@ def _facts(entry: Entry, info: VideoInfo) -> Iterator[tuple[str, str]]:
     yield "container", escaped(info.container.split(",")[0])
     if info.is_interlaced:
         yield "scan", "interlaced"
-    if info.rotation:
-        yield "rotation", f"{info.rotation}° applied"
+    if info.rotation or info.is_mirrored:
+        yield "orientation", f"turned by {info.rotation}°{' after mirroring' if info.is_mirrored else ''}, applied"
+    if info.pixel_aspect != 1:
+        yield "shape of a pixel", f"{info.pixel_aspect.numerator}:{info.pixel_aspect.denominator}, shown square"

@@ -69,7 +69,7 @@ def read_shots(
             Shot(float(info.times_s[index]), _sized(image, long_side_px))
             for index, image in zip(indices, images, strict=True)
         ]
-    forms = ("rgb", "rgb224") if squash else ("rgb",)
+    forms = ("shown", "rgb224") if squash else ("shown",)
 
     def plan(n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
         for index in indices:
@@ -77,7 +77,7 @@ def read_shots(
 
     shots: list[Shot] = []
     for clip in read_clips(Path(info.path), {"shots": plan}, limits, info=info):
-        image = np.ascontiguousarray(clip.frames["rgb"][0].transpose(1, 2, 0))
+        image = np.ascontiguousarray(clip.frames["shown"][0].transpose(1, 2, 0))
         squashed = np.array(clip.frames["rgb224"][0]) if squash else None
         shots.append(Shot(float(info.times_s[indices[len(shots)]]), _sized(image, long_side_px), squashed))
         if len(shots) == len(indices):
