@@ -6,6 +6,7 @@ rate that header and times agree on and is sampled by counting frames, as the pu
 constant rate would misplace frames by half a second, or held frames hide the rate, is a second a second of time.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -110,6 +111,30 @@ def recordings(stamps: Ticks, decoding: Ticks | None = None) -> list[Ticks]:
             latest = stamp
         latest = max(latest, stamp)
     return [np.sort(part) for part in np.split(stamps, cuts[1:])]
+
+
+def decoded_only(parts: Sequence[Ticks], decoded: Ticks) -> list[Ticks] | None:
+    """Keeps the stamps of packets that became frames, in their recordings.
+
+    A decoder that meets the start of another recording may hand out frames of both in a mixed order, so frames alone do
+    not tell where it starts.
+
+    Args:
+        parts: stamps of the packets of each recording.
+        decoded: (N,) stamps of the frames.
+
+    Returns:
+        As `parts`; None if frames have stamps that no packet has.
+    """
+    left = Counter(decoded.tolist())
+    kept = [[stamp for stamp in part.tolist() if _takes(left, stamp)] for part in parts]
+    return None if left.total() else [np.array(part, np.int64) for part in kept if part]
+
+
+def _takes(left: Counter[int], stamp: int) -> bool:
+    is_there = left[stamp] > 0
+    left[stamp] -= is_there
+    return is_there
 
 
 def closed_up(parts: Sequence[Ticks], time_base: Fraction) -> tuple[Ticks, tuple[Break, ...]]:

@@ -5,8 +5,9 @@
 - A note, which becomes a warning in the row of the video: a packet that a transport stream marks as damaged though it
   decodes, and any line that demuxer or decoder write to FFmpeg's log at its level of errors.
 
-Before the first picture neither holds for packets that are not key frames: a recording that begins in the middle of a
-group of pictures has some that nobody can decode. They are left out, with a note.
+Before the first key frame neither holds: a recording that begins in the middle of a group of pictures has packets that
+nobody can decode. They are left out, with a note. A key frame itself may be one of them only in streams that can begin
+anywhere, such as transport streams.
 """
 
 import logging
@@ -22,9 +23,13 @@ import av.logging
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.media.clock import NO_STAMP
 from ugcvqa.media.opening import one_line
 
 _T = TypeVar("_T")
+# A cut H.264 stream asks to forget pictures that were cut away. No pixel depends on it, but it counts as an error.
+_FORGOTTEN = re.compile("(mmco: unref short failure ?)+")
+_BEGIN_ANYWHERE = frozenset({"mpegts", "mpeg", "mpegvideo", "h264", "hevc", "m4v", "obu"})
 _MOST_KINDS = 3
 _LONGEST = 120
 
@@ -46,7 +51,7 @@ class DamageLog:
     def note(self, frame: int, text: str) -> None:
         """Notes damage near a frame; what differs in its numbers only is one kind of damage."""
         text = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())[:_LONGEST].strip(" !.")
-        kind = re.sub(r"[0-9A-Fa-f]*\d[0-9A-Fa-f]*", "N", text)
+        kind = re.sub(r"0x[0-9A-Fa-f]+|\b[0-9A-Fa-f]*\d[0-9A-Fa-f]*", "N", text)
         self._first.setdefault(kind, (frame, text))
         self._counts[kind] = self._counts.get(kind, 0) + 1
 
@@ -87,6 +92,14 @@ def packets(
         yield packet, said
 
 
+def _decoded(packet: "av.Packet[Any]") -> tuple[list[av.VideoFrame], str]:
+    """The pictures that a packet completes, and the decoder's error if it has one."""
+    try:
+        return packet.decode(), ""
+    except av.FFmpegError as error:
+        return [], one_line(error)
+
+
 def stamp_of(packet: "av.Packet[Any]") -> int | None:
     """A packet's presentation time, or its decoding time where the container holds no other."""
     return packet.dts if packet.pts is None else packet.pts
@@ -96,13 +109,16 @@ class Decoder:
     """Decodes the packets of one video stream and keeps the rule of this module.
 
     Args:
-        is_transport: the container is a transport stream, whose mark of damage is a gap in a counter of its own.
+        container: name of the container format.
         log: where notes go.
     """
 
-    def __init__(self, is_transport: bool, log: DamageLog) -> None:
-        self._is_transport, self._log = is_transport, log
-        self._is_started, self._n_frames = False, 0
+    def __init__(self, container: str, log: DamageLog) -> None:
+        self._log, self._n_frames = log, 0
+        # Its mark of damage is a gap in a counter of its own, which joined recordings have too.
+        self._is_transport = container == "mpegts"
+        self._begins_anywhere = container in _BEGIN_ANYWHERE
+        self._n_keys, self._first_key = 0, NO_STAMP
 
     def __call__(self, packet: "av.Packet[Any]") -> tuple[list[av.VideoFrame], str]:
         """The pictures that a packet completes, and why it is damaged; empty if it is not."""
@@ -110,17 +126,28 @@ class Decoder:
             return [], ""  # a repeated frame; the decoder would take it for the end
         if packet.is_corrupt and not self._is_transport:
             return [], "incomplete packet"
-        is_lead_in = not self._is_started and not packet.is_keyframe
-        try:
-            frames, said = heard(packet.decode)
-        except av.FFmpegError as error:
-            self._log.n_lead_in += is_lead_in
-            return [], "" if is_lead_in else one_line(error)
+        is_lead_in = self._is_lead_in(packet)
+        (frames, fault), said = heard(partial(_decoded, packet))
+        if fault and is_lead_in:
+            self._log.n_lead_in += 1
+            return [], ""
+        if fault and not _FORGOTTEN.fullmatch(said):
+            return [], fault
         whole = [frame for frame in frames if not frame.is_corrupt]
-        self._is_started |= packet.is_keyframe or bool(whole)
+        if packet.is_keyframe:
+            stamp = stamp_of(packet)
+            self._n_keys += 1
+            self._first_key = stamp if self._n_keys == 1 and stamp is not None else self._first_key
         if said and not is_lead_in:
             self._log.note(self._n_frames, said)
         if packet.is_corrupt and not is_lead_in:
             self._log.note(self._n_frames, "the transport stream lost something here, or was joined")
         self._n_frames += len(whole)
         return whole, "" if len(whole) == len(frames) or is_lead_in else "corrupt frame"
+
+    def _is_lead_in(self, packet: "av.Packet[Any]") -> bool:
+        """Whether a packet comes before the first key frame, by its place or by the time at which it is shown."""
+        if self._n_keys == 0:
+            return self._n_frames == 0 and (self._begins_anywhere or not packet.is_keyframe)
+        stamp = stamp_of(packet)
+        return self._n_keys == 1 and not packet.is_keyframe and stamp is not None and stamp < self._first_key

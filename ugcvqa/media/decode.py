@@ -21,6 +21,8 @@ from ugcvqa.settings import DecodeLimits
 Frame: TypeAlias = av.VideoFrame
 """A decoded frame, for modules that hand it on."""
 
+_LARGEST_OGG_PAGE = 65307
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -88,7 +90,7 @@ def survey_packets(path: str | Path, limits: DecodeLimits) -> Survey:
         VideoError: if the file is not a readable video, ends before its header says, or is over a limit.
     """
     with opened(path, limits) as (container, stream):
-        scan, watch = _Scan(stream.index, container.format.name == "mpegts"), Stopwatch(path, limits.max_decode_s)
+        scan, watch = _Scan(stream.index, container.format.name), Stopwatch(path, limits.max_decode_s)
         # Some headers tell the end of the longest track, so there all tracks are read.
         is_whole_read = container.format.name.startswith(("matroska", "flv", "asf"))
         for packet, said in packets(container, None if is_whole_read else only_stream(container, stream)):
@@ -98,7 +100,7 @@ def survey_packets(path: str | Path, limits: DecodeLimits) -> Survey:
             check_limit(path, "number of frames", scan.n_shown, limits.max_frames)
             watch.check()
         if scan.first_frame is None:
-            raise VideoError(f"{path}: holds no video frames")
+            raise VideoError(f"{path}: holds no video frames that can be decoded")
         time_base = stream.time_base or Fraction(1, 90000)
         headers = (stream.average_rate or stream.guessed_rate, stream.guessed_rate)
         parts = scan.recordings()
@@ -139,20 +141,21 @@ def decoded_frames(
     Raises:
         VideoError: if the file cannot be opened or decoded as a whole, or its frames change in size.
     """
-    count, last_s, size = 0, 0.0, (0, 0)
+    count, first_s, last_s, size = 0, 0.0, 0.0, (0, 0)
     with opened(path, limits) as (container, stream):
-        decode = Decoder(container.format.name == "mpegts", DamageLog() if damage is None else damage)
+        decode = Decoder(container.format.name, DamageLog() if damage is None else damage)
         watch = Stopwatch(path, limits.max_decode_s, time.thread_time)
         for packet, _ in packets(container, only_stream(container, stream)):
             frames, fault = decode(packet)
             watch.check()
             for frame in frames:
-                size = size if count else (frame.width, frame.height)
+                if count == 0:
+                    size, first_s = (frame.width, frame.height), frame.time or 0.0
                 if (frame.width, frame.height) != size:
                     change = f"{size[0]}x{size[1]} to {frame.width}x{frame.height} at frame {count}"
                     raise VideoError(f"{path}: frame size changes from {change}; split or re-encode the file")
                 yield frame
-                count, last_s = count + 1, frame.time or last_s
+                count, last_s = count + 1, (frame.time or first_s) - first_s
             watch.resume()
             if fault:
                 of = "" if n_frames is None else f" of {n_frames}"
@@ -185,7 +188,10 @@ def frame_near(path: str | Path, time_s: float, tolerance_s: float, limits: Deco
             container.seek(wanted, stream=stream)
         except av.FFmpegError:
             return None
-        decode, watch = Decoder(True, DamageLog()), Stopwatch(path, limits.max_decode_s, time.thread_time)
+        decode, watch = (
+            Decoder(container.format.name, DamageLog()),
+            Stopwatch(path, limits.max_decode_s, time.thread_time),
+        )
         for packet, _ in packets(container, only_stream(container, stream)):
             frames, _ = decode(packet)  # what precedes the first key frame may miss its references
             watch.check()
@@ -209,7 +215,7 @@ class _Scan:
     """
 
     video_index: int
-    is_transport: bool
+    container: str
     damage: DamageLog = field(default_factory=DamageLog)
     first_frame: av.VideoFrame | None = None
     stamps: "array[int]" = field(default_factory=lambda: array("q"))
@@ -224,7 +230,7 @@ class _Scan:
     _decode: Decoder = field(init=False)
 
     def __post_init__(self) -> None:
-        self._decode = Decoder(self.is_transport, self._lead_in)
+        self._decode = Decoder(self.container, self._lead_in)
 
     def add(self, path: str | Path, packet: "av.Packet[Any]") -> None:
         """Takes in one packet of any stream."""
@@ -233,7 +239,7 @@ class _Scan:
             self.end_s = max(self.end_s, float((stamp + (packet.duration or 0)) * packet.time_base))
         if packet.stream_index != self.video_index:
             return
-        if packet.is_corrupt and not self.is_transport:
+        if packet.is_corrupt and self.container != "mpegts":
             raise VideoError(f"{path}: damaged or cut short near {self.end_s:.1f} s; fetch the file again")
         if self.first_frame is None:
             frames, fault = self._decode(packet)
@@ -284,6 +290,8 @@ def _check_complete(
     n_bytes = Path(path).stat().st_size
     if name == "mpegts" and all(n_bytes % packet for packet in (188, 192, 204)):
         raise VideoError(f"{path}: cut short, ends within a transport packet; fetch the file again")
+    if name == "ogg" and not ends_as_ogg(path):
+        scan.damage.note(scan.n_shown, "cut short: its last page is not marked as the end")
     promised_s = 0.0
     if name.startswith(("matroska", "flv", "asf")):
         promised_s = (container.duration or 0) / 1e6
@@ -296,3 +304,12 @@ def _check_complete(
             raise VideoError(f"{path}: cut short, {found}; fetch the file again")
         # Programs that cut such files leave this header as it was.
         scan.damage.note(scan.n_shown, f"{found} that its header states")
+
+
+def ends_as_ogg(path: str | Path) -> bool:
+    """Whether the last page of an Ogg file is the last one of a stream. Source: RFC 3533, section 6, header type."""
+    with Path(path).open("rb") as file:
+        file.seek(max(0, Path(path).stat().st_size - _LARGEST_OGG_PAGE))
+        tail = file.read()
+    page = tail.rfind(b"OggS")
+    return page < 0 or len(tail) < page + 6 or bool(tail[page + 5] & 4)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ugcvqa.errors import VideoError
 from ugcvqa.media.aperture import shown_size
-from ugcvqa.media.clock import NO_STAMP, Clock, StampError, even_clock, filled, measure_clock, recordings
+from ugcvqa.media.clock import NO_STAMP, Clock, StampError, decoded_only, even_clock, filled, measure_clock, recordings
 from ugcvqa.media.convert import Converter
 from ugcvqa.media.decode import Frame, Survey, decoded_frames, frame_near, survey_packets
 from ugcvqa.media.facts import Findings, VideoInfo
@@ -128,9 +128,8 @@ def probe(path: str | Path, limits: DecodeLimits = DecodeLimits()) -> VideoInfo:
     starts_whole = frame.pts is None or not stamps or frame.pts == stamps[0][0]
     is_counted = survey.is_doubtful or frame.interlaced_frame or not starts_whole
     if is_counted or survey.codec not in _PACKET_IS_FRAME:
-        decoded = [NO_STAMP if each.pts is None else each.pts for each in decoded_frames(path, limits)]
-        known = filled(np.array(decoded, np.int64))
-        n_frames, stamps = len(decoded), [] if known is None else recordings(known)
+        decoded = np.array([NO_STAMP if each.pts is None else each.pts for each in decoded_frames(path, limits)])
+        n_frames, stamps = len(decoded), _decoded_stamps(decoded, stamps)
     clock = _clock(path, survey, stamps, n_frames)
     check_limit(path, "duration in seconds", round(clock.duration_s, 1), limits.max_duration_s)
     orientation = _orientation(frame)
@@ -175,6 +174,14 @@ def _orientation(frame: Frame) -> Orientation:
     data: Iterable[Any] = frame.side_data
     matrices = [bytes(each) for each in data if each.type.name == "DISPLAYMATRIX"]
     return orientation_of(matrices[0]) if matrices else UPRIGHT
+
+
+def _decoded_stamps(decoded: np.ndarray, packets: list[np.ndarray]) -> list[np.ndarray]:
+    """The stamps of decoded frames by recording; none if they are unknown."""
+    stamps = filled(decoded)
+    if stamps is None:
+        return []
+    return decoded_only(packets, stamps) or recordings(stamps)
 
 
 def _clock(path: str | Path, survey: Survey, stamps: list[np.ndarray], n_frames: int) -> Clock:
