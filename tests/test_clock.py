@@ -1,5 +1,6 @@
 """Time: breaks in time stamps are closed up, the rate is that where frames are, seconds are seconds where it varies."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -10,6 +11,8 @@ from media import encode_frames, rgb_frames, whole
 from ugcvqa.errors import VideoError
 from ugcvqa.features.by_second import Grid
 from ugcvqa.media.clock import NO_STAMP, StampError, filled, measure_clock, recordings
+from ugcvqa.media.facts import doubts_of
+from ugcvqa.media.memory import memory_info
 from ugcvqa.media.sampling import chunk_centres, fused_frames, nss_pieces, saliency_frames
 from ugcvqa.media.video import picture_at, probe
 
@@ -220,3 +223,29 @@ def test_raw_stream_says_that_it_has_no_stamps(tmp_path):
     info = probe(encode_frames(tmp_path / "a.h264", rgb_frames(10), rate=25))
     assert not info.has_stamps
     assert info.rate == 25
+
+
+def sentences(stamps, rates=(Fraction(30),)):
+    found = clock(stamps, rates=rates)
+    info = replace(
+        memory_info(len(stamps), 48, 64, found.rate),
+        times_s=found.times_s,
+        is_variable_rate=found.seconds is not None,
+        breaks=found.breaks,
+    )
+    return doubts_of(info)
+
+
+def test_breaks_are_told_in_the_row():
+    assert sentences(EVEN) == ()
+    assert sentences(BROKEN["paused"][0]) == ("60.0 s without frames are left out of all times after 5.0 s",)
+    (joined,) = sentences(BROKEN["three parts"][0])
+    assert joined == "time stamps start again after 3.3, 6.6 s, as in joined recordings, and are put in a row"
+    varies, held = sentences(EVEN[:90] + later(EVEN[90:240], 2000) + later(EVEN[240:], 3000))
+    assert "rate varies" in varies
+    assert held == "no frames come for 2.0 s after 3.0 s, and 1 more times: held, or lost"
+
+
+def test_missing_stamps_are_told(tmp_path):
+    info = probe(encode_frames(tmp_path / "a.h264", rgb_frames(10), rate=25))
+    assert "the file holds no time stamps, so 25 frames per second are assumed" in doubts_of(info)

@@ -66,7 +66,7 @@ def test_joined_transport_streams_are_read_and_told(tmp_path, codec):
     assert (info.n_frames, info.rate, info.duration_s) == (50, 25, 2)
     assert [each.kind for each in info.breaks] == ["restart"]
     assert len(info.damage) == 1
-    assert "lost something here, or was joined" in info.damage[0]
+    assert "lost packets, or recordings were joined" in info.damage[0]
 
 
 def test_recording_that_begins_in_the_middle_of_a_group_is_read(tmp_path):
@@ -100,7 +100,7 @@ def ffv1(folder, name="a.mkv"):
 def test_damage_that_is_only_logged_is_noted(tmp_path):
     line = "slice CRC mismatch"
     (noted,) = check_video(ffv1(tmp_path)).damage
-    assert noted.startswith("near 0.5 s: ")
+    assert noted.startswith("FFmpeg reports near 0.5 s: ")
     assert line in noted
     assert line in " ".join(check_video(ffv1(tmp_path, "b.mkv")).damage)  # the same line again
 
@@ -171,6 +171,6 @@ def test_log_is_bounded_and_plain():
     for number in range(5):
         log.note(9, "x" * (50 + number))
     lines = log.lines(np.arange(100) / 10)
-    assert lines[0] == "near 0.0 s: bad block 0 at 0x0[31m (1000 times)"
+    assert lines[0] == "FFmpeg reports near 0.0 s: bad block 0 at 0x0[31m (1000 times)"
     assert len(lines) == 4
-    assert lines[3] == "and 3 more kinds of damage"
+    assert lines[3] == "FFmpeg reports 3 more kinds of damage"

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,8 @@ _LONGEST_S = 1e9
 
 Ticks = npt.NDArray[np.int64]
 Kind = Literal["restart", "pause", "gap"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""The kinds of breaks, see `Break`."""
 
 
 @dataclass(frozen=True)

@@ -57,12 +57,13 @@ class DamageLog:
 
     def lines(self, times_s: npt.NDArray[np.float64]) -> tuple[str, ...]:
         """One line for each kind of damage, of the first kinds that were met, by the times of the frames."""
-        lines = [f"its first {self.n_lead_in} packets cannot be decoded and are left out"] if self.n_lead_in else []
+        begins = f"it begins in the middle of a group of pictures, so {self.n_lead_in} packets are left out"
+        lines = [begins] if self.n_lead_in else []
         for kind, (frame, text) in list(self._first.items())[:_MOST_KINDS]:
             times = f" ({self._counts[kind]} times)" if self._counts[kind] > 1 else ""
-            lines.append(f"near {times_s[min(frame, len(times_s) - 1)]:.1f} s: {text}{times}")
+            lines.append(f"FFmpeg reports near {times_s[min(frame, len(times_s) - 1)]:.1f} s: {text}{times}")
         more = len(self._first) - _MOST_KINDS
-        return (*lines, f"and {more} more kinds of damage") if more > 0 else tuple(lines)
+        return (*lines, f"FFmpeg reports {more} more kinds of damage") if more > 0 else tuple(lines)
 
 
 def heard(call: Callable[[], _T]) -> tuple[_T, str]:
@@ -141,7 +142,7 @@ class Decoder:
         if said and not is_lead_in:
             self._log.note(self._n_frames, said)
         if packet.is_corrupt and not is_lead_in:
-            self._log.note(self._n_frames, "the transport stream lost something here, or was joined")
+            self._log.note(self._n_frames, "the transport stream lost packets, or recordings were joined")
         self._n_frames += len(whole)
         return whole, "" if len(whole) == len(frames) or is_lead_in else "corrupt frame"
 

@@ -1,12 +1,12 @@
 """What a video file holds, and which of it makes a score doubtful."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
 
-from ugcvqa.media.clock import Break
+from ugcvqa.media.clock import KINDS, Break
 from ugcvqa.media.damage import DamageLog
 from ugcvqa.media.levels import Levels
 from ugcvqa.media.orientation import Orientation
@@ -14,6 +14,7 @@ from ugcvqa.media.sampling import Seconds
 
 _NARROWEST = Fraction(1, 5)  # a stranger pixel aspect is taken for a mistake when pictures are shown
 _FEW_FRAMES, _SHORT_S = 16, 1.5  # below, features see one second at most
+_MOST_PLACES = 3
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,8 @@ def doubts_of(info: VideoInfo | None) -> tuple[str, ...]:
 
 
 def _doubts(info: VideoInfo) -> Iterator[str]:
-    yield from (f"the file is damaged: {line}" for line in info.damage)
+    yield from (f"the file may be damaged: {line}" for line in info.damage)
+    yield from _clock_doubts(info)
     if info.levels:
         yield info.levels
     if info.n_frames < _FEW_FRAMES or info.duration_s < _SHORT_S:
@@ -153,3 +155,27 @@ def _doubts(info: VideoInfo) -> Iterator[str]:
         yield "the file asks for a turn by an odd angle, and is scored at the nearest right angle"
     if info.is_interlaced:
         yield "the video is interlaced and is scored as it is coded, so the lines of its two fields count as detail"
+
+
+def _clock_doubts(info: VideoInfo) -> Iterator[str]:
+    """What time stamps tell."""
+    if not info.has_stamps:
+        yield f"the file holds no time stamps, so {float(info.rate):.5g} frames per second are assumed"
+    if info.is_variable_rate:
+        yield "the frame rate varies, so seconds are counted in time and not in frames"
+    restarts, pauses, gaps = ([each for each in info.breaks if each.kind == kind] for kind in KINDS)
+    if restarts:
+        yield f"time stamps start again {_places(restarts)}, as in joined recordings, and are put in a row"
+    if pauses:
+        lost_s = sum(each.length_s for each in pauses)
+        yield f"{lost_s:.1f} s without frames are left out of all times {_places(pauses)}"
+    if gaps:
+        longest = max(gaps, key=lambda each: each.length_s)
+        more = f", and {len(gaps) - 1} more times" if len(gaps) > 1 else ""
+        yield f"no frames come for {longest.length_s:.1f} s after {longest.at_s:.1f} s{more}: held, or lost"
+
+
+def _places(breaks: Sequence[Break]) -> str:
+    """Where the first breaks are."""
+    places = ", ".join(f"{each.at_s:.1f}" for each in breaks[:_MOST_PLACES])
+    return f"after {places}{', ...' if len(breaks) > _MOST_PLACES else ''} s"

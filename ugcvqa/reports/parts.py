@@ -205,7 +205,7 @@ def facts_section(entry: Entry) -> str:
 
 
 def _facts(entry: Entry, info: VideoInfo) -> Iterator[tuple[str, str]]:
-    variable = " on average, variable" if info.is_variable_rate else ""
+    variable = ", where frames are; it varies" if info.is_variable_rate else ""
     yield "size", f"{info.width} × {info.height}"
     yield "frame rate", f"{float(info.rate):.5g} fps{variable}"
     yield "duration", f"{number(info.duration_s)} s, {info.n_frames} frames"
