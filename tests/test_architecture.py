@@ -74,7 +74,20 @@ ROOMS = {
         *("explanation", "contributions", "timeline", "moments", "frames_in_memory", "model", "from_tables"),
         *("uvq_score", "released", "known_answers", "known_models", "scorers"),
     ),
-    "bulk": (*("columns", "explanation_lines", "listing", "workers", "shards", "sinks", "parquet", "run", "printing"),),
+    "bulk": (
+        *(
+            "columns",
+            "explanation_lines",
+            "listing",
+            "workers",
+            "shards",
+            "sinks",
+            "retries",
+            "parquet",
+            "run",
+            "printing",
+        ),
+    ),
     "reports": (*("outputs", "thumbnails", "comparison", "overview", "data", "parts", "page", "figure", "reporter"),),
     "training": (
         *(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ugcvqa.bulk.columns import NUMBERS, about, column_names
+from ugcvqa.bulk.retries import is_passing
 from ugcvqa.bulk.sinks import Journal, JSONRows, Row, in_turn, record_path_of
 from ugcvqa.errors import ConfigError, StoreError
 from ugcvqa.files import error_reason, written_atomically
@@ -49,7 +50,10 @@ class ParquetJournal(Journal):
         self._is_complete = False
 
     def continue_after(self, names: Iterator[str]) -> None:
-        """Goes over the rows that are there, see `sinks.Journal.continue_after`."""
+        """Goes over the rows that are there, see `sinks.Journal.continue_after`; opens a table with some to retry."""
+        is_table = self._table.exists() and not super().has_rows()
+        if is_table and any(is_passing(row.reason) for row in read_parquet(self._table)):
+            self._open_table()
         super().continue_after(names)
         if not self.tally.rows and self._table.exists():
             self._is_complete = True
@@ -74,6 +78,20 @@ class ParquetJournal(Journal):
         super().complete(inputs)
         self.path.unlink()
 
+    def _open_table(self) -> None:
+        """Brings the rows of a finished table back."""
+        with written_atomically(self.path) as file:
+            for cells in read_cells(self._table):
+                parts = {part: cells[part] for part in self._parts if cells[part] is not None}
+                record = {
+                    "video": _name(cells),
+                    **{number: cells[number] for number in NUMBERS},
+                    "parts": parts,
+                    "warnings": [cells["warnings"]] if cells["warnings"] else [],
+                    "error": cells["error"],
+                }
+                file.write(json.dumps(record).encode() + b"\n")
+
     def has_rows(self) -> bool:
         """Whether rows of some run are there."""
         return super().has_rows() or self._table.exists()
@@ -86,8 +104,11 @@ def read_parquet(path: Path) -> Iterator[Row]:
         StoreError: if it is none.
     """
     for cells in read_cells(path, ["video", "video_bytes", "error"]):
-        name = cells["video"] if cells["video_bytes"] is None else os.fsdecode(cells["video_bytes"])
-        yield Row(name, bool(cells["error"]), b"")
+        yield Row(_name(cells), cells["error"] or "", b"")
+
+
+def _name(cells: Mapping[str, Any]) -> str:
+    return str(cells["video"] if cells["video_bytes"] is None else os.fsdecode(cells["video_bytes"]))
 
 
 def merge_parquet(path: Path, shards: Sequence[Path], record: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from ugcvqa.bulk.columns import about
 from ugcvqa.bulk.explanation_lines import write_pictures
 from ugcvqa.bulk.listing import Digest, Inputs
 from ugcvqa.bulk.parquet import ParquetJournal, merge_parquet, need_pyarrow, read_parquet
+from ugcvqa.bulk.retries import retry
 from ugcvqa.bulk.shards import Shard, shard_files
 from ugcvqa.bulk.sinks import (
     CSVRows,
@@ -156,6 +157,7 @@ def score_into(
     names = shard.of(digest.passing(inputs))
     with _journal(output, call, shard) as journal:
         journal.continue_after(names)
+        retry(journal, call)
         with closing(call.scores(names)) as scores:
             for score in with_progress(scores, shard.share(total), is_bar_shown, journal.tally):
                 journal.write(score)

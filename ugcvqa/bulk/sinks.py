@@ -6,7 +6,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, TypeVar, cast
 
 from ugcvqa.bulk.columns import cells_of, column_names, record_of
 from ugcvqa.errors import ConfigError, StoreError
-from ugcvqa.files import error_reason, locked, write_atomic
+from ugcvqa.files import error_reason, locked, write_atomic, written_atomically
 from ugcvqa.leftovers import sweep
 from ugcvqa.scoring.model import Score
 
@@ -34,13 +34,18 @@ class Row:
 
     Attributes:
         video: the file as it was given.
-        is_failed: whether it has a reason in place of a score.
+        reason: why it has no score; empty if it has one.
         data: its bytes with the line end.
     """
 
     video: str
-    is_failed: bool
+    reason: str
     data: bytes
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether it has a reason in place of a score."""
+        return bool(self.reason)
 
 
 class RowFormat(Protocol):
@@ -83,7 +88,7 @@ class CSVRows:
         (cells,) = csv.reader(io.StringIO(data.decode(**_ENCODING), newline=""), strict=True)
         if len(cells) != len(self._columns):
             raise ValueError(f"{len(cells)} cells in place of {len(self._columns)}")
-        return Row(cells[0], bool(cells[-1]), data)
+        return Row(cells[0], cells[-1], data)
 
 
 class JSONRows:
@@ -109,7 +114,7 @@ class JSONRows:
     def decode(self, data: bytes) -> Row:
         """Reads a complete row."""
         record = json.loads(data)
-        return Row(str(record["video"]), record["error"] is not None, data)
+        return Row(str(record["video"]), str(record["error"] or ""), data)
 
 
 def _csv_line(cells: Sequence[Any]) -> bytes:
@@ -212,14 +217,45 @@ class Journal:
             ConfigError: if the rows are of other videos.
             StoreError: if the file holds something else.
         """
-        if not self.path.exists():
-            return
-        with self.path.open("rb") as file:
-            length = len(self._rows.header())
-            for row in read_rows(file, self._rows, self.path):
-                self.take(row, next(names, None))
-                length += len(row.data)
-                self._length = length
+        length = len(self._rows.header())
+        for row in self.rows():
+            self.take(row, next(names, None))
+            length += len(row.data)
+            self._length = length
+
+    def rows(self) -> Iterator[Row]:
+        """Yields the whole rows that are there.
+
+        Raises:
+            StoreError: if the file holds something else.
+        """
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                yield from read_rows(file, self._rows, self.path)
+
+    def beside(self, word: str) -> "Journal":
+        """A file beside this one, of rows of the same kind."""
+        path = self.path.with_name(f"{self.path.name}.{word}")
+        return Journal(path, self._rows, self._record, record_path_of(path))
+
+    def replace(self, rows: Iterable[Row]) -> None:
+        """Puts other rows of the same videos in the place of those that are there, before the first is written.
+
+        Raises:
+            StoreError: if they cannot be written; then the old ones stay.
+        """
+        self.tally = Tally()
+        with written_atomically(self.path) as file:
+            file.write(self._rows.header())
+            for row in rows:
+                file.write(row.data)
+                self.tally.add(row.is_failed)
+            self._length = file.tell()
+
+    def remove(self) -> None:
+        """Removes the file and its record."""
+        for path in (self.path, self.record_path):
+            path.unlink(missing_ok=True)
 
     def take(self, row: Row, name: str | None) -> None:
         """Counts a row that is there already.
