@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "ugcvqa"
 
 ROOMS = {
-    "": ("errors", "settings", "training_settings", "processes", "leftovers", "cli", "files", "records"),
+    "": ("errors", "settings", "training_settings", "processes", "leftovers", "cli", "files", "records", "untrusted"),
     "media": (
         *(
             "imresize",

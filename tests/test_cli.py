@@ -100,3 +100,66 @@ def test_score_user_errors(arguments, message, capsys, tmp_path, monkeypatch):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def bomb():
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]" for level in range(1, 12)]
+    return "\n".join([*lines, "tables: *a11"])
+
+
+HOSTILE = {
+    "alias bomb": bomb(),
+    "alias of itself": "tables: &a {b: *a}",
+    "alias of nothing": "tables: *a",
+    "deep mapping": "tables: " + "{a: " * 5000 + "1" + "}" * 5000,
+    "deep list": "rows: " + "[" * 50_000 + "]" * 50_000,
+    "deep blocks": "\n".join(" " * level + "a:" for level in range(500)),
+    "huge": "rows: [" + "NSS, " * 1_000_000 + "]",
+    "many": "rows: [" + "NSS, " * 40_000 + "]",
+    "bytes": bytes(range(256)).decode("latin-1"),
+    "code": "out: !!python/object/apply:os.mkdir [made]",
+    "long number": "splits: " + "9" * 10_000,
+    "terminal": '"\\e[31mred\\a": 1',
+    "cut": "rows: [NSS",
+    "another key": "a" * 10_000 + ": 1",
+    "mapping as key": "{{a: b}: c}",
+    "list": "[1, 2]",
+    "number": "3",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_config_file_is_one_line(tmp_path, monkeypatch, capsys, text):
+    from ugcvqa import benchmark
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
+    assert benchmark.main(["--config", "c.yaml"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("ugcvqa benchmark: error: ")
+    assert err[:-1].isprintable()
+    assert len(err) < 5000
+    assert not (tmp_path / "made").exists()
+    if len(text) < 100_000:
+        assert benchmark.main(["--tables", text.replace("\0", "")]) == 2
+        err = capsys.readouterr().err
+        assert err[:-1].isprintable()
+        assert len(err) < 5000
+
+
+def test_a_folder_or_device_is_no_config_file(tmp_path, capsys):
+    from ugcvqa import benchmark
+
+    for path in (str(tmp_path), "/dev/zero"):
+        for flags in (["--config", path], [f"--config={path}"]):
+            assert benchmark.main(flags) == 2
+            assert f"--config {path}: is no file" in capsys.readouterr().err
+
+
+def test_anchors_within_bounds_are_filled_in(tmp_path, capsys):
+    from ugcvqa import benchmark
+
+    (tmp_path / "c.yaml").write_text("svr: &s {epsilon: 0.25}\nlabels: &l /none\nfeatures: *l\n")
+    assert benchmark.main(["--config", str(tmp_path / "c.yaml")]) == 2
+    assert "/none: no such folder of feature files" in capsys.readouterr().err

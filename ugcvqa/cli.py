@@ -6,17 +6,29 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import docstring_parser
-from jsonargparse import ArgumentError, ArgumentParser
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, get_loader, set_loader
 
-from ugcvqa.errors import UgcvqaError
+from ugcvqa.errors import ConfigError, UgcvqaError
 from ugcvqa.leftovers import use_own_folder
 from ugcvqa.processes import end_forks_with_this_process, end_with_parent
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+
+_LONGEST_YAML, _DEEPEST_YAML, _MOST_NODES, _LONGEST_NAME, _LONGEST_MESSAGE = 1 << 18, 30, 20_000, 4096, 4000
+_load_yaml = get_loader("yaml")
+
+
+def _yaml_loader() -> Any:  # noqa: ANN401
+    """Libyaml's parser where it is there, which is much faster."""
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def run_verb(
@@ -44,6 +56,8 @@ def run_verb(
             arguments = _call_arguments(parser, argv)
         except (ArgumentError, UnicodeDecodeError) as error:
             raise UgcvqaError(f"{_readable(error)} (see `{prog} --help`)") from error
+        except RecursionError as error:
+            raise ConfigError(f"an option or config file is nested too deeply (see `{prog} --help`)") from error
         _configure_logging()
         return function(**arguments)
     except UgcvqaError as error:
@@ -69,6 +83,57 @@ def own_this_process() -> None:
         end_with_parent()
 
 
+def _checked_yaml(text: str) -> Any:  # noqa: ANN401 (any YAML value)
+    """Loads YAML of an option or a config file that may come from anywhere.
+
+    Raises:
+        ConfigError: if it is large, nested deeply, or grows beyond bounds where its aliases are filled in.
+    """
+    if len(text) > _LONGEST_YAML:
+        raise ConfigError(f"an option or config file of {len(text)} characters; up to {_LONGEST_YAML} are read")
+    _check_nodes(text)
+    try:
+        return _load_yaml(text)
+    except ValueError as error:  # a number of thousands of digits
+        raise ConfigError(f"an option or config file holds a value that cannot be read ({_one_line(error)})") from error
+
+
+def _check_nodes(text: str) -> None:
+    """Counts the values of a YAML text without building them."""
+    size, sizes = 0, dict[str, int]()
+    open_nodes: list[tuple[str | None, int]] = []
+    for event in yaml.parse(text, Loader=_yaml_loader()):
+        if isinstance(event, yaml.AliasEvent):
+            size += sizes.get(str(event.anchor), _MOST_NODES)  # an alias inside its own anchor never ends
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append((event.anchor, size))
+            size += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_nodes.pop()
+            sizes[str(anchor)] = size - before
+        elif isinstance(event, yaml.ScalarEvent):
+            size += 1
+            sizes[str(event.anchor)] = 1
+        if len(open_nodes) > _DEEPEST_YAML or size > _MOST_NODES:
+            raise ConfigError(
+                f"an option or config file is nested more than {_DEEPEST_YAML} times, or holds more than {_MOST_NODES} "
+                "values with its aliases filled in"
+            )
+
+
+def _check_config_files(argv: Sequence[str]) -> None:
+    """Looks at config files before the parser reads them as a whole.
+
+    Raises:
+        ConfigError: if one is no file, or large.
+    """
+    names = [value for flag, value in pairwise(argv) if flag == "--config"]
+    names += [flag.removeprefix("--config=") for flag in argv if flag.startswith("--config=")]
+    for path in (Path(name) for name in names if "\0" not in name and len(name) < _LONGEST_NAME):
+        if path.exists() and (not path.is_file() or path.stat().st_size > _LONGEST_YAML):
+            raise ConfigError(f"--config {path}: is no file of up to {_LONGEST_YAML} bytes")
+
+
 def _parser(function: Callable[..., int], prog: str, positional: Sequence[str]) -> ArgumentParser:
     summary = (inspect.getdoc(function) or "").split("\n\nArgs:")[0]
     parser = ArgumentParser(prog=prog, description=summary, exit_on_error=False)
@@ -88,6 +153,8 @@ def _parser(function: Callable[..., int], prog: str, positional: Sequence[str]) 
 
 
 def _call_arguments(parser: ArgumentParser, argv: Sequence[str] | None) -> dict[str, Any]:
+    set_loader("yaml", _checked_yaml, (yaml.YAMLError,))
+    _check_config_files(sys.argv[1:] if argv is None else argv)
     namespace = parser.parse_args(argv)
     settings = parser.instantiate(namespace)
     arguments = dict(vars(settings))
@@ -103,7 +170,10 @@ def _readable(error: BaseException) -> str:
 
 
 def _one_line(error: BaseException | str) -> str:
-    return " ".join(str(error).split())
+    """A message on one line of bounded length, without characters that steer a terminal."""
+    text = " ".join(str(error).split())
+    text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + " .."
 
 
 def _configure_logging() -> None:

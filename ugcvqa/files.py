@@ -16,6 +16,7 @@ from ugcvqa.leftovers import sweep, temporary_path
 
 _METADATA = "ugcvqa"  # one metadata key: safetensors writes several in random order, and bytes must repeat
 _HASH_BLOCK = 1 << 20
+_LONGEST_HEADER = 1 << 23
 
 
 def write_atomic(path: Path, data: bytes, scratch: Path | None = None) -> None:
@@ -152,11 +153,28 @@ def arrays_from_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]
     from safetensors import SafetensorError, safe_open
 
     try:
+        _check_header(path)
         with safe_open(path, framework="np") as file:
             metadata = json.loads((file.metadata() or {})[_METADATA])
+            if not isinstance(metadata, dict):
+                raise ValueError("its metadata is no mapping")
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise StoreError(f"{path}: cannot be read as a file of ours ({error_reason(error)}); make it again") from error
+
+
+def _check_header(path: Path) -> None:
+    """Looks at what a file claims of itself before anything reads that much.
+
+    Raises:
+        ValueError: if it is no file, or its header is too long.
+    """
+    if not path.is_file():
+        raise ValueError("it is no file" if path.exists() else "there is no such file")
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > _LONGEST_HEADER:
+        raise ValueError(f"a header of {length} bytes")
 
 
 def is_arrays_file(path: Path) -> bool:

@@ -12,6 +12,7 @@ from typing import Literal
 from ugcvqa.errors import ConfigError
 
 _LARGEST_EXPONENT = 100
+_LARGEST_FPS = 1000
 _CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -76,6 +77,10 @@ class NSSSettings:
     precision: Literal["float32", "float64"] = "float32"
     min_side: int = 512
     short: Literal["error", "nan"] = "error"
+
+    def __post_init__(self) -> None:
+        if self.min_side < 1:
+            raise ConfigError(f"nss.min_side is {self.min_side}: give a number of pixels")
 
 
 @dataclass(frozen=True)
@@ -158,8 +163,10 @@ class UVQSettings:
     keep_frames: bool = False
 
     def __post_init__(self) -> None:
-        if self.fps < 1 and self.fps != -1:
-            raise ConfigError(f"uvq.fps is {self.fps}: give frames per second, or -1 for the video's own rate")
+        if not (1 <= self.fps <= _LARGEST_FPS or self.fps == -1):
+            raise ConfigError(
+                f"uvq.fps is {self.fps}: give 1 to {_LARGEST_FPS} frames per second, or -1 for the video's own rate"
+            )
 
 
 @dataclass(frozen=True)

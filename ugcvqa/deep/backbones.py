@@ -9,7 +9,7 @@ import re
 import shutil
 import urllib.request
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +22,7 @@ from ugcvqa.deep import efficientnet_lite
 from ugcvqa.errors import ConfigError, WeightsError
 from ugcvqa.files import error_reason, file_sha256
 from ugcvqa.leftovers import temporary_path
+from ugcvqa.untrusted import INSTALLED
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,9 @@ _CHECKSUM_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")
 # DenseNet's released files name the layers of a block in an older way ("norm.1" for "norm1").
 _OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
 _DOWNLOAD_TIMEOUT_S = 20
+_WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors")
 _PROBE_SIDE_PX = 96
+_MOST_RANDOM = 200_000_000  # weights of a network that are drawn at random: more take minutes
 _CHECKED_VALUES = 2**20
 
 
@@ -49,6 +52,7 @@ def load_backbone(name: str, weights: str) -> nn.Module:
             then in torch hub's checkpoint folder, and downloaded to the first of them otherwise; that of
             EfficientNet-Lite0 is looked for in these folders, then in the package of the extra `lite`;
             the path of a state dict (.pth or .safetensors), or of a folder that holds torchvision's file;
+            `installed:FILE` for a file of that name in the folders that are searched, and nowhere else;
             `random:SEED`, for tests of the mechanics only.
 
     Returns:
@@ -77,6 +81,38 @@ def empty_backbone(name: str) -> nn.Module:
         raise _unknown(name)
     with torch.random.fork_rng(devices=[]), _quiet_construction():
         return _build(name)
+
+
+def backbone_without_weights(name: str) -> nn.Module:
+    """Builds the layers of a classification network, whose weights take no memory and hold nothing.
+
+    Raises:
+        ConfigError: if there is no such network.
+    """
+    if name not in _network_names():
+        raise _unknown(name)
+    with torch.random.fork_rng(devices=[]), _quiet_construction():
+        try:
+            with torch.device("meta"):
+                return _build(name)
+        except NotImplementedError:  # RegNets compute their widths in tensors
+            with _weights_dropped():
+                return _build(name)
+
+
+@contextmanager
+def _weights_dropped() -> Iterator[None]:
+    """Drops the numbers of each layer as soon as it is built."""
+    register = nn.Module.register_parameter
+
+    def on_meta(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        register(module, name, None if parameter is None else nn.Parameter(parameter.to("meta")))
+
+    nn.Module.register_parameter = on_meta  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        nn.Module.register_parameter = register  # type: ignore[method-assign]
 
 
 def weights_checksum(network: nn.Module) -> str:
@@ -236,8 +272,11 @@ def _released_files(name: str) -> dict[str, str]:
 
 
 def _random_network(name: str, seed: str) -> nn.Module:
-    if not seed.isdecimal():
+    if not re.fullmatch(r"[0-9]{1,18}", seed):
         raise ConfigError(f"weights random:{seed}: a seed is needed, such as random:0")
+    network = backbone_without_weights(name)
+    if sum(parameter.numel() for parameter in network.parameters()) > _MOST_RANDOM:
+        raise ConfigError(f"backbone {name}: too large for random weights, which are for tests; resnet18 will do")
     log.warning("backbone %s has RANDOM weights (seed %s): its features say nothing about quality", name, seed)
     with torch.random.fork_rng(devices=[]), _quiet_construction():
         torch.manual_seed(int(seed))
@@ -264,8 +303,7 @@ def _read_network(name: str, path: Path) -> nn.Module:
     state = _read_state(path)
     if name == efficientnet_lite.NAME:
         state = efficientnet_lite.renamed(state)
-    with torch.device("meta"), _quiet_construction():
-        network = _build(name)  # costs nothing: the file's tensors take the places
+    network = backbone_without_weights(name)  # costs nothing: the file's tensors take the places
     if hasattr(network, "transform_input"):
         network.transform_input = True  # type: ignore[assignment]  # the released GoogLeNet and Inception expect another normalisation
     try:
@@ -307,6 +345,8 @@ def _weight_file(name: str, weights: str) -> Path:
     files = {weight_name: url.rsplit("/", 1)[-1] for weight_name, url in known.items()}
     if weights in known:
         return _named_weight_file(name, weights, known[weights])
+    if weights.startswith(INSTALLED):
+        return _installed_weights(name, weights.removeprefix(INSTALLED), list(files.values()))
     path = Path(weights).expanduser()
     if path.is_dir():
         held = [path / file for file in files.values() if (path / file).is_file()]
@@ -321,6 +361,19 @@ def _weight_file(name: str, weights: str) -> Path:
             f"weights {weights}: {name} has {', '.join(known)}; name one of them, a file, a folder, or random:SEED"
         )
     return _checked(path)
+
+
+def _installed_weights(name: str, file: str, released: Sequence[str]) -> Path:
+    """A file in the folders that are searched; a name that is none of a weight file means the released ones."""
+    is_file = Path(file).name == file and Path(file).suffix in _WEIGHT_SUFFIXES
+    for candidate in [file] if is_file else released:
+        if (path := installed_file(candidate)) is not None:
+            return path
+    wanted = file if is_file else " or ".join(released)
+    raise WeightsError(
+        f"{name}: {wanted} is in none of {', '.join(map(str, weight_folders()))}; a model file opens weights from "
+        "there only: put it there, or set UGCVQA_WEIGHTS to its folder"
+    )
 
 
 def weight_folders() -> list[Path]:
@@ -365,9 +418,8 @@ def _named_weight_file(name: str, weights: str, url: str) -> Path:
             f"{name} needs its weights {weights}: {file} (SHA-256 {_expected_text(file)}) is not installed; "
             f"{efficientnet_lite.HOW_TO_GET}, or put it into {weight_folders()[0]}"
         )
-    with torch.device("meta"), _quiet_construction():
-        if _last_maps(fx.symbolic_trace(_build(name).eval())) is None:
-            raise _no_maps(name)  # before a file is asked for that would be of no use
+    if _last_maps(fx.symbolic_trace(backbone_without_weights(name).eval())) is None:
+        raise _no_maps(name)  # before a file is asked for that would be of no use
     folders = weight_folders()
     target = folders[0] / file
     try:

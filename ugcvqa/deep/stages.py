@@ -29,7 +29,7 @@ def chain_of_stages(network: nn.Module, name: str) -> nn.Sequential:
     Raises:
         ConfigError: if the network is no such chain.
     """
-    stages = _chain(network, name)
+    stages = stages_of(network, name)
     reference, _ = features_of(network.eval(), name)
     if not torch.allclose(stages.eval()(_probe()), reference(_probe()), rtol=1e-4, atol=1e-5):
         raise ConfigError(f"backbone {name}: its stages are joined by more than a chain; use resnet50 or the like")
@@ -124,7 +124,12 @@ class StageStatistics(nn.Module):
         return torch.cat([*means, *deviations], 1)
 
 
-def _chain(network: nn.Module, name: str) -> nn.Sequential:
+def stages_of(network: nn.Module, name: str) -> nn.Sequential:
+    """Lays the convolutional part of a network out as a chain, whatever it computes; see `chain_of_stages`.
+
+    Raises:
+        ConfigError: if the network has no such parts.
+    """
     parts = dict(network.named_children())
     for key in ("features", "layers"):  # MNASNet has the latter
         if isinstance(chain := parts.get(key), nn.Sequential):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ugcvqa.deep.pooling import normalise
-from ugcvqa.deep.stages import chain_of_stages, widths
+from ugcvqa.deep.stages import chain_of_stages, stages_of, widths
 from ugcvqa.errors import ConfigError
 from ugcvqa.heads.gru import VSFAHead
 
@@ -28,6 +28,7 @@ class Backbone(nn.Module):
         frozen_stages: stages, counted from the input, whose parameters get no gradient.
         checkpointing: recompute each trained stage in the backward pass instead of keeping its activations.
         stages: stages that are used, counted from the input; 0 for all.
+        is_checked: whether it was a backbone before, so that its stages are known to compute what the network does.
 
     Attributes:
         width: channels C of the last maps.
@@ -37,10 +38,16 @@ class Backbone(nn.Module):
     """
 
     def __init__(
-        self, network: nn.Module, name: str, frozen_stages: int = 0, checkpointing: bool = False, stages: int = 0
+        self,
+        network: nn.Module,
+        name: str,
+        frozen_stages: int = 0,
+        checkpointing: bool = False,
+        stages: int = 0,
+        is_checked: bool = False,
     ) -> None:
         super().__init__()
-        self.stages = chain_of_stages(network, name)
+        self.stages = stages_of(network, name).eval() if is_checked else chain_of_stages(network, name)
         if max(stages, frozen_stages) > len(self.stages):
             kept = f"{stages} cannot be used" if stages > len(self.stages) else f"{frozen_stages} cannot be frozen"
             raise ConfigError(f"backbone {name} has {len(self.stages)} stages: {kept}")

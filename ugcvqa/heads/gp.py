@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import solve_triangular
 
+from ugcvqa import untrusted
 from ugcvqa.errors import CheckpointError, LabelError
 from ugcvqa.evaluation.metrics import Logistic, fit_logistic
 from ugcvqa.features.rows import DIMENSIONS, OF_BACKBONE, ROWS, dimension
@@ -29,6 +30,8 @@ MIN_VIDEOS = 10
 
 BLOCK_VALUES = 4_000_000
 """Largest number of float64 values in one temporary array of a prediction (32 MB)."""
+
+_MOST_PARTS, _MOST_COLUMNS = 100, 1_000_000  # of a stored head
 
 
 @dataclass(frozen=True)
@@ -279,26 +282,26 @@ class GPHead:
             CheckpointError: if a part is missing, has the wrong shape or holds a non-finite number.
         """
         try:
-            parts = tuple(GPPart(**part) for part in values["parts"])
+            parts = parts_from(values["parts"])
             head = cls(
                 parts=parts,
                 tables=tuple(_table(arrays, index, part) for index, part in enumerate(parts)),
                 values=np.asarray(arrays["values"]),
                 unit_distances=np.asarray(arrays["unit_distances"]),
                 kernel=Kernel(
-                    float(values["constant"]),
+                    untrusted.number(values["constant"], "constant", 0),
                     *(np.asarray(arrays[name]) for name in ("amplitudes", "mixtures", "weights")),
                 ),
-                noise=float(values["noise"]),
+                noise=untrusted.number(values["noise"], "noise", 0),
                 coefficients=np.asarray(arrays["coefficients"]),
-                mos_mean=float(values["mos_mean"]),
-                mos_deviation=float(values["mos_deviation"]),
-                logistic=Logistic.from_list(values["logistic"]),
+                mos_mean=untrusted.number(values["mos_mean"], "mos_mean"),
+                mos_deviation=untrusted.number(values["mos_deviation"], "mos_deviation", 0),
+                logistic=Logistic.from_list(untrusted.some_numbers(values["logistic"], "logistic", 4)),
             )
             head._check()
         except KeyError as error:
             raise CheckpointError(f"the GP head lacks its part {error}") from error
-        except (TypeError, ValueError, LabelError) as error:
+        except (CheckpointError, TypeError, ValueError, LabelError) as error:
             raise CheckpointError(f"the GP head cannot be read: {error}") from error
         return head
 
@@ -320,13 +323,33 @@ class GPHead:
         for name, (array, shape, dtype) in shapes.items():
             if array.shape != shape or array.dtype != dtype:
                 raise ValueError(f"{name} is {array.dtype} {array.shape} instead of {np.dtype(dtype)} {shape}")
-            if not np.isfinite(array).all():
+            if not untrusted.is_bounded(array):
                 raise ValueError(f"{name} holds something other than finite numbers")
+        if not self.kernel.weights.any(axis=1).all():
+            raise ValueError("a term of its kernel has no part")
         positive = [self.noise, self.mos_deviation, *self.unit_distances, *self.kernel.mixtures]
         others = [self.kernel.constant, *self.kernel.amplitudes, *self.kernel.weights.flat]
-        is_finite = np.isfinite([*positive, *others, self.mos_mean]).all()
-        if not is_finite or min(positive) <= 0 or min(others) < 0:
+        if min(positive) <= 0 or min(others) < 0:
             raise ValueError("a variance, scale or weight is not a finite number of its range")
+
+
+def parts_from(values: Any) -> tuple[GPPart, ...]:  # noqa: ANN401 (anything JSON knows)
+    """Rebuilds the parts of a head.
+
+    Raises:
+        CheckpointError: if they are none, or are not as this package writes them.
+    """
+    parts = [_part(untrusted.mapping(value, "a part")) for value in untrusted.sequence(values, "parts", _MOST_PARTS)]
+    if len({part.name for part in parts}) < max(1, len(parts)):
+        raise CheckpointError("parts have the same name, or there are none")
+    return tuple(parts)
+
+
+def _part(value: Mapping[str, Any]) -> GPPart:
+    start = untrusted.whole(value["start"], "start of a part", 0, _MOST_COLUMNS)
+    stop = untrusted.whole(value["stop"], "stop of a part", start + 1, _MOST_COLUMNS)
+    scaling: Any = untrusted.text(value["scaling"], "scaling of a part")  # checked with its table
+    return GPPart(untrusted.text(value["name"], "name of a part"), start, stop, scaling)
 
 
 def _table(arrays: Mapping[str, npt.NDArray[Any]], index: int, part: GPPart) -> npt.NDArray[np.float32]:

@@ -9,8 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ugcvqa.deep.backbones import empty_backbone
-from ugcvqa.errors import CheckpointError, ConfigError
+from ugcvqa import untrusted
+from ugcvqa.deep.backbones import backbone_without_weights
+from ugcvqa.deep.stages import stages_of
+from ugcvqa.errors import CheckpointError, ConfigError, UgcvqaError
 from ugcvqa.evaluation.metrics import Logistic
 from ugcvqa.features.families import Family, build_families
 from ugcvqa.features.rows import FRAME_ROWS, families_of
@@ -19,9 +21,11 @@ from ugcvqa.heads.end_to_end import Backbone, EndToEnd
 from ugcvqa.heads.gru import VSFAHead
 from ugcvqa.samples.clips import FAMILY, ClipFamily, central_clip
 from ugcvqa.settings import FamilySettings
-from ugcvqa.training_settings import ClipSettings, EndToEndSettings
+from ugcvqa.training_settings import EndToEndSettings
 
 Array = npt.NDArray[np.float64]
+_STAGES = "backbone.stages."
+_WIDEST, _WIDEST_INPUT, _LONGEST = 8192, 65_536, 10_000  # of a stored head
 Network = TypeVar("Network", VSFAHead, EndToEnd)
 
 
@@ -93,11 +97,13 @@ class GRUHead:
             CheckpointError: if a part is missing or does not fit.
         """
         try:
-            reduced_dim, input_dim = arrays["projection.weight"].shape
-            hidden_dim = arrays["gru.weight_hh_l0"].shape[1]
-            network = VSFAHead(input_dim, reduced_dim, hidden_dim, values["tau"], values["beta"])
-            return cls(_filled(network, arrays), *_line_and_logistic(values))
-        except (KeyError, ValueError, RuntimeError) as error:
+            sizes = _checked_gru(arrays)
+            tau, beta = (
+                untrusted.whole(values["tau"], "tau", 1, _LONGEST),
+                untrusted.number(values["beta"], "beta", 0, 1),
+            )
+            return cls(_filled(VSFAHead(*sizes, tau, beta), arrays), *_line_and_logistic(values))
+        except (UgcvqaError, KeyError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"this GRU head is damaged ({error_reason(error)})") from error
 
 
@@ -153,12 +159,12 @@ class EndToEndHead:
             CheckpointError: if a part is missing or does not fit.
         """
         try:
-            no_more = ("clip", "recipe", "thaw_epochs")  # how it was trained is of no use any more
-            kept = {key: value for key, value in values["settings"].items() if key not in no_more}
-            settings = EndToEndSettings(**kept, clip=ClipSettings(**values["settings"]["clip"]))
-            network = build_end_to_end(settings, empty_backbone(settings.backbone))
-            return cls(_filled(network, arrays), settings, *_line_and_logistic(values))
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            settings = _end_to_end_settings(untrusted.mapping(values["settings"], "settings"))
+            network = backbone_without_weights(settings.backbone)
+            _fill_stages(network, settings, arrays)
+            filled = _filled(build_end_to_end(settings, network, is_checked=True), arrays)
+            return cls(filled, settings, *_line_and_logistic(values))
+        except (UgcvqaError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"this end-to-end model is damaged ({error_reason(error)})") from error
 
 
@@ -181,9 +187,66 @@ def frame_families(row: str, settings: FamilySettings) -> dict[str, Family]:
     return build_families(families_of(row), kept)
 
 
-def build_end_to_end(settings: EndToEndSettings, network: torch.nn.Module) -> EndToEnd:
-    """Builds an end-to-end network on a classification network, with an untrained head."""
-    backbone = Backbone(network, settings.backbone, settings.frozen_stages, settings.checkpointing, settings.stages)
+def _checked_gru(arrays: Mapping[str, npt.NDArray[Any]], prefix: str = "") -> tuple[int, int, int]:
+    """Widths of the input, the linear map and the GRU, after a check that all arrays have their shapes."""
+    reduced, width = arrays[f"{prefix}projection.weight"].shape
+    _, hidden = arrays[f"{prefix}gru.weight_hh_l0"].shape
+    if not (0 < reduced <= _WIDEST and 0 < hidden <= _WIDEST and 0 < width <= _WIDEST_INPUT):
+        raise CheckpointError(f"it has {width} inputs, {reduced} outputs of the linear map and {hidden} units")
+    shapes = {
+        "projection.weight": (reduced, width),
+        "projection.bias": (reduced,),
+        "gru.weight_ih_l0": (3 * hidden, reduced),
+        "gru.weight_hh_l0": (3 * hidden, hidden),
+        "gru.bias_ih_l0": (3 * hidden,),
+        "gru.bias_hh_l0": (3 * hidden,),
+        "quality.weight": (1, hidden),
+        "quality.bias": (1,),
+    }
+    for name, shape in shapes.items():
+        untrusted.check_array(name, arrays[f"{prefix}{name}"], shape, "float32")
+    return width, reduced, hidden
+
+
+def _end_to_end_settings(values: dict[str, Any]) -> EndToEndSettings:
+    """Settings from a model file; how it was trained is of no use any more."""
+    kept = {key: value for key, value in values.items() if key not in ("recipe", "thaw_epochs")}
+    settings = untrusted.settings(EndToEndSettings, {**kept, "clip": values["clip"]}, "settings")
+    clip = settings.clip
+    sizes = (clip.frames, clip.phases, clip.short_side, clip.crop, settings.tau)
+    if max(*sizes, settings.reduced_dim, settings.hidden_dim) > _WIDEST:
+        raise CheckpointError(f"one of its settings is larger than {_WIDEST}")
+    return settings
+
+
+def _fill_stages(network: torch.nn.Module, settings: EndToEndSettings, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Gives the stages that are used their weights, after a check that these are in the file, and no others."""
+    stages = stages_of(network, settings.backbone)[: settings.stages or None]
+    wanted = stages.state_dict()
+    _checked_gru(arrays, "head.")
+    held = {name.removeprefix(_STAGES): array for name, array in arrays.items() if name.startswith(_STAGES)}
+    if held.keys() != wanted.keys():
+        name = min(held.keys() ^ wanted.keys())
+        raise CheckpointError(f"{_STAGES}{name[:50]} is {'missing' if name in wanted else 'no part of its backbone'}")
+    for name, tensor in wanted.items():
+        array = held[name]
+        if array.shape != tensor.shape or array.dtype.kind not in "fi" or not untrusted.is_bounded(array):
+            raise CheckpointError(f"{_STAGES}{name} is not {tuple(tensor.shape)} finite numbers")
+    stages.load_state_dict(
+        {name: torch.from_numpy(np.array(held[name])).to(tensor.dtype) for name, tensor in wanted.items()}, assign=True
+    )
+
+
+def build_end_to_end(settings: EndToEndSettings, network: torch.nn.Module, is_checked: bool = False) -> EndToEnd:
+    """Builds an end-to-end network on a classification network, with an untrained head.
+
+    Args:
+        settings: of the model.
+        network: the classification network.
+        is_checked: as for `end_to_end.Backbone`.
+    """
+    frozen = settings.frozen_stages
+    backbone = Backbone(network, settings.backbone, frozen, settings.checkpointing, settings.stages, is_checked)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.recipe.seed)
         head = VSFAHead(2 * backbone.width, settings.reduced_dim, settings.hidden_dim, settings.tau, settings.beta)
@@ -217,7 +280,8 @@ def _values_of(head: NetworkHead) -> dict[str, Any]:
 
 
 def _line_and_logistic(values: Mapping[str, Any]) -> tuple[MOSLine, Logistic]:
-    return MOSLine(**values["line"]), Logistic.from_list(values["logistic"])
+    line = untrusted.settings(MOSLine, values["line"], "line")
+    return line, Logistic.from_list(untrusted.some_numbers(values["logistic"], "logistic", 4))
 
 
 def _filled(network: Network, arrays: Mapping[str, npt.NDArray[Any]]) -> Network:

@@ -4,6 +4,7 @@ It predicts with an uncertainty and an interval, tells inputs that lie outside t
 columns contributes. Numpy and scipy only.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -12,11 +13,12 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
+from ugcvqa import untrusted
 from ugcvqa.errors import CheckpointError, LabelError
 from ugcvqa.evaluation.metrics import Logistic, fit_logistic
-from ugcvqa.heads.gp import GPPart, GPReport, fit_gp
+from ugcvqa.heads.gp import GPPart, GPReport, fit_gp, parts_from
 from ugcvqa.heads.inducing import JITTER, by_term, cluster_means, placed, principal_axes
 from ugcvqa.heads.kernels import Kernel, squared_distances
 from ugcvqa.heads.ladders import Ladders, read_ladders
@@ -236,9 +238,13 @@ class SparseGPHead:
             CheckpointError: if a part is missing, has the wrong shape or holds a non-finite number.
         """
         try:
-            parts = tuple(GPPart(**part) for part in values["parts"])
-            groups = tuple(values["groups"])
-            amplitudes, mixtures = (np.asarray(values[name], dtype=np.float64) for name in ("amplitudes", "mixtures"))
+            parts = parts_from(values["parts"])
+            groups = tuple(
+                untrusted.text(name, "a group") for name in untrusted.sequence(values["groups"], "groups", 100)
+            )
+            amplitudes, mixtures = (
+                untrusted.numbers(values[name], name, len(groups), 0) for name in ("amplitudes", "mixtures")
+            )
             head = cls(
                 parts=parts,
                 tables=tuple(
@@ -250,17 +256,19 @@ class SparseGPHead:
                 axes=tuple(np.asarray(arrays[f"axes{index}"]) for index in range(len(groups))),
                 groups=groups,
                 inducing=np.asarray(arrays["inducing"]),
-                kernel=Kernel(float(values["constant"]), amplitudes, mixtures, np.eye(len(groups))),
+                kernel=Kernel(
+                    untrusted.number(values["constant"], "constant", 0), amplitudes, mixtures, np.eye(len(groups))
+                ),
                 whitened=np.asarray(arrays["whitened"]),
                 factor=np.asarray(arrays["factor"]),
-                **_numbers(values),
-                ranges={name: (float(low), float(high)) for name, (low, high) in values["ranges"].items()},
-                logistic=Logistic.from_list(values["logistic"]),
+                **_numbers(values, len(parts), len(groups)),
+                ranges=_ranges(untrusted.mapping(values["ranges"], "ranges")),
+                logistic=Logistic.from_list(untrusted.some_numbers(values["logistic"], "logistic", 4)),
             )
             head._check()
         except KeyError as error:
             raise CheckpointError(f"the sparse GP head lacks its part {error}") from error
-        except (TypeError, ValueError, LabelError) as error:
+        except (CheckpointError, TypeError, ValueError, LabelError) as error:
             raise CheckpointError(f"the sparse GP head cannot be read: {error}") from error
         return head
 
@@ -268,8 +276,9 @@ class SparseGPHead:
         widths = {
             group: sum(part.stop - part.start for part in self.parts if part.group == group) for group in self.groups
         }
-        if not self.groups or any(part.start < 0 or part.stop <= part.start for part in self.parts):
-            raise ValueError("its parts hold no columns")
+        known = {part.group for part in self.parts}  # those of constant columns have no term
+        if not self.groups or not known.issuperset(self.groups) or len(set(self.groups)) < len(self.groups):
+            raise ValueError("its groups are not those of its parts")
         for part, table in zip(self.parts, self.tables, strict=True):
             check_scaling(part.scaling, table, part.stop - part.start)
         count, terms = len(self.whitened), (len(self.groups),)
@@ -288,10 +297,10 @@ class SparseGPHead:
         for name, array, shape, dtype in shapes:
             if array.shape != shape or array.dtype != dtype:
                 raise ValueError(f"{name} is {array.dtype} {array.shape} instead of {np.dtype(dtype)} {shape}")
-            if not np.isfinite(array).all():
+            if not untrusted.is_bounded(array):
                 raise ValueError(f"{name} holds something other than finite numbers")
         positive = [self.noise, self.mos_deviation, self.width, *self.kernel.amplitudes, *self.kernel.mixtures]
-        if not np.isfinite([*positive, self.mos_mean, self.kernel.constant]).all() or min(positive) <= 0:
+        if min(positive) <= 0:
             raise ValueError("a variance, scale or width is not a positive finite number")
         if np.diag(self.factor).min() <= 0:
             raise ValueError("its factor is not one of a covariance")
@@ -455,9 +464,21 @@ def _solve(problem: _Problem, inducing: npt.NDArray[np.float32], settings: Spars
     return _Solution(np.asarray(mean, dtype=np.float64), factor, problem.scores - residual, width)
 
 
-def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
-    lists = {name: np.asarray(values[name], dtype=np.float64) for name in _LISTS}
-    return {**lists, **{name: float(values[name]) for name in _NUMBERS}}
+def _numbers(values: Mapping[str, Any], n_parts: int, n_groups: int) -> dict[str, Any]:
+    lengths = {"scales": n_parts, "means": n_groups, "novelty": n_groups}
+    lists = {name: untrusted.numbers(values[name], name, lengths[name]) for name in _LISTS}
+    return {**lists, **{name: untrusted.number(values[name], name) for name in _NUMBERS}}
+
+
+def _ranges(values: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Part -> ends; infinite ones are those of a column without a finite value."""
+    ranges = {}
+    for name, ends in values.items():
+        low, high = untrusted.sequence(ends, f"range of {name[:20]!r}", 2)
+        if (low, high) != (-math.inf, math.inf):
+            low, high = untrusted.number(low, "start of a range"), untrusted.number(high, "end of a range")
+        ranges[untrusted.text(name, "name of a range")] = (float(low), float(high))
+    return ranges
 
 
 def _described(head: SparseGPHead, points: Sequence[Array]) -> SparseGPHead:
@@ -479,7 +500,10 @@ def _term(kernel: Kernel, index: int, a: Array, b: Array) -> Array:
 def _factor(covariance: Array) -> Array:
     noisy = covariance.copy()
     noisy.flat[:: len(noisy) + 1] += JITTER
-    factor: Array = cholesky(noisy, lower=True, check_finite=False)
+    try:
+        factor: Array = cholesky(noisy, lower=True)
+    except (LinAlgError, ValueError) as error:
+        raise CheckpointError("the sparse GP head's covariance is not positive definite; train it again") from error
     return factor
 
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa import untrusted
 from ugcvqa.errors import CheckpointError, LabelError
 from ugcvqa.evaluation.metrics import IDENTITY, Logistic, fit_logistic
 from ugcvqa.heads.svr_grid import Distances, GridReport, fit_libsvm, kernel_of, one_blas_thread, search_grid
@@ -116,14 +117,14 @@ class SVRHead:
                 span=np.asarray(arrays["span"], dtype=np.float64),
                 support_vectors=np.asarray(arrays["support_vectors"]),
                 dual_coef=np.asarray(arrays["dual_coef"], dtype=np.float64),
-                intercept=float(values["intercept"]),
-                gamma=float(values["gamma"]),
-                C=float(values["C"]),
-                logistic=Logistic.from_list(values["logistic"]),
+                intercept=untrusted.number(values["intercept"], "intercept"),
+                gamma=untrusted.number(values["gamma"], "gamma", 0),
+                C=untrusted.number(values["C"], "C", 0),
+                logistic=Logistic.from_list(untrusted.some_numbers(values["logistic"], "logistic", 4)),
             )
         except KeyError as error:
             raise CheckpointError(f"the SVR head lacks its part {error}") from error
-        except (TypeError, ValueError) as error:
+        except (CheckpointError, TypeError, ValueError) as error:
             raise CheckpointError(f"the SVR head cannot be read: {error}") from error
         head._check()
         return head
@@ -139,10 +140,10 @@ class SVRHead:
         for name, (array, shape) in shapes.items():
             if array.shape != shape:
                 raise CheckpointError(f"the SVR head's {name} has shape {array.shape} instead of {shape}")
-            if array.dtype.kind != "f" or not np.isfinite(array).all():
+            if array.dtype.kind != "f" or not untrusted.is_bounded(array):
                 raise CheckpointError(f"the SVR head's {name} holds something other than finite numbers")
-        if not np.isfinite([self.intercept, self.gamma, self.C]).all():
-            raise CheckpointError("the SVR head's intercept, gamma or C is not a finite number")
+        if self.span.min() < 0:
+            raise CheckpointError("the SVR head's span holds a negative number")
 
 
 def fit_svr(

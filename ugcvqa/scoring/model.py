@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ugcvqa import __version__
+from ugcvqa import __version__, untrusted
 from ugcvqa.errors import CheckpointError, StoreError, UgcvqaError, VideoError
 from ugcvqa.features.provenance import OURS, UNKNOWN, parts_of, why_not_from_video
 from ugcvqa.features.rows import ROWS, assemble_row, families_of
@@ -22,7 +23,7 @@ from ugcvqa.scoring.contributions import contributions_of
 from ugcvqa.scoring.explanation import Explanation, Timeline
 from ugcvqa.scoring.moments import Picture, file_picture, worst_and_best
 from ugcvqa.scoring.timeline import timeline_of
-from ugcvqa.settings import DecodeLimits, DeepSettings, FamilySettings, NSSSettings, SaliencySettings, UVQSettings
+from ugcvqa.settings import DecodeLimits, FamilySettings
 
 if TYPE_CHECKING:
     from ugcvqa.features.extraction import VideoResult
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Version of the file layout; a file with a larger one is refused."""
+
+_LARGEST_SCORE, _MOST_FAMILIES, _LONGEST_SPEC = 1e6, 20, 5000
 
 FILE_NAME = "model.safetensors"
 """Name of the model inside a run folder."""
@@ -391,52 +394,86 @@ def load(path: str | Path) -> QualityModel:
     _check_version(file, metadata)
     try:
         return _from_parts(arrays, metadata)
-    except (UgcvqaError, KeyError, TypeError, ValueError) as error:
-        reason = str(error) if isinstance(error, UgcvqaError) else f"is not a complete model ({error_reason(error)})"
-        written = metadata.get("ugcvqa")
+    except (UgcvqaError, KeyError, TypeError, ValueError, RecursionError) as error:
+        is_plain = isinstance(error, UgcvqaError) and not isinstance(error, untrusted.Unfit)
+        reason = str(error) if is_plain else f"is not a complete model ({_reason(error)})"
+        written = _writer(metadata)
         other = (
             "" if written == __version__ else f"; ugcvqa {written} wrote it, this is {__version__}: install that one"
         )
         raise CheckpointError(f"{file}: {reason}{other}") from error
 
 
+def _writer(metadata: Mapping[str, Any]) -> str:
+    """Version of the package that wrote a model."""
+    version = metadata.get("ugcvqa")
+    return version if isinstance(version, str) and version.isprintable() and len(version) < 30 else "?"
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, untrusted.Unfit) else error_reason(error)
+
+
 def _check_version(file: Path, metadata: dict[str, Any]) -> None:
     written = metadata.get("format")
-    if not isinstance(written, int) or written > FORMAT:
+    if not isinstance(written, int) or not 1 <= written <= FORMAT:
         raise CheckpointError(
-            f"{file}: model format {written} of ugcvqa {metadata.get('ugcvqa')}; this is ugcvqa {__version__}, "
-            f"which reads formats up to {FORMAT}: install a newer version"
+            f"{file}: model format {untrusted.shown(written)} of ugcvqa {_writer(metadata)}; this is ugcvqa "
+            f"{__version__}, which reads formats up to {FORMAT}: install a newer version"
         )
 
 
 def _from_parts(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> QualityModel:
-    low, high = metadata["scale"]
+    values = untrusted.mapping(metadata["head"], "head")
+    head = head_from_arrays(untrusted.text(values["kind"], "kind of head"), arrays, values)
+    untrusted.nothing_else(arrays, head.to_arrays()[0].keys())
+    row, specs = untrusted.text(metadata["row"], "row"), _texts(metadata["specs"], "specs")
+    for name, spec in specs.items():
+        untrusted.mapping(json.loads(spec), f"the spec of {name}")
     return QualityModel(
-        head=head_from_arrays(metadata["head"]["kind"], arrays, metadata["head"]),
-        row=metadata["row"],
-        settings=_family_settings(metadata["settings"]),
-        label=metadata["label"],
-        scale=(low, high),
-        trained_on=metadata["trained_on"],
-        specs=metadata["specs"],
-        made_by=_makers(metadata),
+        head=head,
+        row=row,
+        settings=_family_settings(untrusted.mapping(metadata["settings"], "settings")),
+        label=untrusted.text(metadata["label"], "label"),
+        scale=_scale(metadata["scale"]),
+        trained_on=untrusted.text(metadata["trained_on"], "trained_on"),
+        specs=specs,
+        made_by=_makers(metadata, row, specs),
     )
 
 
-def _makers(metadata: Mapping[str, Any]) -> dict[str, str]:
+def _scale(value: Any) -> tuple[float, float]:  # noqa: ANN401 (anything JSON knows, here and below)
+    low, high = untrusted.numbers(value, "scale", 2, -_LARGEST_SCORE, _LARGEST_SCORE).tolist()
+    if not low < high:
+        raise CheckpointError(f"its scale runs from {low:g} to {high:g}")
+    return low, high
+
+
+def _makers(metadata: Mapping[str, Any], row: str, specs: Mapping[str, str]) -> dict[str, str]:
     """Who made the features of the training; a file from before this was written down has specs of ours, or none."""
-    said = metadata.get("made_by", {})
-    return {
-        part: said.get(part, UNKNOWN if "made_by" in metadata or part not in metadata["specs"] else OURS)
-        for part in parts_of(metadata["row"])
-    }
+    said = _texts(metadata.get("made_by", {}), "made_by")
+    is_older = "made_by" not in metadata
+    return {part: said.get(part, OURS if is_older and part in specs else UNKNOWN) for part in parts_of(row)}
 
 
-def _family_settings(values: Mapping[str, Mapping[str, Any]]) -> FamilySettings:
-    """Settings from a model file; what an older version did not know yet has its default."""
-    return FamilySettings(
-        NSSSettings(**values.get("nss", {})),
-        DeepSettings(**values.get("deep", {})),
-        SaliencySettings(**values.get("saliency", {})),
-        UVQSettings(**values.get("uvq", {})),
+def _texts(value: Any, name: str) -> dict[str, str]:  # noqa: ANN401
+    found = untrusted.mapping(value, name)
+    if len(found) > _MOST_FAMILIES:
+        raise CheckpointError(f"{name} has {len(found)} entries")
+    longest = _LONGEST_SPEC
+    return {untrusted.text(key, name): untrusted.text(one, f"a value of {name}", longest) for key, one in found.items()}
+
+
+def _family_settings(values: Mapping[str, Any]) -> FamilySettings:
+    """Settings from a model file; what an older version did not know yet has its default.
+
+    A model may come from anywhere: it names weights, but opens no path of its choice.
+    """
+    found = untrusted.settings(FamilySettings, values, "settings")
+    deep, saliency, uvq = found.deep, found.saliency, found.uvq
+    return replace(
+        found,
+        deep=replace(deep, weights=untrusted.weights(deep.weights)),
+        saliency=replace(saliency, weights=untrusted.weights(saliency.weights)),
+        uvq=replace(uvq, weights=uvq.weights if re.fullmatch(r"random:\d{1,9}", uvq.weights) else ""),
     )
