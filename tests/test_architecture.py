@@ -30,7 +30,7 @@ ROOMS = {
     "demo": ("paint", "scenes", "distort", "quality", "videos", "ladders"),
     "evaluation": ("metrics", "splits", "significance", "published"),
     "display": (
-        *("lines", "text_tables", "benchmark_tables", "figure_labels", "figures"),
+        *("lines", "text_tables", "main_table", "benchmark_tables", "figure_labels", "figures"),
         *("images", "maps", "html", "charts"),
     ),
     "nss": ("filters", "maps", "stats", "features"),

@@ -9,13 +9,12 @@ import pytest
 
 from ugcvqa.display.benchmark_tables import (
     RowCost,
-    RowGroup,
     ablation_table,
     cost_table,
     interval_table,
-    main_table,
     significance_table,
 )
+from ugcvqa.display.main_table import RowGroup, main_table
 from ugcvqa.display.text_tables import Cell, Section, Table
 from ugcvqa.evaluation.significance import compare_all, corrected_t_test, median_interval
 

@@ -186,3 +186,5 @@ def test_unusable_split_files_are_named(tmp_path):
         stored_split(["a"], ["a", "b"], [1, 1])
     with pytest.raises(LabelError, match="c is not in the split file"):
         stored_split(["c"], ["a", "b"], [1, 2])
+    with pytest.raises(LabelError, match="names a video more than once: 2 names of 1 videos"):
+        stored_split(["a"], ["a.mp4", r"v\A\..\a.MP4"], [1, 2])

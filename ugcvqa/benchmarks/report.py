@@ -13,13 +13,8 @@ from ugcvqa.benchmarks.ranking import Group, groups_of, plain_mapping
 from ugcvqa.benchmarks.results import Results, SplitResult, predictions_csv_gz, seconds_csv, splits_csv, splits_json
 from ugcvqa.benchmarks.run import Splits
 from ugcvqa.display import figures
-from ugcvqa.display.benchmark_tables import (
-    RowGroup,
-    ablation_table,
-    interval_table,
-    main_table,
-    significance_table,
-)
+from ugcvqa.display.benchmark_tables import ablation_table, interval_table, significance_table
+from ugcvqa.display.main_table import RowGroup, main_table
 from ugcvqa.display.text_tables import Table
 from ugcvqa.evaluation.metrics import Metrics
 from ugcvqa.evaluation.published import METRICS

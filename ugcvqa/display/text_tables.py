@@ -11,6 +11,9 @@ from typing import Literal, NamedTuple
 Value = str | int | float
 Mark = Literal["", "best", "second"]
 
+NOTHING = "–"
+"""What stands in a cell without a number."""
+
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -103,6 +106,16 @@ class Table:
             writer.writerow(columns)
             writer.writerows([_plain(record[column]) for column in columns] for record in self.records)
         return text.getvalue()
+
+
+def number_text(value: float) -> str:
+    """Four digits behind the point; a dash for NaN."""
+    return NOTHING if math.isnan(value) else f"{value:.4f}"
+
+
+def signed_text(value: float) -> str:
+    """The same with its sign."""
+    return NOTHING if math.isnan(value) else f"{value:+.4f}"
 
 
 def _line(cells: Iterable[str]) -> str:

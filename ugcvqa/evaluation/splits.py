@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ugcvqa.datasets.names import video_name
 from ugcvqa.errors import ConfigError, LabelError
 
 MIN_VIDEOS = 10
@@ -82,7 +83,7 @@ def stored_split(ids: Sequence[str], names: Sequence[str], permutation: Sequence
         The split of the given ids.
 
     Raises:
-        LabelError: if an id is not in the list, or this is no permutation of it.
+        LabelError: if an id is not in the list, the list names a video twice, or this is no permutation of it.
     """
     if sorted(permutation) != list(range(1, len(names) + 1)):
         raise LabelError(f"{len(permutation)} numbers are no permutation of the {len(names)} names of the split file")
@@ -90,6 +91,8 @@ def stored_split(ids: Sequence[str], names: Sequence[str], permutation: Sequence
     part_of = {place: "train" for place in permutation[:n_train]}
     part_of |= {place: "val" for place in permutation[n_train:n_rest]}
     places = {_stem(name): place for place, name in enumerate(names, start=1)}
+    if len(places) < len(names):
+        raise LabelError(f"the split file names a video more than once: {len(names)} names of {len(places)} videos")
     chosen: dict[str, list[tuple[int, str]]] = {"train": [], "val": [], "test": []}
     for video_id in ids:
         place = places.get(_stem(video_id))
@@ -176,8 +179,8 @@ def group_split(
 
 
 def _stem(name: str) -> str:
-    """Name of a video without data set, ending and what KoNViD-1k's first release appends."""
-    return re.sub(r"(_[a-z]+)?_centercrop.*$", "", name.rsplit("/", 1)[-1].removesuffix(".mp4").removesuffix(".mkv"))
+    """Name of a video without data set, folders, ending and what KoNViD-1k's first release appends."""
+    return re.sub(r"(_[a-z]+)?_centercrop.*$", "", video_name(name).rpartition("/")[2])
 
 
 def _hold_out(ids: Sequence[str], seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
