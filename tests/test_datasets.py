@@ -4,6 +4,7 @@ import csv
 import logging
 import random
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -354,6 +355,12 @@ def test_spellings_are_one_video_without_files_too(tmp_path, spelling):
         load_dataset("mine", labels)
     write(labels, f"file,mos\nclip.mp4,2.5\n{spelling},2.5\n")
     assert len(load_dataset("mine", labels).videos) == 1
+
+
+def test_an_absolute_path_below_the_folder_gives_the_id_of_a_relative_one(tmp_path, twins, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    labels = write(tmp_path / "l.csv", f"file,mos\n{twins}/clip.mp4,1\nother.mp4,2\n")
+    assert names(load_dataset("mine", labels, Path("v"))) == ["clip", "other"]
 
 
 def test_ids_do_not_make_two_videos_of_one(tmp_path, twins):

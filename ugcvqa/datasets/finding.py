@@ -151,8 +151,9 @@ class VideoFolder:
 
     def parts(self, path: Path) -> Parts:
         """Folders and name of a file as seen from the root."""
-        is_below = self.root is not None and path.is_relative_to(self.root)
-        return path_parts(str(path.relative_to(self.root) if self.root is not None and is_below else path))
+        given = path.absolute()
+        root = given if self.root is None else self.root.absolute()
+        return path_parts(str(given.relative_to(root) if given != root and given.is_relative_to(root) else given))
 
     def _named(self, cell: str) -> list[Path]:
         """The file that a cell names as it stands."""
