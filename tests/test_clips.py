@@ -1,5 +1,6 @@
 """Sampled frames: which ones, how they are cut, and that what is random repeats."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -11,6 +12,7 @@ from ugcvqa.features.extraction import ClipStream, Task, extract_features
 from ugcvqa.files import arrays_to_bytes
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.memory import memory_info
+from ugcvqa.media.sampling import Seconds
 from ugcvqa.samples.batches import FIXED, Draw
 from ugcvqa.samples.clips import ClipFamily, ClipSource, central_clip, clip_plan, cut_fragments, resize_short_side
 from ugcvqa.training_settings import ClipSettings
@@ -131,3 +133,14 @@ def test_damaged_file_is_a_user_error(source):
     source.files[1].write_bytes(b"nothing")
     with pytest.raises(StoreError, match=r"1\.safetensors: cannot be read"):
         source[Draw(0, 1)]
+
+
+def test_parts_of_a_varying_rate_are_parts_of_time():
+    times_s = np.array([*np.arange(100) / 50, *range(2, 10)])  # 50 frames a second for 2 s, then one a second
+    info = replace(
+        memory_info(108, 48, 64, Fraction(50)),
+        times_s=times_s,
+        duration_s=10.0,
+        seconds=Seconds((0, 50, *range(100, 108)), 108, 10, 10),
+    )
+    assert [piece.frames["rgb"] for piece in clip_plan(5, 1, info)] == [(50,), (101,), (103,), (105,), (107,)]

@@ -132,3 +132,12 @@ def test_unfinished_files_lie_apart_and_those_of_dead_processes_are_swept(store)
     store.prepare()
     assert len(list(scratch.iterdir())) == 3
     assert not [path for path in store.root.rglob("*") if path.name == dead]
+
+
+def test_features_of_another_reader_of_videos_are_not_found(store, monkeypatch):
+    store.put(SPEC, "ab" * 32, {"video": VECTOR}, {})
+    imported = dataclasses.replace(SPEC, source="cd" * 32)
+    key = imported.key
+    monkeypatch.setattr("ugcvqa.features.store.READING", 99)
+    assert not store.has(SPEC, "ab" * 32)
+    assert imported.key == key

@@ -4,9 +4,11 @@ import dataclasses
 import math
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 import torch
+from media import encode_frames
 from scipy.ndimage import uniform_filter
 
 from ugcvqa.evaluation.metrics import IDENTITY
@@ -196,3 +198,36 @@ def test_timeline_refuses_lists_of_other_lengths_and_says_none_for_nan():
     with pytest.raises(ValueError, match="1, 1 and 2"):
         Timeline((0.0,), (1.0,), (1.0, 2.0))
     assert Timeline((0.0,), (1.0,), (math.nan,)).as_dict()["mos"] == [None]
+
+
+def test_seconds_of_a_varying_rate_are_seconds_of_time(sharpness, tmp_path):
+    pts = [*range(2 * RATE), *range(2 * RATE, 8 * RATE, RATE)]  # 12 frames a second for 2 s, then one a second for 6 s
+    path = encode_frames(
+        tmp_path / "a.mkv",
+        [av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24") for frame in texture(7, len(pts))],
+        "ffv1",
+        "bgr0",
+        rate=RATE,
+        pts=pts,
+    )
+    score = sharpness.score(path, explain=True)
+    assert score.timeline.start_s == pytest.approx(range(8), abs=2e-3)
+    assert score.timeline.stop_s == pytest.approx(range(1, 9), abs=2e-3)
+    assert np.isfinite(score.timeline.mos).all()
+    assert any("rate varies" in warning for warning in score.warnings)
+    # Two seconds with 12 frames each and six that are one frame each: the mean is no longer that of the first two.
+    steady = sharpness.score_frames(texture(7, 2 * RATE), RATE, timeline=True)
+    assert score.timeline.mos[0] == pytest.approx(steady.timeline.mos[0], abs=1e-6)
+
+
+def test_paused_recording_scores_as_without_the_pause(sharpness, tmp_path):
+    scores = []
+    for name, pause in (("whole.mkv", 0), ("paused.mkv", 60 * RATE)):
+        pts = [k + pause * (k >= RATE) for k in range(3 * RATE)]
+        frames = [av.VideoFrame.from_ndarray(np.ascontiguousarray(f), format="rgb24") for f in texture(8, 3 * RATE)]
+        path = encode_frames(tmp_path / name, frames, "ffv1", "bgr0", rate=RATE, pts=pts)
+        scores.append(sharpness.score(path, timeline=True))
+    assert scores[0].pred == scores[1].pred
+    assert scores[0].timeline.mos == scores[1].timeline.mos
+    assert scores[0].timeline.start_s == pytest.approx(scores[1].timeline.start_s, abs=2e-3)
+    assert any("60.0 s without frames" in warning for warning in scores[1].warnings)

@@ -175,7 +175,9 @@ class StagesFamily(Family):
         network = StageStatistics(deep.backbone, deep.weights, deep.precision, deep.stages)
         values = {"backbone": deep.backbone, "precision": deep.precision, "stages": ",".join(map(str, network.chosen))}
         name = "_".join(["stages", *_others(deep)])
-        super().__init__(FeatureSpec(name, VERSIONS["stages"], values, weights_checksum(network)), centre_plan)
+        super().__init__(
+            FeatureSpec(name, VERSIONS["stages"], values, weights_checksum(network)), TimedPlan(centre_plan)
+        )
         self.network = network
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
@@ -377,10 +379,9 @@ def cnn_plan(info: VideoInfo) -> Iterator[Piece]:
     yield from sampling.cnn_pieces(info.n_frames, info.rate, info.seconds)
 
 
-def centre_plan(n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
+def centre_plan(info: VideoInfo) -> Iterator[Piece]:
     """Yields the centre frame of each second."""
-    del size
-    return sampling.centre_pieces(n_frames, rate)
+    return sampling.centre_pieces(info.n_frames, info.rate, info.seconds)
 
 
 def every_frame_plan(n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:

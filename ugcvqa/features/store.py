@@ -36,6 +36,10 @@ from ugcvqa.files import (
 )
 from ugcvqa.leftovers import sweep
 
+READING = 2
+"""Version of the reader of videos; raised whenever some files give other frames, so that no stored feature of theirs is
+used again. A model may still be used: the numbers of its features mean the same."""
+
 
 @dataclass(frozen=True)
 class FeatureSpec:
@@ -57,8 +61,9 @@ class FeatureSpec:
 
     @property
     def key(self) -> str:
-        """Folder name in the store: the family and a hash of all fields."""
-        return f"{self.family}-{hashlib.sha256(self.to_json().encode()).hexdigest()[:16]}"
+        """Folder name in the store: the family and a hash of all fields, and of how videos are read."""
+        reading = f"reading {READING} " if self.source == "videos" else ""
+        return f"{self.family}-{hashlib.sha256(f'{reading}{self.to_json()}'.encode()).hexdigest()[:16]}"
 
     def to_json(self) -> str:
         """Canonical JSON of all fields (sorted keys)."""

@@ -201,7 +201,9 @@ def measure_clock(
     if len(ticks) < 3 or not _is_varying(times_s, rate, frequent, any(each.kind == "gap" for each in breaks)):
         return Clock(times_s, start_s, rate, None, float(len(ticks) / rate), breaks)
     step_s = float(1 / frequent)
-    duration_s = float(times_s[-1]) + min(max(last_s, step_s), PAUSE_S)
+    if last_s <= step_s:  # not known, or a default of the container: as the frames before it
+        last_s = max(step_s, float(np.median(np.diff(times_s[-4:]))))
+    duration_s = float(times_s[-1]) + min(last_s, PAUSE_S)
     return Clock(times_s, start_s, frequent, _seconds(times_s, duration_s, step_s), duration_s, breaks)
 
 

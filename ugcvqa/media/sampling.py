@@ -140,9 +140,9 @@ def cnn_pieces(n_frames: int, rate: Fraction, seconds: Seconds | None = None) ->
         yield Piece({"y": (centre,), "u": (centre,), "v": (centre,)})
 
 
-def centre_pieces(n_frames: int, rate: Fraction) -> Iterator[Piece]:
+def centre_pieces(n_frames: int, rate: Fraction, seconds: Seconds | None = None) -> Iterator[Piece]:
     """Yields one piece per chunk centre, in full size as RGB; the middle frame of a video without a chunk."""
-    for centre in tuple(chunk_centres(n_frames, rate)) or (n_frames // 2,):
+    for centre in tuple(chunk_centres(n_frames, rate, seconds)) or (n_frames // 2,):
         yield Piece({"rgb": (centre,)})
 
 
