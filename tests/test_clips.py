@@ -20,7 +20,7 @@ from ugcvqa.training_settings import ClipSettings
 
 def planned(frames, phases, n_frames):
     pieces = clip_plan(frames, phases, memory_info(n_frames, 48, 64, Fraction(25)))
-    return [piece.frames["rgb"] for piece in pieces]
+    return [piece.frames["shown"] for piece in pieces]
 
 
 def test_plan_takes_equal_stretches_and_equal_parts_of_them():

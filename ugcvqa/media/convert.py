@@ -34,6 +34,7 @@ class Converter:
     """Turns decoded frames into the forms of `sampling.FORMS`; keeps the scaler's tables between frames."""
 
     def __init__(self, info: VideoInfo) -> None:
+        self._rgb_range = ColorRange.JPEG if info.is_rgb_of_full_range else ColorRange.MPEG
         self._path, self._orientation, self._shown_size = info.path, info.orientation, info.shown_size
         self._rgb, self._yuv = VideoReformatter(), VideoReformatter()
         self._shown, self._glance = VideoReformatter(), VideoReformatter()
@@ -128,11 +129,11 @@ class Converter:
         return {name: _pixels(frame, plane) for plane, name in enumerate("yuv")}
 
     def _to(self, frame: av.VideoFrame, name: str) -> av.VideoFrame:
-        """Another pixel format, at the same levels unless the frame is RGB (then BT.601 limited range)."""
+        """Another pixel format, at the same levels unless the frame is RGB (then BT.601, limited range by default)."""
         source = frame.color_range or int(ColorRange.MPEG)
         target, matrix = source, None
         if frame.format.is_rgb or frame.format.has_palette:
-            source, target, matrix = int(ColorRange.JPEG), int(ColorRange.MPEG), int(Colorspace.ITU601)
+            source, target, matrix = int(ColorRange.JPEG), int(self._rgb_range), int(Colorspace.ITU601)
         return self._yuv.reformat(
             frame,
             format=name,

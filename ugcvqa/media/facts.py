@@ -50,6 +50,7 @@ class VideoInfo:
         breaks: where time stamps do not go on as before.
         pixel_aspect: width of a displayed pixel divided by its height; only the form "shown" has square pixels.
         is_turned_oddly: the file asks for another angle than a multiple of 90 degrees, or for a sheared picture.
+        is_rgb_of_full_range: RGB frames were made from full-range YUV, to which features that want YUV take them back.
         shown_part: (height, width) that the container asks to show of a frame after rotation, None for all of it.
         transfer: name of a colour transfer that is not that of standard video, empty if there is none.
         levels: what the pictures are like as a whole, known after decoding only.
@@ -82,6 +83,7 @@ class VideoInfo:
     pixel_aspect: Fraction = Fraction(1)
     is_mirrored: bool = False
     is_turned_oddly: bool = False
+    is_rgb_of_full_range: bool = False
     shown_part: tuple[int, int] | None = None
     transfer: str = ""
     levels: str = ""

@@ -31,10 +31,12 @@ __all__ = [
     "VideoInfo",
     "check_video",
     "clips_of",
+    "orientation_on",
     "picture_at",
     "probe",
     "read_clips",
     "read_frames",
+    "state_range",
 ]
 
 Plan = Callable[[int, Fraction, tuple[int, int]], Iterable[Piece]]
@@ -132,11 +134,10 @@ def probe(path: str | Path, limits: DecodeLimits = DecodeLimits()) -> VideoInfo:
         n_frames, stamps = len(decoded), _decoded_stamps(decoded, stamps)
     clock = _clock(path, survey, stamps, n_frames)
     check_limit(path, "duration in seconds", round(clock.duration_s, 1), limits.max_duration_s)
-    orientation = _orientation(frame)
+    orientation = orientation_on(frame)
     is_upright = orientation.quarter_turns % 2 == 0
     height, width = (frame.height, frame.width) if is_upright else (frame.width, frame.height)
     part = shown_size(path, frame.width, frame.height)
-    is_full = frame.format.name.startswith("yuvj")
     return VideoInfo(
         path=str(path),
         container=survey.container,
@@ -149,7 +150,7 @@ def probe(path: str | Path, limits: DecodeLimits = DecodeLimits()) -> VideoInfo:
         rate=clock.rate,
         duration_s=clock.duration_s,
         bit_depth=max(component.bits for component in frame.format.components),
-        colour_range="pc" if is_full else _RANGES.get(frame.color_range, ""),
+        colour_range=state_range(frame),
         is_interlaced=frame.interlaced_frame,
         is_variable_rate=clock.seconds is not None,
         has_audio=survey.has_audio,
@@ -169,7 +170,7 @@ def probe(path: str | Path, limits: DecodeLimits = DecodeLimits()) -> VideoInfo:
     )
 
 
-def _orientation(frame: Frame) -> Orientation:
+def orientation_on(frame: Frame) -> Orientation:
     """How a frame is shown, by what the container and its own stream say, as far as FFmpeg puts it on the frame."""
     data: Iterable[Any] = frame.side_data
     matrices = [bytes(each) for each in data if each.type.name == "DISPLAYMATRIX"]
@@ -182,6 +183,11 @@ def _decoded_stamps(decoded: np.ndarray, packets: list[np.ndarray]) -> list[np.n
     if stamps is None:
         return []
     return decoded_only(packets, stamps) or recordings(stamps)
+
+
+def state_range(frame: Frame) -> str:
+    """The levels of a frame: "tv", "pc", or "" where it states none."""
+    return "pc" if frame.format.name.startswith("yuvj") else _RANGES.get(frame.color_range, "")
 
 
 def _clock(path: str | Path, survey: Survey, stamps: list[np.ndarray], n_frames: int) -> Clock:

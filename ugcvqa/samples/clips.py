@@ -25,7 +25,7 @@ from ugcvqa.training_settings import FRAGMENTS, PATCH_PX, ClipSettings
 FAMILY = "clip"
 """Name of the family in the store."""
 
-VERSION = 1
+VERSION = 2
 """Code version of the family; raise it whenever its pictures change."""
 
 
@@ -46,10 +46,10 @@ class ClipFamily(Family):
         self.settings = settings
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
-        """Prepares one stretch: frames "rgb" (phases, 3, H, W) uint8 -> (phases, 3, h, w) uint8."""
+        """Prepares one stretch: frames "shown" (phases, 3, H, W) uint8 -> (phases, 3, h, w) uint8."""
         if self.settings.view == "crop":
-            return resize_short_side(frames["rgb"], self.settings.short_side, self.settings.crop)
-        whole = resize_short_side(frames["rgb"], 0, FRAGMENTS * PATCH_PX)
+            return resize_short_side(frames["shown"], self.settings.short_side, self.settings.crop)
+        whole = resize_short_side(frames["shown"], 0, FRAGMENTS * PATCH_PX)
         return torch.stack([cut_fragments(frame, variant) for variant, frame in enumerate(whole)])
 
     def pool(self) -> "_ClipPool":
@@ -80,7 +80,7 @@ def clip_plan(frames: int, phases: int, info: VideoInfo) -> Iterator[Piece]:
     """
     for stretch in range(frames):
         places = [Fraction(2 * (stretch * phases + phase) + 1, 2 * frames * phases) for phase in range(phases)]
-        yield Piece({"rgb": tuple(_frame_at(place, info) for place in places)})
+        yield Piece({"shown": tuple(_frame_at(place, info) for place in places)})
 
 
 def _frame_at(place: Fraction, info: VideoInfo) -> int:

@@ -16,17 +16,18 @@ from ugcvqa.errors import VideoError
 from ugcvqa.features.extraction import ClipStream, Task, VideoResult, extract_features
 from ugcvqa.features.families import Family
 from ugcvqa.leftovers import temporary_folder
-from ugcvqa.media.decode import decoded_frames
+from ugcvqa.media.decode import Frame, decoded_frames
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.facts import Findings
-from ugcvqa.media.memory import NAME, Picture, frames_of, memory_info
+from ugcvqa.media.memory import NAME, Picture, Planes, frames_of, memory_info, shown
 from ugcvqa.media.video import Clip, Plan, TimedPlan, VideoInfo, clips_of, picture_at
 from ugcvqa.scoring.moments import Picture as ReadPicture
 from ugcvqa.settings import DecodeLimits
 
-Frames: TypeAlias = "Tensor | npt.NDArray[Any] | Iterable[Tensor | npt.NDArray[Any]]"
+Frames: TypeAlias = "Tensor | npt.NDArray[Any] | Iterable[Tensor | npt.NDArray[Any]] | Sequence[Planes | Frame]"
 """A video in memory: (T, H, W, 3) or (T, 3, H, W), or T pictures (H, W, 3) or (3, H, W) one by one; RGB, uint8 or
-floating numbers from 0 to 1."""
+floating numbers from 0 to 1. What a decoder gave, without a detour by RGB: a list of (Y, U, V) tuples of 4:2:0 planes,
+uint8 as coded, or of PyAV's frames of any format."""
 
 _HIGHEST_RATE = 1000
 _MARGIN = 1e-3  # beyond 0 and 1, for what resizing leaves
@@ -49,19 +50,18 @@ class MemoryVideo:
         if not len(frames):
             raise VideoError(f"{NAME}: there is no frame")
         self._frames = frames
-        height, width, _ = picture_of(frames[0], 0).shape
-        self.size = (height, width)
+        self.size = _size_of(_as_given(frames[0], 0))
 
     def __len__(self) -> int:
         return len(self._frames)
 
-    def __getitem__(self, index: int) -> Picture:
-        """One frame (H, W, 3) uint8.
+    def __getitem__(self, index: int) -> "Picture | Planes | Frame":
+        """One frame: RGB (H, W, 3) uint8, planes, or as it was decoded.
 
         Raises:
             VideoError: if it is none, or of another size than the first.
         """
-        return picture_of(self._frames[index], index, self.size)
+        return _as_given(self._frames[index], index, self.size)
 
 
 class MemoryStream(ClipStream):
@@ -92,20 +92,26 @@ class MemoryStream(ClipStream):
         del index
         video = self._video_in_memory
         if isinstance(video, MemoryVideo):
-            return clips_of(frames_of(video[place] for place in range(len(video))), plans, info, findings)
+            pictures = (video[place] for place in range(len(video)))
+            return clips_of(frames_of(pictures, info.is_rgb_of_full_range), plans, info, findings)
         return clips_of(decoded_frames(video, DecodeLimits(), info.n_frames, findings.damage), plans, info, findings)
 
     def picture(self, index: int, info: VideoInfo) -> tuple[float, Picture]:
         """One frame with its time in seconds."""
         video = self._video_in_memory
         if isinstance(video, MemoryVideo):
-            return float(info.times_s[index]), video[index]
+            return float(info.times_s[index]), shown(video[index], info)
         return picture_at(video, index, info)
 
 
 @contextmanager
 def memory_result(
-    frames: Frames, fps: float | Fraction, families: Mapping[str, Family], device: str, by_second: bool
+    frames: Frames,
+    fps: float | Fraction,
+    families: Mapping[str, Family],
+    device: str,
+    by_second: bool,
+    full_range: bool = False,
 ) -> Iterator[tuple[VideoResult, ReadPicture]]:
     """Computes the features of frames in memory, by the same steps as those of a file that holds them without loss.
 
@@ -119,6 +125,7 @@ def memory_result(
         families: the frozen networks.
         device: where they run.
         by_second: also pools the features of each second.
+        full_range: RGB or planes come from full-range video.
 
     Yields:
         The result, and what reads a single frame for as long as the context lasts.
@@ -128,10 +135,34 @@ def memory_result(
     """
     rate = _rate(fps)
     with temporary_folder() as folder:
-        video, info = _opened(frames, rate, folder / "frames.mkv")
+        video, info = _opened(frames, rate, folder / "frames.mkv", full_range)
         stream = MemoryStream(video, info, families, by_second)
         (result,) = extract_features(stream, families, device=device)
         yield result, stream.picture
+
+
+def _as_given(frame: Any, index: int, size: tuple[int, int] | None = None) -> "Picture | Planes | Frame":  # noqa: ANN401
+    """Checks one frame: planes and decoded frames stay as they are, all else becomes RGB."""
+    if isinstance(frame, tuple):
+        arrays = [plane.detach().cpu().numpy() if isinstance(plane, Tensor) else plane for plane in frame]
+        is_plane = [isinstance(one, np.ndarray) and one.dtype == np.uint8 and one.ndim == 2 for one in arrays]
+        if is_plane != [True] * 3 or not arrays[0].size:
+            raise VideoError(f"{NAME}: frame {index} is a tuple; give its planes (Y, U, V) of 4:2:0 as 2-D uint8")
+        given: Planes | Frame = (arrays[0], arrays[1], arrays[2])
+    elif isinstance(frame, Frame):
+        given = frame
+    else:
+        return picture_of(frame, index, size)
+    if size is not None and _size_of(given) != size:
+        raise VideoError(f"{NAME}: frame {index} has another size than the first; give frames of one size")
+    return given
+
+
+def _size_of(given: "Picture | Planes | Frame") -> tuple[int, int]:
+    if isinstance(given, Frame):
+        return given.height, given.width
+    height, width = (given[0] if isinstance(given, tuple) else given).shape[:2]
+    return height, width
 
 
 def picture_of(frame: Any, index: int, size: tuple[int, int] | None = None) -> Picture:  # noqa: ANN401 (checked here)
@@ -181,7 +212,7 @@ def _rate(fps: float | Fraction) -> Fraction:
     return (fps if isinstance(fps, Fraction) else Fraction(float(fps))).limit_denominator(1001)
 
 
-def _opened(frames: Frames, rate: Fraction, spool: Path) -> tuple[MemoryVideo | Path, VideoInfo]:
+def _opened(frames: Frames, rate: Fraction, spool: Path, full_range: bool) -> tuple[MemoryVideo | Path, VideoInfo]:
     """Takes frames as they are, or those of an iterator from a file."""
     if isinstance(frames, str | bytes | Path):
         raise VideoError(f"{NAME}: {frames!r} is the name of a file; score that by `score`")
@@ -189,19 +220,23 @@ def _opened(frames: Frames, rate: Fraction, spool: Path) -> tuple[MemoryVideo | 
         raise VideoError(f"{NAME}: shape {tuple(frames.shape)}; give (T, H, W, 3) or (T, 3, H, W)")
     if isinstance(frames, Tensor | np.ndarray | Sequence):
         video = MemoryVideo(frames)
-        return video, memory_info(len(video), *video.size, rate)
+        (first,) = frames_of([video[0]], full_range)
+        is_rgb = isinstance(video[0], np.ndarray)
+        return video, memory_info(len(video), *video.size, rate, None if is_rgb else first, full_range)
     if not isinstance(frames, Iterable):
         raise VideoError(f"{NAME}: a {type(frames).__name__} is no video; give a tensor, an array or a list of frames")
-    return spool, _spooled(frames, rate, spool)
+    return spool, _spooled(frames, rate, spool, full_range)
 
 
-def _spooled(frames: Iterable[Any], rate: Fraction, spool: Path) -> VideoInfo:
+def _spooled(frames: Iterable[Any], rate: Fraction, spool: Path, full_range: bool) -> VideoInfo:
     """Puts the frames of an iterator in a file, one by one, and tells what it holds."""
     remaining = iter(frames)
     try:
         first = next(remaining)
     except StopIteration:
         raise VideoError(f"{NAME}: there is no frame") from None
+    if isinstance(first, tuple | Frame):
+        raise VideoError(f"{NAME}: planes and decoded frames come as a list; score the file itself if it is long")
     height, width, _ = picture_of(first, 0).shape
     n_frames = 0
 
@@ -212,4 +247,4 @@ def _spooled(frames: Iterable[Any], rate: Fraction, spool: Path) -> VideoInfo:
             n_frames = index + 1
 
     write_video(spool, pictures(), rate, "ffv1", "bgr0")
-    return memory_info(n_frames, height, width, rate)
+    return memory_info(n_frames, height, width, rate, full_range=full_range)

@@ -187,8 +187,25 @@ class QualityModel:
         device: str = "cpu",
         timeline: bool = False,
         explain: bool = False,
+        full_range: bool = False,
     ) -> Score:
         """Scores frames that are in memory, see `frames_in_memory.Frames` for what they may be.
+
+        A list of what a decoder gave (planes of 4:2:0 video as coded, or PyAV's frames of any format and depth) and the
+        file get the same score, and so do RGB frames and an RGB file that holds them losslessly. RGB frames that were
+        made from YUV cannot get it exactly: NSS features see planes with their levels as coded, while RGB has rounded
+        them, has interpolated the chroma and has cut colours off at black and white. That moved scores by less than
+        0.2 MOS in soft colours, by up to 0.25 in test patterns. They are turned back by BT.601, which also moves scores
+        if the source had another matrix.
+
+        Args:
+            frames: the video.
+            fps: frames per second.
+            device: where features are computed.
+            timeline: see `score_many`.
+            explain: see `score_many`.
+            full_range: RGB frames or planes come from full-range video, such as Motion JPEG; without it such RGB can be
+                off by 0.7 MOS.
 
         Raises:
             VideoError: if the frames are no video, or too few.
@@ -199,7 +216,10 @@ class QualityModel:
         from ugcvqa.scoring.frames_in_memory import memory_result
 
         families, by_second = self._checked_families(), self._is_by_second(timeline or explain)
-        with memory_result(frames, fps, families, usable_device(device), by_second) as (result, picture):
+        with memory_result(frames, fps, families, usable_device(device), by_second, full_range) as (
+            result,
+            picture,
+        ):
             return only(iter([self._on(device)._scored(NAME, result, timeline, explain, picture)]))
 
     def score_many(

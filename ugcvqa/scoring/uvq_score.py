@@ -87,11 +87,17 @@ class UVQModel:
         return only(self.score_many([path], device=device, limits=limits, timeline=timeline, explain=explain))
 
     def score_frames(
-        self, frames: Frames, fps: float | Fraction, device: str = "cpu", timeline: bool = False, explain: bool = False
+        self,
+        frames: Frames,
+        fps: float | Fraction,
+        device: str = "cpu",
+        timeline: bool = False,
+        explain: bool = False,
+        full_range: bool = False,
     ) -> Score:
         """Scores frames that are in memory, see `model.QualityModel.score_frames`."""
         families = {self._key: self._family}
-        with memory_result(frames, fps, families, usable_device(device), by_second=False) as (result, picture):
+        with memory_result(frames, fps, families, usable_device(device), False, full_range) as (result, picture):
             return only(iter([self._scored(NAME, result, timeline, explain, picture)]))
 
     def score_many(
