@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "ugcvqa"
 
 ROOMS = {
-    "": ("errors", "settings", "training_settings", "processes", "leftovers", "cli", "files", "records", "untrusted"),
+    "": ("errors", "settings", "training_settings", "processes", "leftovers", "cli", "files", "records", "untrusted", "trainer"),
     "media": (
         *(
             "imresize",
@@ -99,6 +99,7 @@ ROOMS = {
             "metrics",
             "regressor",
             "datamodule",
+            "checkpoints",
             "preemption",
             "throughput",
             "progress",
@@ -139,14 +140,9 @@ ORDER = [
 DOORS = {
     "av": {f"media.{name}" for name in ("opening", "damage", "decode", "convert", "encode", "memory")},
     "lightning": {
-        *("features.datamodule", "features.extractors"),
-        *(
-            "training.regressor",
-            "training.datamodule",
-            "training.preemption",
-            "training.throughput",
-            "training.progress",
-        ),
+        *("trainer", "features.datamodule", "features.extractors"),
+        *("training.regressor", "training.datamodule", "training.checkpoints", "training.preemption"),
+        *("training.throughput", "training.progress"),
         *("training.learning", "training.tracking"),
     },
     "wandb": {"training.tracking", "benchmarks.dashboard", "studies.run"},

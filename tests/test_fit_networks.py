@@ -19,7 +19,7 @@ from scipy import ndimage, stats
 from ugcvqa import fit, score
 from ugcvqa.media.encode import write_video
 from ugcvqa.scoring.model import load
-from ugcvqa.training import learning, tracking
+from ugcvqa.training import checkpoints, tracking
 
 CONFIGS = sorted((Path(__file__).resolve().parent.parent / "configs").glob("*.yaml"))
 QUICK = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.enable_progress_bar", "false"]
@@ -478,7 +478,7 @@ def test_checkpoints_of_a_run_are_safe_to_load(here):
         assert kept["hyper_parameters"]["kind"] == "gru"
         assert json.loads(kept["hyper_parameters"]["settings"])["tau"] == 3
     assert yaml.safe_load((here / "runs/own_vsfacnn_gru/config.yaml").read_text())["gru"]["tau"] == 3
-    assert learning.best_score(here / "runs/own_vsfacnn_gru/checkpoints") <= 1
+    assert checkpoints.best_score(here / "runs/own_vsfacnn_gru/checkpoints") <= 1
 
 
 def test_training_that_cannot_start_leaves_no_folder(here, videos, capsys):

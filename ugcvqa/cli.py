@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -167,6 +167,52 @@ def _readable(error: BaseException) -> str:
     text = _one_line(error)
     found = re.match(r'Parser key "([^"]+)".*?typing\.Literal\[([^\]]*)\]', text)
     return f"--{found[1]}: use one of {found[2]}" if found else text
+
+
+def built_arguments(kind: type, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Checks arguments of a class against its signature, and makes the objects that are given by `class_path`.
+
+    Args:
+        kind: the class.
+        name: flag in front of the arguments' names, for messages.
+        values: arguments as a YAML file has them; objects are left as they are.
+
+    Returns:
+        The arguments, of the same names.
+
+    Raises:
+        ConfigError: if one is unknown, of the wrong type, or names a class that cannot be used there.
+    """
+    parser = ArgumentParser(prog=name, exit_on_error=False)
+    parser.add_class_arguments(kind, name, instantiate=False)
+    try:
+        built = parser.instantiate(parser.parse_object({name: _unshared(values)}))[name]
+    except Exception as error:  # whatever the constructor of a named class may raise
+        raise ConfigError(_refused(name, _one_line(error))) from error
+    # Only objects are taken over: the parser makes a float of 2 where both are allowed, and batches are not shares.
+    return {key: value if _is_plain(value) else built[key] for key, value in values.items()}
+
+
+def _unshared(value: Any) -> Any:  # noqa: ANN401 (any YAML value)
+    """Copies mappings and lists, which the parser changes in place."""
+    if isinstance(value, Mapping):
+        return {key: _unshared(one) for key, one in value.items()}
+    return [_unshared(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _is_plain(value: Any) -> bool:  # noqa: ANN401
+    return value is None or isinstance(value, bool | int | float)
+
+
+def _refused(name: str, message: str) -> str:
+    """The part of a parser's message that helps, behind the flag that it is about."""
+    if found := re.search(r"does not accept option '([^']*)'", message):
+        return f"--{name}.{found[1]}: there is no such argument"
+    found = re.match(r'Parser key "([^"]+)": (.*)', message)
+    flag, text = (f"--{found[1]}", found[2]) if found else (f"--{name}", message)
+    reasons = text.split(" Errors: - ")[-1].split(" Given value")[0].split(" - ")
+    general = ("Expected a <class 'NoneType'>", "Not a valid subclass of ")
+    return f"{flag}: {next((reason for reason in reasons if not reason.startswith(general)), reasons[0])}"
 
 
 def _one_line(error: BaseException | str) -> str:

@@ -35,7 +35,8 @@ def extract(
         store: folder of the feature store.
         loader: how clips are read.
         limits: bounds on what is decoded.
-        trainer: arguments of Lightning's Trainer, such as devices, num_nodes, strategy, accelerator.
+        trainer: arguments of Lightning's Trainer, such as devices, num_nodes, strategy, accelerator, and callbacks
+            by class_path, which are added to ours.
     """
     from ugcvqa.features.extractors import extract_dataset
     from ugcvqa.features.families import build_families

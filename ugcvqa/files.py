@@ -55,6 +55,7 @@ def written_atomically(path: Path, scratch: Path | None = None) -> Iterator[Bina
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
+            _fsync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -73,6 +74,16 @@ def check_writable(folder: Path) -> None:
     write_atomic(trial, b"")
     trial.unlink(missing_ok=True)
     sweep(folder)
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Makes a new name last through a power cut, where the file system can do that for folders."""
+    with contextlib.suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 @contextlib.contextmanager

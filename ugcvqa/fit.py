@@ -75,7 +75,9 @@ def fit(
         store: folder of the feature store.
         loader: how clips are read.
         limits: bounds on what is decoded.
-        trainer: arguments of Lightning's Trainer, such as devices, num_nodes, strategy, accelerator, precision.
+        trainer: arguments of Lightning's Trainer, such as devices, num_nodes, strategy, accelerator, precision, and
+            callbacks and loggers by class_path, which are added to ours. Where an end-to-end model is trained in
+            steps, these take part in the last one. `logger: false` stands for --logger none.
         logger: where the figures of each epoch go: `csv` to files in the run folder, or `wandb` to Weights & Biases,
             with predictions and the model at the end. Heads without epochs have the latter only.
         wandb: settings of Weights & Biases.
@@ -95,6 +97,10 @@ def fit(
     from ugcvqa.files import check_writable
     from ugcvqa.training import runs, vectors
 
+    if trainer:
+        from ugcvqa.trainer import OF_VECTORS, TRAINING
+
+        (TRAINING if head in ("gru", "end_to_end") else OF_VECTORS).check(trainer)
     if head in ("gru", "end_to_end"):
         return _fit_network(settings)
     started = time.monotonic()
@@ -142,7 +148,7 @@ def _fit_network(settings: dict[str, Any]) -> int:
     from ugcvqa.features.inputs import open_dataset
     from ugcvqa.features.store import FeatureStore
     from ugcvqa.records import plain_settings
-    from ugcvqa.training import networks, overlays, runs, tracking, vectors
+    from ugcvqa.training import checkpoints, networks, overlays, runs, tracking, vectors
 
     started = time.monotonic()
     head, data, row = settings["head"], settings["data"], settings["row"]
@@ -155,7 +161,8 @@ def _fit_network(settings: dict[str, Any]) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch if trainer.get("fast_dev_run") else settings["out"])
         with runs.open_folder(out, name, deciding) as folder:
-            loggers = tracking.make_loggers(settings["logger"], settings["wandb"], folder, plain_settings(settings))
+            kind = "none" if trainer.get("logger") is False else settings["logger"]
+            loggers = tracking.make_loggers(kind, settings["wandb"], folder, plain_settings(settings))
             store = FeatureStore(Path(settings["store"]))
             place = networks.Place(folder, store, settings["loader"], settings["limits"], trainer, loggers)
             if head == "gru":
@@ -175,6 +182,7 @@ def _fit_network(settings: dict[str, Any]) -> int:
                 return 0
             samples, parts, model = trained.samples, trained.split, trained.model
             runs.write_run(folder, settings, samples, parts, model, trained.facts, trained.predicted)
+            checkpoints.drop_previous(folder / runs.CHECKPOINTS)
             most = settings["wandb"].overlays
             maps = overlays.saliency_overlays(samples.dataset, parts.test, settings["families"], most)
             tracking.log_results(loggers, samples.dataset, parts, trained.predicted.pred, folder, maps)

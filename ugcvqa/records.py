@@ -45,10 +45,16 @@ def _commit() -> str:
         return ""
 
 
+def _described(value: Any) -> str:  # noqa: ANN401 (what JSON does not know)
+    """What stands for an object among settings: dates and paths as text, others by the path of their class."""
+    kind = type(value)
+    return str(value) if kind.__module__ in ("datetime", "pathlib") else f"{kind.__module__}.{kind.__qualname__}"
+
+
 def plain_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings as YAML values: dataclasses become mappings, tuples lists."""
     nested = {
         key: asdict(value) if hasattr(value, "__dataclass_fields__") else value for key, value in settings.items()
     }
-    plain: dict[str, Any] = json.loads(json.dumps(nested))
+    plain: dict[str, Any] = json.loads(json.dumps(nested, default=_described))
     return plain

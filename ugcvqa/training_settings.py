@@ -18,7 +18,7 @@ class RecipeSettings:
 
     Attributes:
         epochs: passes over the training videos.
-        batch_size: videos per step and process.
+        batch_size: videos per step, of all processes together: more devices do not change the training.
         optimiser: `adam`, or `adamw` with decoupled weight decay (none on biases and normalisations).
         lr: learning rate of the head.
         backbone_lr: learning rate of a trainable backbone.

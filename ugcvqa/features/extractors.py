@@ -4,21 +4,18 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
-from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from ugcvqa.cli import is_main_process, progress_bar
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.deep.fused import forget_kernels, give_back_freed_memory, keep_freed_memory
 from ugcvqa.display.lines import failure_rows, read_failures
-from ugcvqa.errors import ConfigError, UgcvqaError
 from ugcvqa.features.datamodule import ClipData
 from ugcvqa.features.extraction import Assembler, Item, Task, VideoResult, assemble, compute, video_facts
 from ugcvqa.features.families import Family
@@ -26,9 +23,11 @@ from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import write_atomic
 from ugcvqa.leftovers import temporary_path
 from ugcvqa.settings import DecodeLimits, LoaderSettings, n_cores
+from ugcvqa.trainer import EXTRACTION, build_trainer, lightning_errors
 
 log = logging.getLogger(__name__)
 
+_NOT_PROCESSED = "not processed: the run was limited by --trainer"
 _ITEMS_BETWEEN_TRIMS = 64  # holes between kept arrays would otherwise add up over a long video
 
 
@@ -83,6 +82,7 @@ class FeatureWriter(Callback):
         self.specs = {name: family.spec for name, family in families.items()}
         self.failures = dict(failures)
         # What other processes find comes back through a file of this run alone.
+        self.is_over = False
         self.outcome_file = temporary_path(store.root, ".outcome.csv")
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -110,7 +110,7 @@ class FeatureWriter(Callback):
         """Gathers the failures of all processes and writes them."""
         self._bar.close()
         for task in self._unfinished:
-            self.failures[self.tasks[task].video_id] = "not processed: the run was limited by --trainer"
+            self.failures[self.tasks[task].video_id] = _NOT_PROCESSED
         if trainer.world_size > 1:
             gathered: list[Any] = [None] * trainer.world_size
             torch.distributed.all_gather_object(gathered, self.failures)
@@ -118,7 +118,22 @@ class FeatureWriter(Callback):
         if trainer.is_global_zero:
             write_atomic(self.outcome_file, failure_rows(self.failures))
             write_atomic(self.failure_file, failure_rows(self.failures))
+        self.is_over = True
         trainer.strategy.barrier("failures are written")
+
+    def outcome(self) -> dict[str, str]:
+        """Video id -> reason of all videos whose features are not in the store, once the Trainer is through.
+
+        Forked processes leave it in a file; elsewhere each process has gathered it. Where neither is there, the
+        Trainer has not run at all.
+        """
+        if not self.is_over and not self.outcome_file.is_file():
+            self.failures |= {task.video_id: _NOT_PROCESSED for task in self.tasks}
+            write_atomic(self.failure_file, failure_rows(self.failures))
+        elif not self.is_over:
+            self.failures = read_failures(self.outcome_file)
+        self.outcome_file.unlink(missing_ok=True)
+        return self.failures
 
     def _finish(self, result: VideoResult) -> None:
         video_id = self.tasks[result.task].video_id
@@ -153,7 +168,7 @@ def extract_dataset(
         store: where features go.
         loader: how clips are read.
         limits: bounds on what is decoded.
-        trainer: arguments of Lightning's Trainer.
+        trainer: arguments of Lightning's Trainer; callbacks, loggers and plugins are added to ours.
 
     Returns:
         Video id -> reason for each failed video; also written to STORE/failures-NAME.csv.
@@ -173,14 +188,11 @@ def extract_dataset(
             keep_freed_memory()
         writer = FeatureWriter(tasks, families, store, failure_file, failures)
         processes = min(n_cores(), len(tasks)) if is_light else 1
-        arguments = {**_default_devices(processes, trainer), **trainer}
-        workers = loader.n_workers(on_gpu=arguments["accelerator"] != "cpu")
+        devices = _default_devices(processes, {name for name, value in trainer.items() if value is not None})
+        workers = loader.n_workers(on_gpu=(trainer.get("accelerator") or devices["accelerator"]) != "cpu")
         clips = ClipData(tasks, families, store, limits, loader.batch_size, workers)
-        _predict(writer, FrozenExtractor(families), clips, arguments)
-        # Forked processes leave their outcome in the file; in others each process has gathered it.
-        is_told = writer.outcome_file.is_file()
-        failures = read_failures(writer.outcome_file) if is_told else writer.failures
-        writer.outcome_file.unlink(missing_ok=True)
+        _predict(writer, FrozenExtractor(families), clips, devices, trainer)
+        failures = writer.outcome()
     else:
         write_atomic(failure_file, failure_rows(failures))
     if failures and is_main_process():
@@ -188,33 +200,30 @@ def extract_dataset(
     return failures
 
 
-def _default_devices(processes: int, asked: Mapping[str, Any]) -> dict[str, Any]:
+def _default_devices(processes: int, asked: Set[str]) -> dict[str, Any]:
     """All GPUs if there are any, else that many CPU processes; MPS has no float64 and is never taken."""
     if torch.cuda.is_available():
         return {"accelerator": "cuda"}
-    is_placed = bool({"accelerator", "devices", "num_nodes", "strategy"} & set(asked)) or "SLURM_PROCID" in os.environ
+    is_placed = bool({"accelerator", "devices", "num_nodes", "strategy"} & asked) or "SLURM_PROCID" in os.environ
     if is_placed or processes < 2 or not sys.platform.startswith("linux"):
         return {"accelerator": "cpu"}
     return {"accelerator": "cpu", "devices": processes, "strategy": "ddp_fork"}
 
 
-def _predict(writer: FeatureWriter, extractor: FrozenExtractor, clips: ClipData, arguments: Mapping[str, Any]) -> None:
-    """Runs `Trainer.predict`: no logs, no checkpoints; errors of other processes become ours."""
+def _predict(
+    writer: FeatureWriter,
+    extractor: FrozenExtractor,
+    clips: ClipData,
+    devices: Mapping[str, Any],
+    asked: Mapping[str, Any],
+) -> None:
+    """Runs `Trainer.predict`: no logs, no checkpoints, unless asked for; errors of other processes become ours."""
     # Lightning's hints are about training; what matters here is said by us.
     for name in ("lightning.pytorch", "lightning.fabric", "torch.multiprocessing.spawn"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning.*")
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    try:
-        trainer = Trainer(**{**quiet, "callbacks": [writer], "use_distributed_sampler": False, **arguments})
-    except (TypeError, ValueError, MisconfigurationException) as error:
-        raise ConfigError(f"--trainer {dict(arguments)}: {error}") from error
-    try:
+    quiet = dict.fromkeys(("enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    added = {"callbacks": [writer], "logger": [], "plugins": []}
+    trainer = build_trainer({**quiet, **added, **devices, "use_distributed_sampler": False}, asked, EXTRACTION)
+    with lightning_errors():
         trainer.predict(extractor, datamodule=clips, return_predictions=False)
-    except ProcessRaisedException as error:
-        kind, _, reason = str(error).strip().splitlines()[-1].partition(": ")
-        if not kind.startswith("ugcvqa.errors."):
-            raise
-        raise UgcvqaError(reason) from error
-    except ProcessExitedException as error:
-        raise UgcvqaError(f"a process was killed ({error}), perhaps for memory; run the same command again") from error

@@ -1,11 +1,11 @@
-"""What a training step sees, and the order in which videos come: a pure function of seed, epoch and rank."""
+"""What a training step sees, and the order in which videos come: a pure function of seed and epoch, shared by ranks."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
-from torch.utils.data import SequentialSampler
+from torch.utils.data import Sampler, SequentialSampler
 
 FIXED = -1
 """Epoch of a draw that no randomness may touch: validation and scoring."""
@@ -36,21 +36,18 @@ class Draw(NamedTuple):
 
 
 class EpochSampler(SequentialSampler):
-    """Deals rows out to ranks, shuffled anew in every epoch, so that a resumed run sees what an unbroken one does.
+    """Rows in the order of an epoch, shuffled for each of them, so that a resumed run sees what an unbroken one does.
 
-    All ranks get equally many: the first rows come again at the end where their number does not divide evenly.
-    Metrics count by row, so these repeats change no figure. (Lightning leaves samplers of this parent class alone.)
+    (Lightning leaves samplers of this parent class alone.)
 
     Args:
         rows: rows of the data set.
         seed: seed of the order; None keeps the order of `rows`, with draws that are `FIXED`.
-        rank: this process among `world`.
-        world: number of processes.
     """
 
-    def __init__(self, rows: Sequence[int], seed: int | None, rank: int = 0, world: int = 1) -> None:
+    def __init__(self, rows: Sequence[int], seed: int | None) -> None:
         super().__init__(rows)
-        self._rows, self._seed, self._rank, self._world = list(rows), seed, rank, world
+        self._rows, self._seed = list(rows), seed
         self._epoch, self._done = 0, 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -58,7 +55,7 @@ class EpochSampler(SequentialSampler):
         self._epoch = epoch
 
     def resume(self, epoch: int, done: int) -> None:
-        """Leaves out the first `done` samples of this rank the next time, for a run that goes on within an epoch."""
+        """Leaves out the first `done` samples the next time, for a run that goes on within an epoch."""
         self._epoch, self._done = epoch, done
 
     def __iter__(self) -> Iterator[Any]:
@@ -67,9 +64,35 @@ class EpochSampler(SequentialSampler):
             epoch = self._epoch
             shuffled = np.random.default_rng([self._seed, epoch]).permutation(len(self._rows))
             order = [self._rows[place] for place in shuffled]
-        padded = [order[place % len(order)] for place in range(len(self) * self._world)]
         done, self._done = self._done, 0
-        return iter([Draw(epoch, row) for row in padded[self._rank :: self._world][done:]])
+        return iter([Draw(epoch, row) for row in order[done:]])
 
     def __len__(self) -> int:
-        return -(-len(self._rows) // self._world)
+        return len(self._rows)
+
+
+class EpochBatches(Sampler[list[Draw]]):
+    """This process's share of each batch; the shares of all processes together are the batch of one process.
+
+    A process for which a batch has no video gets its first one again, because all processes must take each step;
+    losses and metrics count by row, so such a repeat changes no figure.
+
+    Args:
+        sampler: the samples of an epoch; those left out at its next start are whole batches.
+        batch_size: videos of a batch, of all processes together.
+        rank: this process among `world`.
+        world: number of processes.
+    """
+
+    def __init__(self, sampler: EpochSampler, batch_size: int, rank: int = 0, world: int = 1) -> None:
+        self.sampler = sampler  # by this name Lightning finds what to tell the epoch
+        self.batch_size, self._rank, self._world = batch_size, rank, world
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        draws = list(self.sampler)
+        for start in range(0, len(draws), self.batch_size):
+            batch = draws[start : start + self.batch_size]
+            yield batch[self._rank :: self._world] or batch[:1]
+
+    def __len__(self) -> int:
+        return -(-len(self.sampler) // self.batch_size)

@@ -5,13 +5,16 @@ from typing import Any, Protocol
 
 import torch
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ugcvqa.samples.batches import Batch, Draw, EpochSampler
+from ugcvqa.samples.batches import Batch, Draw, EpochBatches, EpochSampler
 
 
 class Source(Protocol):
     """Where samples come from."""
+
+    mos: Tensor
 
     def __len__(self) -> int:
         """Number of videos."""
@@ -33,7 +36,7 @@ class TrainingData(LightningDataModule):
         source: makes samples.
         train: rows to train on.
         val: rows that choose among epochs.
-        batch_size: videos per step and process.
+        batch_size: videos per step, of all processes together.
         seed: seed of the order.
         workers: processes that load; 0 loads in the training process.
     """
@@ -53,7 +56,7 @@ class TrainingData(LightningDataModule):
     def steps_per_epoch(self) -> int:
         """Counts the optimiser's steps of an epoch; unlike Lightning's own count it builds no loader too early."""
         trainer: Any = self.trainer
-        batches = -(-len(EpochSampler(self.train, self.seed, *self._place())) // self.batch_size)
+        batches = -(-len(self.train) // self.batch_size)
         limit = trainer.overfit_batches or trainer.limit_train_batches
         limited = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
         return max(1, -(-limited // int(trainer.accumulate_grad_batches)))
@@ -62,8 +65,8 @@ class TrainingData(LightningDataModule):
         """Builds this rank's training loader, which goes on within an epoch where a checkpoint was left in one."""
         trainer: Any = self.trainer
         if trainer is not None and trainer.overfit_batches:
-            return self._loader(EpochSampler(self.train, None, *self._place()))
-        sampler = EpochSampler(self.train, self.seed, *self._place())
+            return self._loader(EpochSampler(self.train, None))
+        sampler = EpochSampler(self.train, self.seed)
         if trainer is not None:
             loop = trainer.fit_loop
             steps = -(-len(sampler) // self.batch_size)
@@ -73,16 +76,13 @@ class TrainingData(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Builds this rank's validation loader."""
-        return self._loader(EpochSampler(self.val, None, *self._place()))
-
-    def _place(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        return self._loader(EpochSampler(self.val, None))
 
     def _loader(self, sampler: EpochSampler) -> DataLoader[Any]:
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         return DataLoader(
             self.source,  # type: ignore[arg-type]  # torch asks for its own base class
-            batch_size=self.batch_size,
-            sampler=sampler,
+            batch_sampler=EpochBatches(sampler, self.batch_size, rank, world),
             num_workers=self.workers,
             collate_fn=self.source.collate,
             persistent_workers=self.workers > 0,

@@ -211,14 +211,19 @@ class _Bests:
         self.parameters = {name: value.detach().clone() for name, value in parameters.items()}
         self.patience = patience
         self.figure = np.full(count, -np.inf)
+        self.risen = np.zeros(count, dtype=np.int64)  # epoch of the last better figure
         self.epoch = np.zeros(count, dtype=np.int64)
         self.epochs = np.zeros(count, dtype=np.int64)
         self.done = np.zeros(count, dtype=bool)
 
     def see(self, epoch: int, figures: Sequence[float], parameters: dict[str, Tensor]) -> None:
-        """Keeps the weights of the splits that have got better, unless they are finished."""
-        new = np.where(np.isfinite(figures), figures, -np.inf)  # an undefined figure is worse than any other
-        better = ~self.done & ((new > self.figure) | (epoch == 0))
+        """Keeps the weights of the splits that have got better, unless they are finished.
+
+        An undefined figure is worse than any other; until one is defined, the latest weights are kept.
+        """
+        new = np.where(np.isfinite(figures), figures, -np.inf)
+        self.risen[~self.done & (new > self.figure)] = epoch
+        better = ~self.done & ((new > self.figure) | np.isneginf(self.figure))
         self.figure[better], self.epoch[better] = new[better], epoch
         self.epochs[~self.done] = epoch + 1
         chosen = torch.from_numpy(np.flatnonzero(better))
@@ -226,7 +231,7 @@ class _Bests:
             at = chosen.to(kept.device)
             kept[at] = parameters[name].detach()[at]
         if self.patience:
-            self.done |= epoch - self.epoch >= self.patience
+            self.done |= epoch - self.risen >= self.patience
 
 
 def _factor(step: int, recipe: RecipeSettings, epochs: int, steps_per_epoch: int) -> float:

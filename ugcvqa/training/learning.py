@@ -1,29 +1,27 @@
 """Runs Lightning's Trainer on a network: what every training of a head or a backbone has in common."""
 
 import logging
+import math
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import (
-    Callback,
-    EarlyStopping,
-    EMAWeightAveraging,
-    LearningRateMonitor,
-    ModelCheckpoint,
-)
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, LearningRateMonitor
 from torch import nn
+from torch.multiprocessing.spawn import ProcessRaisedException
 
+from ugcvqa.cli import is_main_process
 from ugcvqa.errors import CheckpointError, ConfigError
 from ugcvqa.files import error_reason
+from ugcvqa.trainer import TRAINING, build_trainer, has_logger, lightning_errors
+from ugcvqa.training.checkpoints import MONITORED, Checkpoints, SealedCheckpoints, best, digest, score
 from ugcvqa.training.datamodule import TrainingData
 from ugcvqa.training.preemption import Preempted, Preemption
 from ugcvqa.training.progress import EpochLines
@@ -32,8 +30,6 @@ from ugcvqa.training.throughput import Throughput
 from ugcvqa.training_settings import RecipeSettings
 
 log = logging.getLogger(__name__)
-
-_MONITORED = "val/srcc"
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,7 @@ class Outcome:
         is_complete: False if a signal stopped it.
         epochs: epochs done.
         best_epoch: epoch of the weights that were kept, counted from 0.
-        val_srcc: their validation SRCC.
+        val_srcc: their validation SRCC; NaN where it was never defined.
         rank: number of this process; the first writes the results.
     """
 
@@ -65,8 +61,9 @@ def train(
 ) -> Outcome:
     """Trains a network, goes on from an earlier interruption, and leaves the best weights in it.
 
-    Best is the epoch of the highest validation SRCC, the first of equals. `folder` holds `last.ckpt`, from which an
-    interrupted training goes on exactly as it would have gone on, and `best.ckpt`.
+    Best is the epoch of the highest validation SRCC, the first of equals; where it was never defined, the last weights
+    are kept, with a warning. `folder` holds `last.ckpt`, from which an interrupted training goes on exactly as it would
+    have gone on, `best.ckpt`, and the state before each.
 
     Args:
         regressor: the network with its recipe; gets the best weights.
@@ -74,44 +71,108 @@ def train(
         folder: for checkpoints.
         recipe: how to train.
         loggers: Lightning's loggers.
-        arguments: arguments of Lightning's Trainer; they win over the recipe.
+        arguments: arguments of Lightning's Trainer; they win over the recipe, or are added, see `trainer`.
 
     Returns:
         How it ended.
 
     Raises:
-        ConfigError: if a Trainer argument cannot be used.
-        CheckpointError: if the checkpoint of an interrupted training cannot be used.
+        ConfigError: if a Trainer argument cannot be used, or the training diverged.
+        CheckpointError: if no checkpoint of an interrupted training can be used.
     """
     _quiet()
-    last, best = folder / "last.ckpt", folder / "best.ckpt"
-    callbacks = [*_callbacks(folder, recipe, bool(loggers)), Preemption(str(last))]
-    trainer: Any = _trainer(callbacks, recipe, folder, loggers, arguments)
-    ckpt_path = str(last) if last.is_file() and not trainer.fast_dev_run else None
-    if ckpt_path:
-        _check_readable(last)
-        log.info("going on from %s", last)
+    _check_lengths(arguments)
+    store = SealedCheckpoints(folder, _fingerprint(regressor, data, recipe))
+    callbacks = [*_callbacks(store, recipe, has_logger(loggers, arguments)), Preemption(str(folder / "last.ckpt"))]
+    trainer: Any = _trainer(callbacks, recipe, store, loggers, arguments)
+    started = None if trainer.fast_dev_run else _state(store)
+    if started:
+        log.info("going on from %s", started)
+    elif not trainer.fast_dev_run:
+        _warn_of_undefined_srcc(data)
     try:
-        trainer.fit(regressor, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+        with lightning_errors():
+            trainer.fit(regressor, datamodule=data, ckpt_path=started and str(started), weights_only=True)
     except Preempted:
-        return Outcome(False, trainer.current_epoch, 0, float("nan"), trainer.global_rank)
-    except (KeyError, RuntimeError) as error:
-        if ckpt_path is None or "state_dict" not in str(error):
+        return Outcome(False, trainer.current_epoch, 0, math.nan, trainer.global_rank)
+    except ProcessRaisedException as error:
+        if Preempted.__name__ not in str(error):
             raise
-        raise CheckpointError(f"{last}: does not fit this network ({error_reason(error)}); delete it") from error
+        return Outcome(False, trainer.current_epoch, 0, math.nan, trainer.global_rank)
+    except (KeyError, RuntimeError) as error:
+        if str(error).startswith("Early stopping conditioned"):
+            raise ConfigError(f"--trainer: {error_reason(error)}") from error
+        if started is None or "state_dict" not in str(error):
+            raise
+        raise CheckpointError(f"{started}: does not fit this network ({error_reason(error)}); delete it") from error
     if trainer.fast_dev_run:
-        return Outcome(True, trainer.current_epoch, 0, float("nan"), trainer.global_rank)
+        return Outcome(True, trainer.current_epoch, 0, math.nan, trainer.global_rank)
     trainer.strategy.barrier("checkpoints are written")
-    kept = torch.load(best, map_location="cpu", weights_only=True)
+    return _finished(regressor, store, trainer.global_rank)
+
+
+def _finished(regressor: QualityRegressor, store: SealedCheckpoints, rank: int) -> Outcome:
+    """Puts the best weights into a trained network, or the last ones where no epoch was best."""
+    last = store.usable("last")
+    if last is None:
+        raise ConfigError("--trainer: nothing was trained: no step was done; raise its limits")
+    epochs = int(last[1]["epoch"]) + 1
+    kept, val_srcc = best(store), math.nan
+    if kept:
+        val_srcc = score(kept)
+    else:
+        kept = last[1]
+        if is_main_process():
+            log.warning("no epoch had a defined validation SRCC: the weights of the last epoch are kept")
+    if not all(bool(torch.isfinite(value).all()) for value in kept["state_dict"].values()):
+        raise ConfigError(
+            "the training diverged: its weights are not finite; lower lr in its recipe, under another --name"
+        )
     regressor.load_state_dict(kept["state_dict"])
     regressor.cpu().eval()
-    return Outcome(True, trainer.current_epoch, int(kept["epoch"]), best_score(folder), trainer.global_rank)
+    return Outcome(True, epochs, int(kept["epoch"]), val_srcc, rank)
 
 
-def best_score(folder: Path) -> float:
-    """Validation SRCC of the weights that a training kept in its folder."""
-    kept = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)
-    return float(kept["callbacks"][_state_key(kept["callbacks"])]["current_score"])
+def _state(store: SealedCheckpoints) -> Path | None:
+    """The checkpoint from which a training goes on.
+
+    Raises:
+        CheckpointError: if there is one and it cannot be used.
+    """
+    try:
+        found = store.usable("last")
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; delete it to train from the beginning") from error
+    return found and found[0]
+
+
+def _check_lengths(arguments: Mapping[str, Any]) -> None:
+    """Checks that a training has an end and a step.
+
+    Raises:
+        ConfigError: if not.
+    """
+    for name in ("max_epochs", "max_steps", "limit_train_batches"):
+        value = arguments.get(name)
+        if value is not None and not value > 0 and not (name == "max_steps" and value == -1):
+            raise ConfigError(
+                f"--trainer.{name} {value}: a training needs an end and at least one step; give more than 0"
+            )
+
+
+def _warn_of_undefined_srcc(data: TrainingData) -> None:
+    """Says at the start of a training what its end will show."""
+    if len({float(data.source.mos[row]) for row in data.val}) < 2 and is_main_process():
+        log.warning(
+            "the %d validation videos have not two labels: SRCC is undefined, the last weights will be kept",
+            len(data.val),
+        )
+
+
+def _fingerprint(regressor: QualityRegressor, data: TrainingData, recipe: RecipeSettings) -> str:
+    """What a training is of: settings, videos, labels; a checkpoint of another one must not be gone on from."""
+    labels = [(int(row), float(data.source.mos[row])) for rows in (data.train, data.val) for row in rows]
+    return digest([dict(regressor.hparams), asdict(recipe), len(data.train), labels])
 
 
 @torch.no_grad()
@@ -133,59 +194,42 @@ def predict(network: nn.Module, data: TrainingData, device: torch.device) -> npt
     return scores
 
 
-def _check_readable(path: Path) -> None:
-    try:
-        torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle or archive can raise nearly anything
-        raise CheckpointError(
-            f"{path}: cannot be read ({error_reason(error)}); delete it to train from the beginning"
-        ) from error
-
-
-def _state_key(states: Mapping[str, Any]) -> str:
-    """Key of the checkpoint callback that watches the validation figure."""
-    return next(key for key in states if key.startswith("ModelCheckpoint") and repr(_MONITORED) in key)
-
-
-def _callbacks(folder: Path, recipe: RecipeSettings, has_logger: bool) -> list[Callback]:
+def _callbacks(store: SealedCheckpoints, recipe: RecipeSettings, is_logged: bool) -> list[Callback]:
     callbacks: list[Callback] = [EpochLines()]
     if recipe.ema:
         callbacks.append(EMAWeightAveraging(decay=recipe.ema))
     if recipe.patience:
-        callbacks.append(EarlyStopping(_MONITORED, mode="max", patience=recipe.patience, check_finite=False))
-    if has_logger:
+        callbacks.append(
+            EarlyStopping(MONITORED, mode="max", patience=recipe.patience, check_finite=False, strict=False)
+        )
+    if is_logged:
         callbacks += [LearningRateMonitor("epoch"), Throughput()]
-    common: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
-    # `last` comes second, so that it knows what `best` has just kept.
-    callbacks.append(ModelCheckpoint(filename="best", monitor=_MONITORED, mode="max", **common))
-    callbacks.append(ModelCheckpoint(filename="last", **common))
-    return callbacks
+    return [*callbacks, Checkpoints(store)]
 
 
 def _trainer(
     callbacks: list[Callback],
     recipe: RecipeSettings,
-    folder: Path,
+    store: SealedCheckpoints,
     loggers: Sequence[Any],
     arguments: Mapping[str, Any],
 ) -> Trainer:
-    defaults = {
+    ours = {
         "accelerator": "auto" if torch.cuda.is_available() else "cpu",
         "devices": "auto" if torch.cuda.is_available() else 1,
         "max_epochs": recipe.epochs,
         "gradient_clip_val": recipe.clip_norm or None,
-        "logger": list(loggers) or False,
+        "logger": list(loggers),
         "log_every_n_steps": 1,
-        "default_root_dir": folder,
+        "default_root_dir": store.folder,
         "num_sanity_val_steps": 0,
         "enable_model_summary": False,
         "enable_progress_bar": sys.stdout.isatty(),
         "use_distributed_sampler": False,
+        "callbacks": callbacks,
+        "plugins": [store],
     }
-    try:
-        return Trainer(**{**defaults, **arguments, "callbacks": callbacks})
-    except (TypeError, ValueError, MisconfigurationException) as error:
-        raise ConfigError(f"--trainer {dict(arguments)}: {error}") from error
+    return build_trainer(ours, arguments, TRAINING)
 
 
 def _quiet() -> None:

@@ -1,4 +1,4 @@
-"""SRCC, KRCC, PLCC and RMSE as torchmetrics for Lightning loops, exact over several processes.
+"""SRCC, KRCC, PLCC and RMSE as torchmetrics for Lightning loops, exact over several processes; batches of all of them.
 
 The figures are those of `evaluation.metrics`, in float64, on the predictions of all processes together. PLCC and RMSE
 are of the plain predictions: the logistic map belongs to the final evaluation (`metrics.evaluate`).
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.utilities import dim_zero_cat
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 from ugcvqa.evaluation import metrics
 
@@ -132,6 +133,26 @@ def quality_metrics(stage: Literal["train", "val", "test"]) -> MetricCollection:
     """
     members = {"srcc": SRCC(), "krcc": KRCC(), "plcc": PLCC(), "rmse": RMSE()}
     return MetricCollection(dict(members), prefix=f"{stage}/")
+
+
+def gathered_batch(pred: Tensor, mos: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Predictions and labels of the samples of all processes, each once; gradients reach this process's own.
+
+    Args:
+        pred: (B,) predictions of this process's share of a batch.
+        mos: (B,) their labels.
+        rows: (B,) integers that identify the samples.
+
+    Returns:
+        (N,) predictions float32 and labels float64 of the whole batch, in the same order in all processes.
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return pred, mos
+    shares = gather_all_tensors(torch.stack([pred.double(), mos.double(), rows.double()], dim=1))
+    whole = torch.cat(shares)
+    same = whole[:, 2, None] == whole[None, :, 2]
+    first = same.int().argmax(dim=1) == torch.arange(len(whole), device=whole.device)
+    return whole[first, 0].float(), whole[first, 1]
 
 
 def _column(name: str, values: Tensor) -> Tensor:

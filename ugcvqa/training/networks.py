@@ -36,10 +36,11 @@ from ugcvqa.samples.sequences import (
 )
 from ugcvqa.scoring.model import QualityModel
 from ugcvqa.settings import DecodeLimits, FamilySettings, LoaderSettings, SplitSettings
+from ugcvqa.training.checkpoints import best_score, has_state
 from ugcvqa.training.datamodule import Source, TrainingData
-from ugcvqa.training.learning import Outcome, best_score, predict, train
+from ugcvqa.training.learning import Outcome, predict, train
 from ugcvqa.training.regressor import QualityRegressor
-from ugcvqa.training.runs import Predicted
+from ugcvqa.training.runs import CHECKPOINTS, Predicted
 from ugcvqa.training.vectors import Samples, make_split, provenance_of_specs, usable_videos
 from ugcvqa.training_settings import EndToEndSettings, GRUSettings, RecipeSettings
 
@@ -117,7 +118,7 @@ def train_gru(
     parts = _split(samples.dataset, split)
     network = build_gru(settings, table.dim)
     source = SequenceSource(table, _mos(samples.dataset))
-    record = {"kind": "gru", "row": row, "settings": json.dumps(asdict(settings))}
+    record = {"kind": "gru", "row": row, **_record(settings, samples)}
     scale = _label_scale(samples.dataset)
     _start_at_mean(network, samples.dataset, parts, scale, settings.recipe)
     outcome = _train(network, source, samples.dataset, parts, settings.recipe, scale, record, place, 0)
@@ -152,7 +153,7 @@ def train_end_to_end(
         rows = _rows(kept, parts.train)[:_CALIBRATION_VIDEOS]
         calibrate_batchnorm(network.backbone, torch.cat([source[Draw(FIXED, row)][1] for row in rows]))
     workers = place.loader.n_workers(on_gpu=_device(place).type == "cuda")
-    scale, record = _label_scale(kept), {"kind": "end_to_end", "settings": json.dumps(asdict(settings))}
+    scale, record = _label_scale(kept), {"kind": "end_to_end", **_record(settings, samples)}
     _start_at_mean(network.head, kept, parts, scale, settings.recipe)
     facts = _train_steps(network, source, samples, parts, settings, scale, record, place, workers)
     if facts is None:
@@ -183,10 +184,10 @@ def _train_steps(
     record: dict[str, Any],
     place: Place,
     workers: int,
-) -> dict[str, float] | None:
+) -> dict[str, float | None] | None:
     """Trains the head alone, then ever more of the backbone; each step begins with the best weights of the one before.
 
-    A step is left out once a later one has begun.
+    A step is left out once a later one has begun. Callbacks and loggers of the user are for the training that follows.
 
     Returns:
         Validation SRCC that each step reached, by name; None after a signal.
@@ -196,21 +197,22 @@ def _train_steps(
     steps = ({"head": settings.head_epochs} if settings.head_epochs else {}) | steps
     for number, (name, epochs) in enumerate(steps.items()):
         later = [folder / other for other in list(steps)[number + 1 :]] + [folder]
-        if any((step / "last.ckpt").is_file() for step in later):
+        if any(has_state(step) for step in later):
             continue
-        here = replace(place, trainer={**place.trainer, "max_epochs": epochs}, loggers=[])
+        asked = {key: value for key, value in place.trainer.items() if key not in ("callbacks", "logger")}
+        here = replace(place, trainer={**asked, "max_epochs": epochs}, loggers=[])
+        step = replace(recipe, epochs=epochs)
         if name == "head":
-            outcome = _train_head(network, source, samples, split, replace(recipe, epochs=epochs), scale, here, workers)
+            outcome = _train_head(network, source, samples, split, step, scale, record, here, workers)
         else:
             thawed = int(name.removeprefix("thaw_"))
             network.backbone.freeze(max(settings.frozen_stages, len(network.backbone.stages) - thawed))
             log.info("then the head and the last %d stages of the backbone", thawed)
-            step = replace(recipe, epochs=epochs)
             outcome = _train(network, source, samples.dataset, split, step, scale, record, here, workers, name)
         if not outcome.is_complete:
             return None
         log.info("validation SRCC %.4f", outcome.val_srcc)
-    return {f"{name}_val_srcc": best_score(folder / name) for name in steps if (folder / name).is_dir()}
+    return {f"{name}_val_srcc": _defined(best_score(folder / name)) for name in steps if (folder / name).is_dir()}
 
 
 def _train_head(
@@ -220,6 +222,7 @@ def _train_head(
     split: Split,
     recipe: RecipeSettings,
     scale: float,
+    record: dict[str, Any],
     place: Place,
     workers: int,
 ) -> Outcome:
@@ -231,7 +234,7 @@ def _train_head(
     table = pack(ids, [features[row].numpy() for row in rows], torch.float32)
     n_train = len(split.train)
     recipe = replace(recipe, ema=0.0, patience=0)
-    regressor = QualityRegressor(network.head, scale, recipe, {"kind": "gru"})
+    regressor = QualityRegressor(network.head, scale, recipe, {**record, "kind": "gru"})
     head_source = SequenceSource(table, source.mos.numpy()[rows])
     data = TrainingData(head_source, range(n_train), range(n_train, len(rows)), recipe.batch_size, recipe.seed)
     return train(regressor, data, _checkpoints(place) / "head", recipe, [], place.trainer)
@@ -351,9 +354,18 @@ def _facts(outcome: Outcome, network: torch.nn.Module) -> dict[str, Any]:
     return {
         "epochs": outcome.epochs,
         "best_epoch": outcome.best_epoch,
-        "val_srcc": outcome.val_srcc,
+        "val_srcc": _defined(outcome.val_srcc),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
     }
+
+
+def _record(settings: GRUSettings | EndToEndSettings, samples: Samples) -> dict[str, str]:
+    """What a checkpoint tells of its network, and what tells it from one that is trained on other features."""
+    return {"settings": json.dumps(asdict(settings)), "features": json.dumps(sorted(samples.sources.values()))}
+
+
+def _defined(figure: float) -> float | None:
+    return None if np.isnan(figure) else figure
 
 
 def _finished(network: Network) -> Network:
@@ -370,7 +382,7 @@ def _is_result(outcome: Outcome, place: Place) -> bool:
 
 
 def _checkpoints(place: Place) -> Path:
-    return place.folder / "checkpoints"
+    return place.folder / CHECKPOINTS
 
 
 def _device(place: Place) -> torch.device:

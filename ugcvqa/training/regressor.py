@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ugcvqa.samples.batches import Batch
 from ugcvqa.training.losses import quality_loss
-from ugcvqa.training.metrics import GatheredMetric, quality_metrics
+from ugcvqa.training.metrics import GatheredMetric, gathered_batch, quality_metrics
 from ugcvqa.training.schedule import rate_factor
 from ugcvqa.training_settings import RecipeSettings
 
@@ -48,13 +48,19 @@ class QualityRegressor(LightningModule):
         return self.label_scale * relative
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Computes the loss of a batch."""
+        """Computes the loss of a batch, which several processes share.
+
+        The correlation and ranking parts see the whole batch, so the loss is that of one process. Each process has the
+        gradient by its own predictions; the strategy takes the mean of these where the sum is needed.
+        """
         del batch_idx
-        pred: Tensor = self.network(batch.frames, batch.lengths)
+        own: Tensor = self.network(batch.frames, batch.lengths)
+        pred, mos = gathered_batch(own, batch.mos, batch.rows)
         recipe = self.recipe
-        loss = quality_loss(pred, batch.mos / self.label_scale, recipe.l1, recipe.plcc, recipe.rank)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.mos), sync_dist=True)
-        return loss
+        loss = quality_loss(pred, mos / self.label_scale, recipe.l1, recipe.plcc, recipe.rank)
+        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(mos), sync_dist=True)
+        trainer: Any = self.trainer
+        return loss if trainer.world_size == 1 else trainer.world_size * loss + 0 * own.sum()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Gathers the predictions of a batch."""

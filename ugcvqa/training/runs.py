@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import logging
+import secrets
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +24,7 @@ from ugcvqa.errors import ConfigError, StoreError, UgcvqaError
 from ugcvqa.evaluation import metrics
 from ugcvqa.evaluation.splits import Split
 from ugcvqa.features.provenance import described
-from ugcvqa.files import locked, write_atomic
+from ugcvqa.files import error_reason, locked, write_atomic
 from ugcvqa.heads.gp import GPReport
 from ugcvqa.heads.kinds import kind_of
 from ugcvqa.heads.svr import SVRHead
@@ -32,12 +34,16 @@ from ugcvqa.records import named_folder, plain_settings, versions
 from ugcvqa.scoring.model import FILE_NAME, QualityModel
 from ugcvqa.training.vectors import Samples
 
+log = logging.getLogger(__name__)
+
 Array = npt.NDArray[np.float64]
 Fitting = GridReport | GPReport | Mapping[str, Any]
 """How the training of a head went; plain values for a network."""
 
 _OPEN = "training.json"  # in the folder of a training that is under way or was interrupted
 _LOCK = "training.lock"  # held while it is under way
+CHECKPOINTS = "checkpoints"
+"""Folder of the states of a training, in its run folder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +112,8 @@ def _published(partial: Path, folder: Path) -> Path:
 
 def is_unfinished(folder: Path) -> bool:
     """Whether a folder is that of a training that is under way or was interrupted."""
-    return not (folder / FILE_NAME).is_file() and ((folder / _OPEN).is_file() or (folder / _LOCK).is_file())
+    traces = (folder / name for name in (_OPEN, _LOCK, CHECKPOINTS))
+    return not (folder / FILE_NAME).exists() and any(trace.exists() for trace in traces)
 
 
 @contextmanager
@@ -165,18 +172,38 @@ def _locked_folder(out: Path, name: str, held: ExitStack) -> Path:
 
 
 def _opened(folder: Path, settings: Mapping[str, Any]) -> Path:
-    """Writes down the settings of a training, or compares them with those that are there."""
+    """Writes down the settings of a training, or compares them with those that are there.
+
+    Where these are lost, its checkpoints still tell whether they are of another training.
+    """
     record = plain_settings(dict(settings))
-    if not (folder / _OPEN).is_file():
+    before = _recorded(folder / _OPEN)
+    if before is None and is_main_process():
         write_atomic(folder / _OPEN, json.dumps(record, indent=1).encode())
-    before = json.loads((folder / _OPEN).read_bytes())
-    changed = [key for key in record if record[key] != before.get(key)]
+    changed = [key for key in record if before is not None and record[key] != before.get(key)]
     if changed:
         raise ConfigError(
             f"{folder}: holds an interrupted training with other settings of {', '.join(changed)}; give another "
             "--name, or delete it"
         )
     return folder
+
+
+def _recorded(path: Path) -> dict[str, Any] | None:
+    """Settings of an interrupted training; None if there are none, or they cannot be read, which is said."""
+    if not path.exists():
+        return None
+    try:
+        record = json.loads(path.read_bytes())
+        if isinstance(record, dict):
+            return record
+        reason = "it holds no settings"
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error_reason(error)
+    if is_main_process():
+        log.warning("%s: cannot be read (%s); written again from this command's settings", path, reason)
+        path.rename(path.with_name(f"{path.name}.damaged-{secrets.token_hex(4)}"))
+    return None
 
 
 def new_folder(out: Path, name: str) -> Path:

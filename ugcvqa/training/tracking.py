@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -158,6 +159,8 @@ def _wandb_logger(settings: WandbSettings, folder: Path, config: Mapping[str, An
 def _run_id(folder: Path) -> str:
     """Name of the run at W&B, the same after an interruption."""
     path = folder / "wandb_id"
-    if not path.is_file():
-        write_atomic(path, secrets.token_hex(4).encode())
-    return path.read_text()
+    known = path.read_bytes() if path.is_file() else b""
+    if not re.fullmatch(rb"[0-9a-f]{8}", known):  # none yet, or damaged
+        known = secrets.token_hex(4).encode()
+        write_atomic(path, known)
+    return known.decode()
