@@ -494,3 +494,75 @@ def test_too_few_videos_are_told_before_anything_slow(here, videos, capsys):
         assert fit.main([*videos[:-1], "dozen.csv", "--head", head]) == 2
         assert "own: 12 videos; at least 13 are needed to train" in capsys.readouterr().err
     assert not (here / "runs").exists()
+
+
+DAMAGES = {
+    "empty": b"",
+    "cut": b'{\n "data": {\n  "na',
+    "a list": b"[1, 2]",
+    "a number": b"7",
+    "random": bytes(range(128, 256)),
+    "nested": b"[" * 100_000,
+    "folder": None,
+    "missing": "",
+}
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_training_whose_settings_are_damaged_goes_on_from_its_checkpoints(here, monkeypatch, caplog, how):
+    from test_learning import Kill, Killed, with_callback
+
+    arguments = [*make_sequences(here, [f"v{k:02d}" for k in range(40)]), *GRU]
+    with monkeypatch.context() as patch:
+        with_callback(patch, Kill(3, 0))
+        with pytest.raises(Killed):
+            fit.main(arguments)
+    folder = here / "runs" / "own_vsfacnn_gru"
+    (folder / "training.json").unlink()
+    if DAMAGES[how] is None:
+        (folder / "training.json").mkdir()
+    elif how != "missing":
+        (folder / "training.json").write_bytes(DAMAGES[how])
+    for name in ("config.yaml", "predictions.csv", "metrics.json"):  # of a run whose end was cut
+        (folder / name).write_bytes(b"\xff cut")
+    caplog.clear()
+    assert fit.main([*arguments, "--gru.tau", "4"]) == 2  # its checkpoints tell
+    assert fit.main(arguments) == 0
+    assert ("training.json: cannot be read" in caplog.text) == (how != "missing")
+    assert {path.name for path in (here / "runs").iterdir()} == {"own_vsfacnn_gru"}
+    assert json.loads((folder / "metrics.json").read_text())["head"]["epochs"] == 5
+
+
+def test_changed_labels_are_not_mixed_into_an_interrupted_training(here, monkeypatch, capsys):
+    from test_learning import Kill, Killed, with_callback
+
+    arguments = [*make_sequences(here, [f"v{k:02d}" for k in range(40)]), *GRU]
+    with monkeypatch.context() as patch:
+        with_callback(patch, Kill(3, 0))
+        with pytest.raises(Killed):
+            fit.main(arguments)
+    table = (here / "labels.csv").read_text().splitlines()
+    rows = [f"{row.split(',')[0]},{number % 5 + 1}" for number, row in enumerate(table[1:])]
+    (here / "labels.csv").write_text("\n".join([table[0], *rows]))
+    assert fit.main(arguments) == 2
+    assert "is of a training with other videos, labels, features or settings" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.ddp
+def test_forked_processes_record_their_epochs_and_train_as_one_does(here):
+    arguments = [*make_sequences(here, [f"v{k:02d}" for k in range(41)]), *GRU, "--gru.recipe.epochs", "3"]
+    found = []
+    for name, more in (("one", []), ("two", ["--trainer.devices", "2", "--trainer.strategy", "ddp_fork"])):
+        done = subprocess.run(
+            [sys.executable, "-m", "ugcvqa.fit", *arguments, "--name", name, *more],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        assert done.returncode == 0, done.stderr
+        assert json.loads((here / "runs" / name / "metrics.json").read_text())["head"]["epochs"] == 3
+        found.append([float(row["pred"]) for row in predictions(here / "runs" / name)])
+    np.testing.assert_allclose(*found, rtol=0, atol=1e-4)

@@ -6,13 +6,14 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import docstring_parser
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser, get_loader, set_loader
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, get_loader, set_loader, set_parsing_settings
 
 from ugcvqa.errors import ConfigError, UgcvqaError
 from ugcvqa.leftovers import use_own_folder
@@ -21,6 +22,8 @@ from ugcvqa.processes import end_forks_with_this_process, end_with_parent
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+
+set_parsing_settings(instantiate_subclass_spec_in_any=False)  # a config file must not make objects of any class
 
 _LONGEST_YAML, _DEEPEST_YAML, _MOST_NODES, _LONGEST_NAME, _LONGEST_MESSAGE = 1 << 18, 30, 20_000, 4096, 4000
 _load_yaml = get_loader("yaml")
@@ -157,7 +160,7 @@ def _call_arguments(parser: ArgumentParser, argv: Sequence[str] | None) -> dict[
     _check_config_files(sys.argv[1:] if argv is None else argv)
     namespace = parser.parse_args(argv)
     settings = parser.instantiate(namespace)
-    arguments = dict(vars(settings))
+    arguments = {name: _unshared(value) for name, value in vars(settings).items()}
     arguments.pop("config", None)
     return arguments
 
@@ -194,10 +197,14 @@ def built_arguments(kind: type, name: str, values: Mapping[str, Any]) -> dict[st
 
 
 def _unshared(value: Any) -> Any:  # noqa: ANN401 (any YAML value)
-    """Copies mappings and lists, which the parser changes in place."""
+    """Copies mappings and lists, which the parser changes in place; its own forms of values become plain ones."""
+    if isinstance(value, Namespace):
+        value = vars(value)
     if isinstance(value, Mapping):
         return {key: _unshared(one) for key, one in value.items()}
-    return [_unshared(one) for one in value] if isinstance(value, list | tuple) else value
+    if isinstance(value, Enum):
+        return value.value
+    return [_unshared(one) for one in value] if isinstance(value, list) else value
 
 
 def _is_plain(value: Any) -> bool:  # noqa: ANN401

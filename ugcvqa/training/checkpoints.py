@@ -24,6 +24,7 @@ from torch import Tensor
 from ugcvqa.cli import is_main_process
 from ugcvqa.errors import CheckpointError
 from ugcvqa.files import error_reason, written_atomically
+from ugcvqa.leftovers import temporary_path
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ class SealedCheckpoints(CheckpointIO):
             except CheckpointError:
                 path.rename(path.with_name(f"{path.name}.damaged-{secrets.token_hex(4)}"))
                 return
-        previous, link = path.with_name(f"{path.stem}.previous.ckpt"), path.with_name(f".{secrets.token_hex(8)}.tmp")
+        previous, link = path.with_name(f"{path.stem}.previous.ckpt"), temporary_path(path.parent)
         try:
             os.link(path, link)  # so that the state never lacks its own name
             link.replace(previous)
@@ -155,9 +156,6 @@ class Checkpoints(Checkpoint):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes the best SRCC from the file that holds its weights, whatever an earlier run remembered."""
         self.score = -math.inf if (kept := best(self.store)) is None else score(kept)
-        if trainer.is_global_zero:
-            for rest in self.store.folder.glob(".*.tmp"):  # of a process that was killed while it wrote
-                rest.unlink()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Ends a training at once that had stopped early, and was killed before its results were written."""

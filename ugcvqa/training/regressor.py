@@ -58,7 +58,7 @@ class QualityRegressor(LightningModule):
         pred, mos = gathered_batch(own, batch.mos, batch.rows)
         recipe = self.recipe
         loss = quality_loss(pred, mos / self.label_scale, recipe.l1, recipe.plcc, recipe.rank)
-        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(mos), sync_dist=True)
+        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(mos))  # the same everywhere
         trainer: Any = self.trainer
         return loss if trainer.world_size == 1 else trainer.world_size * loss + 0 * own.sum()
 

@@ -178,7 +178,7 @@ def _opened(folder: Path, settings: Mapping[str, Any]) -> Path:
     """
     record = plain_settings(dict(settings))
     before = _recorded(folder / _OPEN)
-    if before is None and is_main_process():
+    if before is None and is_main_process() and not (folder / CHECKPOINTS).exists():
         write_atomic(folder / _OPEN, json.dumps(record, indent=1).encode())
     changed = [key for key in record if before is not None and record[key] != before.get(key)]
     if changed:
@@ -201,7 +201,7 @@ def _recorded(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError) as error:
         reason = error_reason(error)
     if is_main_process():
-        log.warning("%s: cannot be read (%s); written again from this command's settings", path, reason)
+        log.warning("%s: cannot be read (%s); the checkpoints tell what was trained", path, reason)
         path.rename(path.with_name(f"{path.name}.damaged-{secrets.token_hex(4)}"))
     return None
 
