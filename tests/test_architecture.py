@@ -8,7 +8,18 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "ugcvqa"
 
 ROOMS = {
-    "": ("errors", "settings", "training_settings", "processes", "leftovers", "cli", "files", "records", "untrusted", "trainer"),
+    "": (
+        "errors",
+        "settings",
+        "training_settings",
+        "processes",
+        "leftovers",
+        "cli",
+        "files",
+        "records",
+        "untrusted",
+        "trainer",
+    ),
     "media": (
         *(
             "imresize",
