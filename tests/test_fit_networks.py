@@ -378,11 +378,9 @@ def test_end_to_end_model_learns_from_the_demo_set(here):
     config = next(path for path in CONFIGS if path.stem == "demo_end_to_end")
     assert fit.main(["--config", str(config)]) == 0
     folder = here / "runs" / "demo_clip_end_to_end"
-    losses = logged_losses(folder)
-    assert np.mean(losses[-3:]) < 0.8 * losses[0]
     held_out = [row for row in predictions(folder) if row["part"] == "test"]
     assert len(held_out) == 66
-    assert_clearly_above_zero(held_out, 0.4)  # eleven scenes that nothing was trained or chosen on
+    assert_clearly_above_zero(held_out, 0.6)  # eleven scenes that nothing was trained or chosen on
 
 
 def test_end_to_end_model_trained_from_scratch_is_good_on_scenes_it_never_saw(here):
@@ -401,7 +399,7 @@ def test_end_to_end_model_trained_from_scratch_is_good_on_scenes_it_never_saw(he
             write_video(here / name, pictures, 10, options={"crf": "12"})
             rows.append(f"{name},{4.5 - 1.5 * level + random.uniform(-0.3, 0.3)},scene{scene:02d}\n")
     (here / "labels.csv").write_text("file,mos,scene\n" + "".join(rows))
-    config = next(path for path in CONFIGS if path.stem == "demo_end_to_end")
+    config = next(path for path in CONFIGS if path.stem == "demo_end_to_end_scratch")
     where = ["--data.name", "own", "--data.root", str(here), "--data.labels", "labels.csv"]
     small = ["--end_to_end.clip.view", "crop", "--end_to_end.clip.short_side", "0", "--end_to_end.clip.crop", "80"]
     small += ["--end_to_end.recipe.epochs", "10"]
