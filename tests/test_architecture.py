@@ -22,6 +22,7 @@ ROOMS = {
     ),
     "media": (
         *(
+            "bicubic",
             "imresize",
             "sampling",
             "clock",
@@ -44,7 +45,10 @@ ROOMS = {
         *("lines", "text_tables", "main_table", "benchmark_tables", "figure_labels", "figures"),
         *("images", "maps", "html", "charts"),
     ),
-    "nss": ("filters", "maps", "stats", "features"),
+    "nss": (
+        *("constants", "fits", "filters", "maps", "stats"),
+        *("compiler", "compiled_resize", "compiled_maps", "compiled_statistics", "compiled", "features"),
+    ),
     "deep": (
         *(
             "precision",
@@ -168,6 +172,8 @@ DOORS = {
     "jsonargparse": {"cli"},
     "joblib": {"benchmarks.parallel"},
     "distributed": {"benchmarks.parallel"},
+    "numba": {"nss.compiler"},
+    "llvmlite": {"nss.compiler"},
 }
 
 

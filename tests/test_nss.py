@@ -9,14 +9,20 @@ import pytest
 import torch
 
 from ugcvqa.errors import ConfigError
+from ugcvqa.media.imresize import imresize
 from ugcvqa.media.sampling import nss_pieces
-from ugcvqa.nss import filters, maps, stats
+from ugcvqa.nss import compiled, filters, maps, stats
+from ugcvqa.nss.compiled_resize import Shrink, halve
+from ugcvqa.nss.compiled_statistics import map_sums as compiled_sums
+from ugcvqa.nss.constants import WINDOW, gaussian_8, laplacian_kernel, linear_levels
 from ugcvqa.nss.features import NSS, SMALLEST_SIDE_PX, ChunkMean
 from ugcvqa.nss.filters import direct_sum, fill_border, pad
-from ugcvqa.nss.maps import gaussian_8, laplacian_kernel, linear_light, spatial_maps, yuv_to_rgb
-from ugcvqa.nss.stats import _WINDOW, fit_aggd, fit_ggd, map_statistics
+from ugcvqa.nss.fits import N_SUMS, fit_aggd, fit_ggd, statistics
+from ugcvqa.nss.maps import spatial_maps, yuv_to_rgb
+from ugcvqa.nss.stats import map_sums
 
-PRECISIONS = ("float64", "float32")
+PRECISIONS = ("float64", "float32", "compiled")
+"""float64 and float32 by torch, and float32 by compiled kernels."""
 IS_SHAPE = np.isin(np.arange(34), [0, 4, 8, 12, 16, 20, 22, 24, 26, 28, 30, 32])
 UNBOUNDED = 1e10
 
@@ -24,6 +30,7 @@ UNBOUNDED = 1e10
 TOLERANCES = {
     "float64": {"shape": 1e-9, "relative": 2e-6, "absolute": 1e-6},
     "float32": {"shape": 3e-3, "relative": 1e-3, "absolute": 3e-4},
+    "compiled": {"shape": 3e-3, "relative": 1e-3, "absolute": 3e-4},
     "unstable": 0.1,
     "maps": 1e-9,
     "grey": 1e-9,
@@ -44,6 +51,13 @@ def scipy_nss(request):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def nss(precision="float32", **settings):
+    """The module for a name of PRECISIONS."""
+    if precision == "compiled":
+        return NSS(engine="compiled", **settings)
+    return NSS(precision=precision, **settings)
 
 
 def as_planes(rgb):
@@ -113,14 +127,14 @@ def assert_video(model, planes, rate, chunks, video, stable):
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", ["clean", "noisy", "synthetic", "odd"])
 def test_frames_match_the_reference(golden, name, precision):
-    features = NSS(precision=precision).spatial(as_planes(golden[f"frame_{name}_rgb"])[None])[0]
+    features = nss(precision).spatial(as_planes(golden[f"frame_{name}_rgb"])[None])[0]
     assert_close(features, golden[f"frame_{name}_feats"], precision, golden[f"frame_{name}_feats_stable"])
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(("key", "min_side"), [("stack_feats", 512), ("stack_feats_min100", 100)])
 def test_luma_stacks_match_the_reference(golden, key, min_side, precision):
-    features = NSS(precision=precision, min_side=min_side).temporal(torch.from_numpy(golden["stack_luma"]))
+    features = nss(precision, min_side=min_side).temporal(torch.from_numpy(golden["stack_luma"]))
     assert_close(features, golden[key], precision, golden[f"{key}_stable"])
 
 
@@ -130,7 +144,7 @@ def test_luma_stacks_match_the_reference(golden, key, min_side, precision):
     [("", {}), ("_min200", {"min_side": 200}), ("_min200_rapique", {"min_side": 200, "colour": "rapique"})],
 )
 def test_clip_matches_the_reference(golden, suffix, settings, precision):
-    model = NSS(precision=precision, **settings)
+    model = nss(precision, **settings)
     chunks, stable = golden[f"clip_chunks{suffix}"], golden[f"clip_chunks{suffix}_stable"]
     planes = split_planes(golden["clip_yuv"])
     assert_video(model, planes, golden["clip_rate"], chunks, golden[f"clip_video{suffix}"], stable)
@@ -141,7 +155,7 @@ def test_letterboxed_static_clip_has_the_reference_pattern(golden, precision):
     planes = split_planes(golden["degenerate_yuv"])
     chunks, stable = golden["degenerate_chunks"], golden["degenerate_chunks_stable"]
     rate, video = golden["degenerate_rate"], golden["degenerate_video"]
-    features = assert_video(NSS(precision=precision), planes, rate, chunks, video, stable)
+    features = assert_video(nss(precision), planes, rate, chunks, video, stable)
     np.testing.assert_array_equal(np.isnan(features), np.isnan(video))
     np.testing.assert_array_equal(np.isinf(features), np.isinf(video))
 
@@ -152,7 +166,7 @@ def test_whole_file_matches_the_reference(golden, precision, tmp_path):
     planes = read_planes(golden, "full_test", tmp_path)
     rate = golden["full_test_info"][2]
     chunks, stable = golden["full_test_chunks"], golden["full_test_chunks_stable"]
-    assert_video(NSS(precision=precision), planes, rate, chunks, golden["full_test_video"], stable)
+    assert_video(nss(precision), planes, rate, chunks, golden["full_test_video"], stable)
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +175,7 @@ def konvid_planes(golden, tmp_path_factory):
 
 
 def test_konvid_chunks_match_the_reference_in_float32(golden, konvid_planes):
-    vectors = chunk_vectors(NSS(), konvid_planes, golden["konvid_info"][2])
+    vectors = chunk_vectors(nss(), konvid_planes, golden["konvid_info"][2])
     for vector, reference in zip(itertools.islice(vectors, 2), golden["konvid_chunks"][:2], strict=True):
         assert_close(vector, reference, "float32", golden["konvid_chunks_stable"])
 
@@ -169,7 +183,7 @@ def test_konvid_chunks_match_the_reference_in_float32(golden, konvid_planes):
 def test_konvid_video_matches_the_published_row(golden, konvid_planes):
     stable = golden["konvid_chunks_stable"]
     rate, chunks, video = golden["konvid_info"][2], golden["konvid_chunks"], golden["konvid_video"]
-    features = assert_video(NSS(precision="float64"), konvid_planes, rate, chunks, video, stable)
+    features = assert_video(nss("float64"), konvid_planes, rate, chunks, video, stable)
     published = golden["konvid_video_published"].astype(np.float64)
     limits = TOLERANCES["published"]
     index = np.arange(len(published))
@@ -187,7 +201,7 @@ def test_konvid_video_matches_the_published_row(golden, konvid_planes):
 @pytest.mark.parametrize("size", ["360x640", "480x640", "512x911"])
 def test_grey_frames_match_the_published_values(golden, size, precision):
     height, width = (int(n) for n in size.split("x"))
-    features = NSS(precision=precision).spatial(noise(1, 1, height, width).expand(1, 3, height, width))[0, 408:].numpy()
+    features = nss(precision).spatial(noise(1, 1, height, width).expand(1, 3, height, width))[0, 408:].numpy()
     published = golden[f"grey_{size}_published"]
     np.testing.assert_array_equal(np.isnan(features), np.isnan(published))
     np.testing.assert_array_equal(np.isinf(features), np.isinf(published))
@@ -222,11 +236,10 @@ def test_colour_conversions_match_the_reference_exactly(golden, colour):
 
 
 def test_kernels_and_curves_match_the_reference(golden):
-    np.testing.assert_array_equal(np.array(_WINDOW), golden["window7"])
+    np.testing.assert_array_equal(np.array(WINDOW), golden["window7"])
     np.testing.assert_allclose(np.array(gaussian_8()), golden["window8"], rtol=1e-15)
     np.testing.assert_allclose(np.array(laplacian_kernel()), golden["window_log"], rtol=0, atol=1e-15)
-    curve = linear_light(torch.arange(256, dtype=torch.float64)).numpy()
-    np.testing.assert_allclose(curve, golden["lab_linear_lut"], rtol=0, atol=1e-15)
+    np.testing.assert_allclose(linear_levels(), golden["lab_linear_lut"], rtol=0, atol=1e-15)
 
 
 def test_direct_sum_repeats_the_order_of_operations_bit_by_bit():
@@ -234,21 +247,21 @@ def test_direct_sum_repeats_the_order_of_operations_bit_by_bit():
     expected = np.zeros((14, 19))
     for column in range(7):
         for row in range(7):
-            expected = expected + x.numpy()[row : row + 14, column : column + 19] * _WINDOW[row][column]
-    np.testing.assert_array_equal(direct_sum(x, _WINDOW).numpy(), expected)
+            expected = expected + x.numpy()[row : row + 14, column : column + 19] * WINDOW[row][column]
+    np.testing.assert_array_equal(direct_sum(x, WINDOW).numpy(), expected)
 
 
 @pytest.mark.parametrize("size", [(SMALLEST_SIDE_PX, SMALLEST_SIDE_PX), (40, 1101), (701, 30)])
 def test_unusual_sizes_match_scipy(scipy_nss, size):
     frame = noise(*size, 3, seed=5).numpy()
-    features = NSS(precision="float64").spatial(as_planes(frame)[None])[0].numpy()
+    features = nss("float64").spatial(as_planes(frame)[None])[0].numpy()
     expected = scipy_nss.spatial_features(frame)
     np.testing.assert_allclose(features, expected, rtol=TOLERANCES["scipy"], atol=TOLERANCES["scipy"])
 
 
 def test_temporal_features_match_scipy(scipy_nss):
     luma = noise(8, 33, 47)
-    features = NSS(precision="float64").temporal(luma).numpy()
+    features = nss("float64").temporal(luma).numpy()
     expected = scipy_nss.temporal_features(luma.numpy())
     np.testing.assert_allclose(features, expected, rtol=TOLERANCES["scipy"], atol=TOLERANCES["scipy"])
 
@@ -263,41 +276,80 @@ def test_borders_match_numpy(border):
     np.testing.assert_array_equal(again.numpy(), np.pad(x.numpy(), 1, mode=mode))
 
 
+@pytest.mark.parametrize("size", [(7, 7), (8, 13), (33, 70), (20, 1101)])
+@pytest.mark.parametrize("flat", [0, 0.5])
+def test_compiled_sums_equal_those_of_torch_in_float64(size, flat):
+    x = np.random.default_rng(0).normal(100, 20, size).astype(np.float32)
+    x[:, : int(flat * size[1])] = 40
+    sums = np.empty(N_SUMS)
+    compiled_sums(x, sums)
+    expected = map_sums(torch.from_numpy(x)[None].double())[0].numpy()
+    n_zero = np.count_nonzero(x[:, : int(flat * size[1])])  # where flat, float64 leaves MATLAB's residue
+    counts = np.isin(np.arange(N_SUMS), [8, 9, 13, 14, 18, 19, 23, 24])
+    assert np.abs(sums - expected)[counts].max() <= (2 * n_zero if flat else 0)
+    moments = ~counts & (np.arange(N_SUMS) > 2)
+    np.testing.assert_allclose(sums[moments], expected[moments], rtol=2e-6)
+    ours, theirs = (statistics(values[None], np.array([x.size]))[0, 2:4] for values in (sums, expected))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "scale"), [(31, 47, 0.5), (30, 64, 0.7), (61, 40, 512 / 540), (100, 90, 0.3)]
+)
+def test_compiled_resize_equals_that_of_torch(height, width, scale):
+    levels = noise(height, width).numpy()
+    shrink = Shrink.of(height, width, scale)
+    np.testing.assert_array_equal(shrink.levels(levels), imresize(torch.from_numpy(levels), scale).numpy())
+    real = np.empty(shrink.shape, np.float32)
+    shrink.real(levels, real)
+    expected = imresize(torch.from_numpy(levels).double(), scale).numpy()
+    np.testing.assert_allclose(real, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("size", [(13, 13), (14, 31), (33, 14), (40, 67)])
+def test_compiled_halving_equals_that_of_torch(size):
+    x = noise(*size).float()
+    out = np.empty(((size[0] + 1) // 2, (size[1] + 1) // 2), np.float32)
+    halve(x.numpy(), out)
+    np.testing.assert_allclose(out, imresize(x, 0.5).numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(32, 48), (33, 47), (13, 13)])
+@pytest.mark.parametrize("colour", ["bt601", "rapique"])
+def test_compiled_colours_equal_those_of_torch(size, colour):
+    y, u, v = random_chunk(*size)
+    rgb = compiled.rgb_frames(y[:2].numpy(), u.numpy(), v.numpy(), colour, 1.0)
+    np.testing.assert_array_equal(rgb, yuv_to_rgb(y[:2], u, v, colour).numpy())
+
+
 # --- fits against closed forms and brute force --------------------------------------------------------------------
 
 
 def test_moments_of_known_densities_give_their_shape():
-    mean_abs = torch.tensor([np.sqrt(2 / np.pi), 1.0, 0.0], dtype=torch.float64)
-    mean_square = torch.tensor([1.0, 2.0, 0.0], dtype=torch.float64)
-    fits = fit_ggd(mean_abs, mean_square)
-    expected = torch.tensor([[2.0, 1.0], [1.0, np.sqrt(2.0)], [0.1, 0.0]], dtype=torch.float64)
-    np.testing.assert_allclose(fits.numpy(), expected.numpy(), rtol=1e-12)
+    fits = fit_ggd(np.array([np.sqrt(2 / np.pi), 1.0, 0.0]), np.array([1.0, 2.0, 0.0]))
+    np.testing.assert_allclose(fits, [[2.0, 1.0], [1.0, np.sqrt(2.0)], [0.1, 0.0]], rtol=1e-12)
 
 
 def test_table_look_up_equals_the_search_over_the_grid(scipy_nss):
     grid, ratios = scipy_nss.GRID, scipy_nss.GGD_RATIO
     rho = np.concatenate((np.exp(np.linspace(np.log(1.2), np.log(300), 400)), ratios[::997]))
     expected = [grid[np.argmin(np.abs(r - ratios))] for r in rho]
-    fits = fit_ggd(torch.ones(len(rho), dtype=torch.float64), torch.from_numpy(rho))
-    np.testing.assert_allclose(fits[:, 0].numpy(), expected, rtol=1e-12)
+    np.testing.assert_allclose(fit_ggd(np.ones(len(rho)), rho)[:, 0], expected, rtol=1e-12)
 
 
 def test_products_of_one_sign_leave_the_other_side_undefined():
     # 10 values of +2 among 20 pixels
-    sums = torch.tensor([20.0, 0.0, 40.0, 0.0, 10.0, 10.0], dtype=torch.float64).view(1, 6, 1)
-    alpha, eta, left, right = fit_aggd(sums, 20)[0, 0]
+    alpha, eta, left, right = fit_aggd(np.array([20.0, 40.0, 0.0, 0.0, 10.0]), np.array(20))
     assert (alpha, right) == (0.1, 2.0)
-    assert eta.isnan()
-    assert left.isnan()
+    assert np.isnan([eta, left]).all()
 
 
 def test_symmetric_products_have_zero_mean(scipy_nss):
     values = np.random.default_rng(0).laplace(size=1000)
     values = np.concatenate((values, -values))
     positive, negative = values[values > 0], values[values < 0]
-    parts = [positive.sum(), negative.sum(), (positive**2).sum(), (negative**2).sum()]
-    parts += [len(positive) - len(negative), len(values)]
-    fit = fit_aggd(torch.tensor(parts, dtype=torch.float64).view(1, 6, 1), len(values))[0, 0].numpy()
+    sums = [np.abs(values).sum(), (positive**2).sum(), (negative**2).sum(), len(negative), len(values)]
+    fit = fit_aggd(np.array(sums), np.array(len(values)))
     np.testing.assert_allclose(fit, scipy_nss.fit_aggd(values), rtol=1e-9, atol=1e-12)
     assert abs(fit[1]) < 1e-12
 
@@ -312,7 +364,7 @@ def random_chunk(height, width, n_temporal=8):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_thread_count_does_not_change_a_bit(precision):
-    model = NSS(precision=precision, min_side=200)
+    model = nss(precision, min_side=200)
     y, u, v = random_chunk(231, 601)
     y[:, :60] = 40
     before = torch.get_num_threads()
@@ -327,7 +379,7 @@ def test_thread_count_does_not_change_a_bit(precision):
 
 
 def test_frames_of_a_batch_do_not_influence_each_other():
-    model = NSS()
+    model = nss()
     frames = noise(3, 3, 40, 52)
     together = model.spatial(frames)
     assert torch.equal(together[1], model.spatial(frames[1:2])[0])
@@ -335,7 +387,7 @@ def test_frames_of_a_batch_do_not_influence_each_other():
 
 
 def test_memory_layout_of_the_input_does_not_matter():
-    model = NSS(precision="float64")
+    model = nss("float64")
     frame = noise(40, 52, 3)
     assert torch.equal(
         model.spatial(frame.movedim(-1, 0)[None]), model.spatial(frame.movedim(-1, 0)[None].contiguous())
@@ -347,13 +399,13 @@ def test_missing_temporal_frames_count_as_zero(n_temporal):
     y, u, v = random_chunk(41, 33, n_temporal)
     filled = torch.cat((y, torch.zeros(8 - n_temporal, 41, 33, dtype=torch.uint8)))
     for min_side in (512, 30):
-        model = NSS(min_side=min_side)
+        model = nss(min_side=min_side)
         np.testing.assert_array_equal(model(y, u, v).numpy(), model(filled, u, v).numpy())
 
 
 def test_chunk_vector_is_mean_difference_and_temporal_part():
     y, u, v = random_chunk(35, 44)
-    model = NSS()
+    model = nss()
     vector = model(y, u, v)
     spatial = model.spatial(yuv_to_rgb(y[:2], u, v, "bt601"))
     np.testing.assert_allclose(vector[:680].numpy(), spatial.mean(0).numpy(), rtol=1e-12)
@@ -364,9 +416,13 @@ def test_chunk_vector_is_mean_difference_and_temporal_part():
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_flat_maps_have_the_documented_undefined_values(precision):
-    flat = torch.zeros(1, 20, 30, dtype=torch.float64 if precision == "float64" else torch.float32)
+    flat, sums = np.zeros((20, 30), np.float64 if precision == "float64" else np.float32), np.empty(N_SUMS)
+    if precision == "compiled":
+        compiled_sums(flat, sums)
+    else:
+        sums = map_sums(torch.from_numpy(flat)[None])[0].numpy()
     expected = [0.1, 0, 2.0**-52, np.inf] + [0.1, np.nan, np.nan, np.nan] * 4 + [0.1, 0] * 7
-    np.testing.assert_array_equal(map_statistics(flat)[0].numpy(), expected)
+    np.testing.assert_array_equal(statistics(sums[None], np.array([600]))[0], expected)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -374,7 +430,7 @@ def test_flat_maps_have_the_documented_undefined_values(precision):
 def test_constant_frames_give_a_vector_without_surprises(level, precision):
     y = torch.full((10, 48, 64), level, dtype=torch.uint8)
     chroma = torch.full((2, 24, 32), 128, dtype=torch.uint8)
-    vector = NSS(precision=precision)(y, chroma, chroma)
+    vector = nss(precision)(y, chroma, chroma)
     finite = vector[vector.isfinite()]
     assert len(finite) > 700
     assert finite.abs().max() < UNBOUNDED
@@ -383,20 +439,20 @@ def test_constant_frames_give_a_vector_without_surprises(level, precision):
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (8, 8), (SMALLEST_SIDE_PX - 1, 100)])
 def test_frames_smaller_than_the_filters_are_refused(size):
     with pytest.raises(ValueError, match=f"at least 13 x 13 px, got {size[0]} x {size[1]}"):
-        NSS()(*random_chunk(*size))
+        nss()(*random_chunk(*size))
     with pytest.raises(ValueError, match="at least 13 x 13"):
-        NSS().spatial(noise(1, 3, *size))
+        nss().spatial(noise(1, 3, *size))
     with pytest.raises(ValueError, match="at least 13 x 13"):
-        NSS().temporal(noise(8, *size))
+        nss().temporal(noise(8, *size))
 
 
 def test_bands_that_shrink_below_the_filters_are_refused():
     with pytest.raises(ValueError, match="temporal bands of at least 13"):
-        NSS(min_side=13).temporal(noise(8, 40, 40))
+        nss(min_side=13).temporal(noise(8, 40, 40))
 
 
 def test_bad_chunks_are_refused():
-    model = NSS()
+    model = nss()
     y, u, v = random_chunk(32, 32)
     for chunk, message in (
         ((y.float(), u, v), "y must be a 3-D uint8"),
@@ -418,18 +474,18 @@ def test_bad_chunks_are_refused():
 )
 def test_bad_settings_are_refused(settings):
     with pytest.raises(ConfigError, match=f"NSS {next(iter(settings))} must be"):
-        NSS(**settings)
+        nss(**settings)
 
 
 def test_module_holds_no_parameters_and_survives_casts():
     frame = noise(1, 3, 24, 24)
-    model = NSS()
+    model = nss()
     before = model.spatial(frame)
     assert not list(model.parameters())
     assert torch.equal(model.half().spatial(frame), before)
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_one_tile_over_all_maps_equals_tile_by_tile(precision, monkeypatch):
     """The form used on a GPU, run here."""
     luma = noise(8, 90, 613)
@@ -448,7 +504,7 @@ def test_one_tile_over_all_maps_equals_tile_by_tile(precision, monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_gpu_agrees_with_cpu(precision):
-    model = NSS(precision=precision, min_side=100)
+    model = nss(precision, min_side=100)
     chunk = random_chunk(121, 163)
     on_gpu = model(*(plane.cuda() for plane in chunk))
     assert on_gpu.is_cuda

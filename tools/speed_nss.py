@@ -59,8 +59,8 @@ def report() -> list[str]:
             slow, expected = cpu_seconds(lambda: reference_nss.spatial_features(frames), 3)
         else:
             slow, expected = cpu_seconds(lambda: reference_nss.temporal_features(luma), 3)
-        for precision in ("float64", "float32"):
-            model = NSS(precision=precision)
+        for precision in ("float64", "float32", "compiled"):
+            model = NSS(engine="compiled") if precision == "compiled" else NSS(precision=precision)
 
             def call(task: str = task, model: NSS = model) -> NDArray[np.float64]:
                 return (model.spatial(rgb)[0] if task == "spatial" else model.temporal(stack)).numpy()

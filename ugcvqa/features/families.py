@@ -99,8 +99,9 @@ class NSSFamily(Family):
 
     def __init__(self, settings: FamilySettings) -> None:
         nss = settings.nss
-        super().__init__(FeatureSpec("nss", VERSIONS["nss"], asdict(nss)), TimedPlan(partial(nss_plan, nss.short)))
-        self.network = NSS(nss.colour, nss.precision, nss.min_side)
+        values = {name: value for name, value in asdict(nss).items() if (name, value) != ("engine", "torch")}
+        super().__init__(FeatureSpec("nss", VERSIONS["nss"], values), TimedPlan(partial(nss_plan, nss.short)))
+        self.network = NSS(nss.colour, nss.precision, nss.min_side, nss.engine)
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
         """Computes one chunk: planes "y", "u", "v" as `sampling.nss_pieces` orders them -> (1836,) float64."""

@@ -7,8 +7,11 @@ threads.
 import math
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from ugcvqa.media.bicubic import mirrored, taps
 
 _TIE_OFFSET = 1e-9  # exact .5 ties occur (symmetric taps on integers); without it round-off would decide them
 _HALF_TAPS = (111 / 256, 29 / 256, -9 / 256, -3 / 256)  # scale 0.5, from the centre outwards
@@ -106,7 +109,7 @@ def _resize_planes(x: Tensor, passes: tuple[tuple[int, float, int], ...]) -> Ten
 
 def _resize_rows(planes: Tensor, scale: float, size: int) -> Tensor:
     """Resizes axis -2 of (B, H, W) real planes to `size` rows."""
-    sources, weights = (t.to(planes.device) for t in _taps(planes.shape[-2], scale, size))
+    sources, weights = (torch.from_numpy(a).to(planes.device) for a in taps(planes.shape[-2], scale, size))
     weights = weights.to(planes.dtype)
     out = planes.new_empty(planes.shape[0], size, planes.shape[-1])
     step = _ROWS_PER_STEP if planes.device.type == "cpu" else size
@@ -117,34 +120,6 @@ def _resize_rows(planes: Tensor, scale: float, size: int) -> Tensor:
         for source, weight in zip(sources[1:, rows], weights[1:, rows, None], strict=True):
             total.add_(planes.index_select(-2, source).mul_(weight))
     return out
-
-
-@lru_cache(maxsize=64)
-def _taps(n: int, scale: float, size: int) -> tuple[Tensor, Tensor]:
-    """Source indices (taps, size) int64 and weights (taps, size) float64 of one axis."""
-    shrink = min(scale, 1.0)
-    width = 4 / shrink
-    # 1-based positions, in MATLAB's order of operations: rounding here decides which taps have weight 0.
-    centre = torch.arange(1, size + 1, dtype=torch.float64) / scale + 0.5 * (1 - 1 / scale)
-    first = torch.floor(centre - width / 2)
-    index = first + torch.arange(math.ceil(width) + 2, dtype=torch.float64)[:, None]
-    weights = shrink * _cubic(shrink * (centre - index))
-    weights = weights / weights.sum(0)
-    used = (weights != 0).any(1)
-    return _mirrored(index.long()[used] - 1, n), weights[used]
-
-
-def _cubic(x: Tensor) -> Tensor:
-    a = x.abs()
-    near = 1.5 * a**3 - 2.5 * a**2 + 1
-    far = -0.5 * a**3 + 2.5 * a**2 - 4 * a + 2
-    return torch.where(a <= 1, near, torch.where(a <= 2, far, 0.0))
-
-
-def _mirrored(index: Tensor, n: int) -> Tensor:
-    """Folds 0-based indices into 0..n-1: ... 1 0 | 0 1 ... n-1 | n-1 n-2 ..."""
-    index = index % (2 * n)
-    return torch.where(index < n, index, 2 * n - 1 - index)
 
 
 def _halve(x: Tensor) -> Tensor:
@@ -168,7 +143,7 @@ def _halve(x: Tensor) -> Tensor:
 @lru_cache(maxsize=64)
 def _half_sources(n: int) -> Tensor:
     size = (n + 1) // 2
-    return _mirrored(torch.arange(-3, 2 * size + 3), n)
+    return torch.from_numpy(mirrored(np.arange(-3, 2 * size + 3), n))
 
 
 def _half_sum(phases: list[Tensor], axis: int) -> Tensor:

@@ -5,7 +5,7 @@ size from which PyTorch shares an operation among threads, so results do not dep
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -144,13 +144,6 @@ def mean_shift(x: Tensor, axis: int, weights: Sequence[float], centre: int) -> T
         if offset != centre:
             add_scaled(total, x.narrow(axis, offset, size) - middle, weight)
     return total
-
-
-def normalised(weights: Iterable[float]) -> tuple[float, ...]:
-    """Divides weights by their sum."""
-    weights = tuple(weights)
-    total = math.fsum(weights)
-    return tuple(weight / total for weight in weights)
 
 
 def direct_sum(x: Tensor, kernel: Kernel) -> Tensor:

@@ -8,35 +8,27 @@ import torch
 from torch import Tensor
 
 from ugcvqa.media.imresize import imresize
-from ugcvqa.nss.filters import add_scaled, direct_sum, filter_maps, mean_shift, normalised, tiles, weighted_sum
-
-N_MAPS = 16
-N_FULL_SCALE = 4  # maps 0..3 are used at full and at half size, the others at half size only
-N_BANDS = 7
-N_SLOTS = 8  # frames of a temporal stack
-
-_EPS = 2.0**-52
-_BT601 = (
-    (1.1643835616438358, 3.0112439739772951e-07, 1.5960268873357040, 222.92161710919436),
-    (1.1643835616438358, -0.39176253994145005, -0.81296829216220534, -135.5754095229665),
-    (1.1643835616438358, 2.0172326395564593, 3.0542617453304942e-06, 276.83630579503154),
-)  # factors of Y, U, V, then the constant taken off
-_LAB_MATRIX = (
-    (0.412414794645311, 0.35761181697493216, 0.1804490184539688),
-    (0.21264364470885586, 0.7151490085743925, 0.07217403969994776),
-    (0.01931719422031574, 0.1191749261302743, 0.9503941838852271),
+from ugcvqa.nss.constants import (
+    BAND_SIGNS,
+    BELL_8,
+    BLUR_3,
+    BT601,
+    EPS,
+    GREY,
+    LAB_KNEE,
+    LAB_MATRIX,
+    LAB_SLOPE,
+    LAB_WHITE,
+    N_BANDS,
+    N_SLOTS,
+    OPPONENT,
+    SMOOTH_11,
+    gaussian_8,
+    laplacian_kernel,
+    linear_levels,
+    log_levels,
 )
-_LAB_WHITE = (0.9504, 1.0, 1.0889)
-_LAB_KNEE = (6 / 29) ** 3
-_BAND_SIGNS: tuple[tuple[int, ...], ...] = (
-    (1, 1, 1, 1, -1, -1, -1, -1),
-    (1, 1, -1, -1, 1, 1, -1, -1),
-    (1, 1, -1, -1, -1, -1, 1, 1),
-    (1, -1, 1, -1, 1, -1, 1, -1),
-    (1, -1, 1, -1, -1, 1, -1, 1),
-    (1, -1, -1, 1, 1, -1, -1, 1),
-    (1, -1, -1, 1, -1, 1, 1, -1),
-)
+from ugcvqa.nss.filters import add_scaled, direct_sum, filter_maps, mean_shift, tiles, weighted_sum
 
 
 def yuv_to_rgb(y: Tensor, u: Tensor, v: Tensor, colour: str) -> Tensor:
@@ -64,7 +56,7 @@ def yuv_to_rgb(y: Tensor, u: Tensor, v: Tensor, colour: str) -> Tensor:
 
 def _bt601(y: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     y, u, v = y.double(), _round_to_8bit(u.double()), _round_to_8bit(v.double())
-    return tuple(_round_to_8bit(y * a + u * b + v * c - offset) for a, b, c, offset in _BT601)
+    return tuple(_round_to_8bit(y * a + u * b + v * c - offset) for a, b, c, offset in BT601)
 
 
 def _full_range(y: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, ...]:
@@ -119,13 +111,14 @@ def spatial_maps(rgb: Tensor, dtype: torch.dtype) -> Iterator[Tensor]:
 
 def _grey(red: Tensor, green: Tensor, blue: Tensor) -> tuple[Tensor]:
     # float64 in both precisions, so that rounding never differs
-    total = 0.298936021293775390 * red.double() + 0.587043074451121360 * green.double()
-    return (_round_to_8bit(total.add_(0.114020904255103250 * blue.double())),)
+    total = GREY[0] * red.double() + GREY[1] * green.double()
+    return (_round_to_8bit(total.add_(GREY[2] * blue.double())),)
 
 
 def _opponent(dtype: torch.dtype, *rgb: Tensor) -> tuple[Tensor, Tensor]:
     red, green, blue = (channel.to(dtype) for channel in rgb)
-    return 0.30 * red + 0.04 * green - 0.35 * blue, 0.34 * red - 0.60 * green + 0.17 * blue
+    first, second = (a * red + b * green + c * blue for a, b, c in OPPONENT)
+    return first, second
 
 
 def _log_opponent(red: Tensor, green: Tensor, blue: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,13 +129,6 @@ def _with_gradients(pair: Tensor) -> Iterator[Tensor]:
     yield from pair
     for single in pair:
         yield filter_maps(_gradient, single, "zero", 5, 5)
-
-
-def gaussian_8() -> tuple[tuple[float, ...], ...]:
-    """8 x 8 Gaussian of sigma 1, sum 1, in the order of operations of MATLAB."""
-    bell = [[math.exp(-((x - 0.5) ** 2 + (y - 0.5) ** 2) / 2) for x in range(-3, 5)] for y in range(-3, 5)]
-    total = math.fsum(weight for row in bell for weight in row)
-    return tuple(tuple(weight / total for weight in row) for row in bell)
 
 
 def _sobel(x: Tensor) -> Tensor:
@@ -157,76 +143,41 @@ def _laplacian(x: Tensor) -> Tensor:
     return direct_sum(x, laplacian_kernel()).abs_()
 
 
-@lru_cache(maxsize=1)
-def laplacian_kernel() -> tuple[tuple[float, ...], ...]:
-    """9 x 9 Laplacian of Gaussian, sigma 1.5, absolute sum 1."""
-    offsets = torch.arange(-4, 5, dtype=torch.float64)
-    square = offsets[:, None] ** 2 + offsets**2
-    gaussian = torch.exp(-square / (2 * 1.5**2))
-    kernel = gaussian / gaussian.sum() * (square - 2 * 1.5**2) / 1.5**4
-    kernel = kernel - kernel.mean()
-    kernel = kernel / kernel.abs().sum()
-    return tuple(tuple(row) for row in kernel.tolist())
-
-
 def _gaussian_difference(x: Tensor) -> Tensor:
     """Map minus its 8 x 8 Gaussian blur; the even size shifts the blur by half a pixel, as in the public code."""
     if x.dtype == torch.float64:
-        return direct_sum(x, _GAUSSIAN_8).sub_(x[..., 3:-4, 3:-4]).neg_()
-    across = mean_shift(x, -1, _BELL_8, 3)
-    down = mean_shift(x[..., 3:-4] + across, -2, _BELL_8, 3)
+        return direct_sum(x, gaussian_8()).sub_(x[..., 3:-4, 3:-4]).neg_()
+    across = mean_shift(x, -1, BELL_8, 3)
+    down = mean_shift(x[..., 3:-4] + across, -2, BELL_8, 3)
     return down.add_(across[..., 3:-4, :]).neg_()
 
 
 def _gradient(x: Tensor) -> Tensor:
     """Magnitude of the 11 x 11 Gaussian derivative, not normalised, plus eps; exactly eps on flat areas."""
-    horizontal = _derivative(weighted_sum(x, -2, _SMOOTH_11), -1)
-    vertical = _derivative(weighted_sum(x, -1, _SMOOTH_11), -2)
-    return horizontal.mul_(horizontal).addcmul_(vertical, vertical).sqrt_().add_(_EPS)
+    horizontal = _derivative(weighted_sum(x, -2, SMOOTH_11), -1)
+    vertical = _derivative(weighted_sum(x, -1, SMOOTH_11), -2)
+    return horizontal.mul_(horizontal).addcmul_(vertical, vertical).sqrt_().add_(EPS)
 
 
 def _derivative(x: Tensor, axis: int) -> Tensor:
     """Sum of k exp(-k^2 / (2 * 1.66^2)) (x[i - k] - x[i + k]), k = 1..5, in differences so that flat is zero."""
     size = x.shape[axis] - 10
     total = x.narrow(axis, 4, size) - x.narrow(axis, 6, size)
-    total.mul_(_SMOOTH_11[6])
+    total.mul_(SMOOTH_11[6])
     for k in range(2, 6):
         difference = x.narrow(axis, 5 - k, size) - x.narrow(axis, 5 + k, size)
-        add_scaled(total, difference, k * _SMOOTH_11[5 + k])
+        add_scaled(total, difference, k * SMOOTH_11[5 + k])
     return total
-
-
-_SMOOTH_11 = tuple(math.exp(-(x**2) / (2 * 1.66**2)) for x in range(-5, 6))
-_BELL_8 = normalised(math.exp(-((x - 0.5) ** 2) / 2) for x in range(-3, 5))
-_GAUSSIAN_8 = gaussian_8()
-_BLUR_3 = normalised(math.exp(-(x**2) / 18) for x in (-1, 0, 1))
 
 
 @lru_cache(maxsize=16)
 def _log_table(device: torch.device, dtype: torch.dtype) -> Tensor:
-    return torch.log(torch.arange(256, dtype=torch.float64) + 0.1).to(device, dtype)
+    return torch.from_numpy(log_levels()).to(device, dtype)
 
 
 @lru_cache(maxsize=8)
 def _linear_table(device: torch.device) -> Tensor:
-    return linear_light(torch.arange(256, dtype=torch.float64)).to(device)
-
-
-def linear_light(levels: Tensor) -> Tensor:
-    """Linearises 8-bit sRGB levels through a 1024-entry curve of 16-bit values, like an ICC profile.
-
-    Args:
-        levels: (...) float64, 0..255.
-
-    Returns:
-        (...) float64, 0..1.
-    """
-    v = torch.arange(1024, dtype=torch.float64) / 1023
-    curve = torch.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
-    curve = torch.floor(65535 * curve + 0.5) / 65535
-    position = 1023 * levels / 255
-    below = position.floor().long().clamp(max=1022)
-    return curve[below] + (position - below) * (curve[below + 1] - curve[below])
+    return torch.from_numpy(linear_levels()).to(device)
 
 
 def _look_up(table: Tensor, levels: Tensor) -> Tensor:
@@ -245,19 +196,19 @@ def _lab(*blurred: Tensor) -> tuple[Tensor, Tensor]:
     red, green, blue = (_look_up(_linear_table(channel.device), channel) for channel in blurred)
     x, y, z = (
         _lab_curve((red * (r / white)).add_(green * (g / white)).add_(blue * (b / white)))
-        for (r, g, b), white in zip(_LAB_MATRIX, _LAB_WHITE, strict=True)
+        for (r, g, b), white in zip(LAB_MATRIX, LAB_WHITE, strict=True)
     )
     return _code_lab((x - y).mul_(500)), _code_lab((y - z).mul_(200))
 
 
 def _blur_to_8bit(x: Tensor) -> Tensor:
-    return _round_to_8bit(weighted_sum(weighted_sum(x.double(), -2, _BLUR_3), -1, _BLUR_3))
+    return _round_to_8bit(weighted_sum(weighted_sum(x.double(), -2, BLUR_3), -1, BLUR_3))
 
 
 def _lab_curve(t: Tensor) -> Tensor:
     """Cube root, continued below (6/29)^3 by its tangent."""
-    root = t.clamp(min=_LAB_KNEE).pow_(1 / 3)
-    return root.add_(t.clamp_(max=_LAB_KNEE).sub_(_LAB_KNEE).mul_((29 / 6) ** 2 / 3))
+    root = t.clamp(min=LAB_KNEE).pow_(1 / 3)
+    return root.add_(t.clamp_(max=LAB_KNEE).sub_(LAB_KNEE).mul_(LAB_SLOPE))
 
 
 def _code_lab(x: Tensor) -> Tensor:
@@ -285,8 +236,8 @@ def _haar_sums(dtype: torch.dtype, *frames: Tensor) -> tuple[Tensor, ...]:
     sums: dict[tuple[int, ...], Tensor] = {(1,): frames[0].to(dtype)}
     for length in range(2, N_SLOTS + 1):
         frame = frames[length - 1].to(dtype)
-        for signs in _BAND_SIGNS:
+        for signs in BAND_SIGNS:
             start = sums[signs[: length - 1]]
             if signs[:length] not in sums:
                 sums[signs[:length]] = start + frame if signs[length - 1] > 0 else start - frame
-    return tuple(sums[signs] for signs in _BAND_SIGNS)
+    return tuple(sums[signs] for signs in BAND_SIGNS)

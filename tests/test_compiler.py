@@ -1,0 +1,46 @@
+import logging
+import subprocess
+import sys
+
+from ugcvqa.nss import compiler
+
+
+def test_kernels_are_kept_in_a_folder_of_the_user_named_by_their_content(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = compiler._cache_folder.__wrapped__()
+    assert folder.startswith(str(tmp_path))
+    assert folder == compiler._cache_folder.__wrapped__()
+
+
+def test_a_folder_that_others_may_write_to_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = compiler.Path(compiler._cache_folder.__wrapped__())
+    first.chmod(0o777)
+    monkeypatch.setattr(compiler.tempfile, "gettempdir", lambda: str(tmp_path / "other"))
+    assert compiler._cache_folder.__wrapped__().startswith(str(tmp_path / "other"))
+
+
+def test_without_any_folder_kernels_are_compiled_in_each_process_and_this_is_said(tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(compiler.tempfile, "gettempdir", lambda: str(tmp_path / "file"))
+    with caplog.at_level(logging.WARNING):
+        assert compiler._cache_folder.__wrapped__() is None
+    assert "no folder can keep" in caplog.text
+
+
+def test_the_first_process_says_that_it_compiles_and_the_second_does_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    program = (
+        "import numpy as np; from ugcvqa.nss.compiled_resize import halve;"
+        "out = np.empty((4, 4), np.float32); halve(np.ones((8, 8), np.float32), out); print(out.min())"
+    )
+    runs = [subprocess.run([sys.executable, "-c", program], capture_output=True, text=True) for _ in range(2)]
+    assert [run.stdout for run in runs] == ["1.0\n"] * 2
+    assert "compiling the NSS kernels" in runs[0].stderr
+    assert not runs[1].stderr
+
+
+def test_compiled_kernels_need_no_torch():
+    program = "import sys; import ugcvqa.nss.compiled; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0

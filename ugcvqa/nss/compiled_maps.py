@@ -1,0 +1,336 @@
+"""Compiled colour conversion, 16 spatial maps and 7 temporal bands, float32; see `maps.py` for what they are.
+
+What is rounded to 8 bits is computed in float64, so that it is the same in every precision. Rows that a filter reads
+stand in a bordered copy whose rows are a multiple of 64 samples long, so that vector code treats all samples alike:
+a flat area stays exactly flat.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ugcvqa.nss.compiled_resize import mirrored
+from ugcvqa.nss.compiler import jit
+from ugcvqa.nss.constants import (
+    BAND_SIGNS,
+    BELL_8,
+    BLUR_3,
+    BT601,
+    EPS,
+    GREY,
+    LAB_KNEE,
+    LAB_MATRIX,
+    LAB_SLOPE,
+    LAB_WHITE,
+    OPPONENT,
+    SMOOTH_11,
+    laplacian_kernel,
+    linear_levels,
+    log_levels,
+)
+
+Plane8 = npt.NDArray[np.uint8]
+Plane = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int32]
+Double = npt.NDArray[np.float64]
+
+_f32 = np.float32
+_ZERO, _TWO, _EPS = _f32(0), _f32(2), _f32(EPS)
+_MATRIX = np.array(BT601)
+_OPPONENT = np.array(OPPONENT, np.float32)
+_SIGNS = np.array(BAND_SIGNS, np.float32)
+_LAPLACIAN = np.array(laplacian_kernel(), np.float32)[4:, 4:].copy()
+_B0, _B1, _B2, _B3 = (_f32(weight) for weight in BELL_8[4:])
+_E0, _E1, _E2, _E3, _E4, _E5 = (_f32(weight) for weight in SMOOTH_11[5:])
+_D1, _D2, _D3, _D4, _D5 = _E1, _f32(2) * _E2, _f32(3) * _E3, _f32(4) * _E4, _f32(5) * _E5
+_GREY0, _GREY1, _GREY2 = GREY
+_BLUR0, _BLUR1 = BLUR_3[1], BLUR_3[2]
+_LOGS, _LINEAR = log_levels(), linear_levels()
+_LAB = np.array(LAB_MATRIX) / np.array(LAB_WHITE)[:, None]
+_KNEE, _SLOPE = LAB_KNEE, LAB_SLOPE
+_GUESS_STEPS = 2048
+_GUESSES = ((np.arange(1.1 * _GUESS_STEPS) + 0.5) / _GUESS_STEPS) ** (-1 / 3)  # t^(-1/3), t in 0..1.1
+_ONE_BY_ROOT6, _ONE_BY_ROOT2 = _f32(1 / math.sqrt(6)), _f32(1 / math.sqrt(2))
+
+
+def row_length(width: int) -> int:
+    """Length of the rows of a bordered copy of a plane of so many columns."""
+    return -(-(width + 10) // 64) * 64
+
+
+@jit
+def to_rgb(y: Plane8, u: Plane8, v: Plane8, is_limited: bool, rgb: Plane8) -> None:
+    """Converts one frame, see `maps.yuv_to_rgb`: (H, W), (ceil(H/2), ceil(W/2)) twice -> (3, H, W)."""
+    height = y.shape[0]
+    column, us = np.empty(u.shape[1] + 4, np.int32), np.empty(2 * u.shape[1], np.int32)
+    vs = np.empty(2 * u.shape[1], np.int32)
+    for i in range(height):
+        _upsample(u, i, column, us)
+        _upsample(v, i, column, vs)
+        if is_limited:
+            _limited(y[i], us, vs, rgb[:, i])
+        else:
+            _full(y[i], us, vs, rgb[:, i])
+
+
+@jit
+def _upsample(plane: Plane8, row: int, column: Ints, out: Ints) -> None:
+    """One row of a plane enlarged by 2, in units of 1/16384: all weights are multiples of 1/128."""
+    height, width = plane.shape
+    odd = row % 2
+    a, b = mirrored(row // 2 - 2 + odd, height), mirrored(row // 2 - 1 + odd, height)
+    c, d = mirrored(row // 2 + odd, height), mirrored(row // 2 + 1 + odd, height)
+    near, far = (29, 111) if odd == 0 else (111, 29)
+    edge, end = (-3, -9) if odd == 0 else (-9, -3)
+    for k in range(width):
+        inner = near * np.int32(plane[b, k]) + far * np.int32(plane[c, k])
+        column[k + 2] = inner + edge * np.int32(plane[a, k]) + end * np.int32(plane[d, k])
+    for k in (-2, -1, width, width + 1):
+        column[k + 2] = column[mirrored(k, width) + 2]
+    for k in range(width):
+        out[2 * k] = -3 * column[k] + 29 * column[k + 1] + 111 * column[k + 2] - 9 * column[k + 3]
+        out[2 * k + 1] = -9 * column[k + 1] + 111 * column[k + 2] + 29 * column[k + 3] - 3 * column[k + 4]
+
+
+@jit
+def _to_level(x: float) -> Any:  # noqa: ANN401 (a uint8 for Numba)
+    """Rounds half up and clamps to 0..255."""
+    return np.uint8(np.int32(min(max(x + 0.5, 0.0), 255.0)))
+
+
+@jit
+def _limited(y: Plane8, us: Ints, vs: Ints, rgb: Plane8) -> None:
+    """BT.601 limited range, chroma rounded to 8 bits first."""
+    for k in range(y.shape[0]):
+        us[k] = min(max((us[k] + 8192) >> 14, 0), 255)
+        vs[k] = min(max((vs[k] + 8192) >> 14, 0), 255)
+    for c in range(3):
+        a, b, d, offset = _MATRIX[c, 0], _MATRIX[c, 1], _MATRIX[c, 2], _MATRIX[c, 3]
+        for k in range(y.shape[0]):
+            rgb[c, k] = _to_level(a * y[k] + b * us[k] + d * vs[k] - offset)
+
+
+@jit
+def _full(y: Plane8, us: Ints, vs: Ints, rgb: Plane8) -> None:
+    """Full range with an offset of 127, chroma not rounded."""
+    for k in range(y.shape[0]):
+        u, v = us[k] / 16384 - 127, vs[k] / 16384 - 127
+        rgb[0, k] = _to_level(y[k] + 1.4022 * v)
+        rgb[1, k] = _to_level(y[k] - 0.3456 * u - 0.7145 * v)
+        rgb[2, k] = _to_level(y[k] + 1.7710 * u)
+
+
+@jit
+def grey(rgb: Plane8, out: Plane) -> None:
+    """Luma of (3, H, W) levels, rounded to 8 bits."""
+    for i in range(out.shape[0]):
+        for k in range(out.shape[1]):
+            total = _GREY0 * rgb[0, i, k] + _GREY1 * rgb[1, i, k] + _GREY2 * rgb[2, i, k]
+            out[i, k] = _f32(np.int32(min(max(total + 0.5, 0.0), 255.0)))
+
+
+@jit
+def repeat_edges(x: Plane, out: Plane) -> None:
+    """Copies (H, W) into (H + 8, row_length) at (4, 4), edges repeated."""
+    height, width = x.shape
+    for i in range(out.shape[0]):
+        source = min(max(i - 4, 0), height - 1)
+        out[i, :4] = x[source, 0]
+        out[i, 4 + width :] = x[source, width - 1]
+        for k in range(width):
+            out[i, k + 4] = x[source, k]
+
+
+@jit
+def sobel(bordered: Plane, out: Plane) -> None:
+    """Gradient magnitude of a plane bordered by `repeat_edges`."""
+    smooth, step = np.empty(bordered.shape[1], np.float32), np.empty(bordered.shape[1], np.float32)
+    for i in range(out.shape[0]):
+        for k in range(bordered.shape[1]):
+            smooth[k] = bordered[i + 3, k] + _TWO * bordered[i + 4, k] + bordered[i + 5, k]
+            step[k] = bordered[i + 5, k] - bordered[i + 3, k]
+        for k in range(out.shape[1]):
+            across, down = smooth[k + 5] - smooth[k + 3], step[k + 3] + _TWO * step[k + 4] + step[k + 5]
+            out[i, k] = math.sqrt(across * across + down * down)
+
+
+@jit
+def laplacian(bordered: Plane, out: Plane) -> None:
+    """Absolute 9 x 9 Laplacian of Gaussian of a plane bordered by `repeat_edges`; taps of equal weight are paired."""
+    length = bordered.shape[1]
+    folded, total = np.empty(length, np.float32), np.empty(length - 8, np.float32)
+    for i in range(out.shape[0]):
+        total[:] = _ZERO
+        for d in range(5):
+            w0, w1, w2, w3, w4 = _LAPLACIAN[d]
+            for k in range(length):
+                folded[k] = bordered[i + 4 - d, k] + bordered[i + 4 + d, k] if d else bordered[i + 4, k]
+            for k in range(length - 8):
+                near = w0 * folded[k + 4] + w1 * (folded[k + 3] + folded[k + 5]) + w2 * (folded[k + 2] + folded[k + 6])
+                total[k] += near + w3 * (folded[k + 1] + folded[k + 7]) + w4 * (folded[k] + folded[k + 8])
+        for k in range(out.shape[1]):
+            out[i, k] = abs(total[k])
+
+
+@jit
+def gaussian_difference(bordered: Plane, out: Plane) -> None:
+    """Plane minus its 8 x 8 blur, in differences from the centre; the plane is bordered by `repeat_edges`."""
+    length = bordered.shape[1]
+    down, row = np.empty(length, np.float32), np.empty(length, np.float32)
+    for i in range(out.shape[0]):
+        for k in range(length):
+            c = bordered[i + 4, k]
+            down[k] = _B0 * (bordered[i + 5, k] - c) + _B1 * ((bordered[i + 3, k] - c) + (bordered[i + 6, k] - c))
+        for k in range(length):
+            c = bordered[i + 4, k]
+            far = _B3 * ((bordered[i + 1, k] - c) + (bordered[i + 8, k] - c))
+            down[k] += _B2 * ((bordered[i + 2, k] - c) + (bordered[i + 7, k] - c)) + far
+            row[k] = c + down[k]
+        for k in range(out.shape[1]):
+            c = row[k + 4]
+            near = _B0 * (row[k + 5] - c) + _B1 * ((row[k + 3] - c) + (row[k + 6] - c))
+            far = _B2 * ((row[k + 2] - c) + (row[k + 7] - c)) + _B3 * ((row[k + 1] - c) + (row[k + 8] - c))
+            out[i, k] = -(down[k + 4] + near + far)
+
+
+@jit
+def gradient(x: Plane, bordered: Plane, out: Plane) -> None:
+    """Magnitude of the 11 x 11 Gaussian derivative plus eps; exactly eps on flat areas.
+
+    `bordered` is a work area of (H + 10, row_length), zero outside of its middle (H, W).
+    """
+    height, width = x.shape
+    length = bordered.shape[1]
+    smooth, step = np.empty(length, np.float32), np.empty(length, np.float32)
+    row = np.empty(length - 10, np.float32)
+    for i in range(height):
+        for k in range(width):
+            bordered[i + 5, k + 5] = x[i, k]
+    for i in range(height):
+        _smooth_and_step(bordered[i : i + 11], smooth, step)
+        for k in range(length - 10):
+            near = _D1 * (smooth[k + 4] - smooth[k + 6]) + _D2 * (smooth[k + 3] - smooth[k + 7])
+            far = _D4 * (smooth[k + 1] - smooth[k + 9]) + _D5 * (smooth[k] - smooth[k + 10])
+            across = near + _D3 * (smooth[k + 2] - smooth[k + 8]) + far
+            near = _E0 * step[k + 5] + _E1 * (step[k + 4] + step[k + 6]) + _E2 * (step[k + 3] + step[k + 7])
+            far = _E4 * (step[k + 1] + step[k + 9]) + _E5 * (step[k] + step[k + 10])
+            down = near + _E3 * (step[k + 2] + step[k + 8]) + far
+            row[k] = math.sqrt(across * across + down * down)
+        for k in range(width):
+            out[i, k] = row[k] + _EPS
+
+
+@jit
+def _smooth_and_step(rows: Plane, smooth: Plane, step: Plane) -> None:
+    """Gaussian sum and Gaussian derivative down 11 rows, in pairs."""
+    for k in range(smooth.shape[0]):
+        near = _E1 * (rows[4, k] + rows[6, k])
+        smooth[k] = _E0 * rows[5, k] + near + _E2 * (rows[3, k] + rows[7, k])
+    for k in range(smooth.shape[0]):
+        smooth[k] += _E3 * (rows[2, k] + rows[8, k]) + _E4 * (rows[1, k] + rows[9, k])
+    for k in range(smooth.shape[0]):
+        smooth[k] += _E5 * (rows[0, k] + rows[10, k])
+    for k in range(smooth.shape[0]):
+        near = _D1 * (rows[4, k] - rows[6, k])
+        step[k] = near + _D2 * (rows[3, k] - rows[7, k]) + _D3 * (rows[2, k] - rows[8, k])
+    for k in range(smooth.shape[0]):
+        step[k] += _D4 * (rows[1, k] - rows[9, k]) + _D5 * (rows[0, k] - rows[10, k])
+
+
+@jit
+def opponent(rgb: Plane8, out: Plane) -> None:
+    """O1 and O2 of (3, H, W) levels -> (2, H, W)."""
+    for c in range(2):
+        a, b, d = _OPPONENT[c]
+        for i in range(out.shape[1]):
+            for k in range(out.shape[2]):
+                out[c, i, k] = a * _f32(rgb[0, i, k]) + b * _f32(rgb[1, i, k]) + d * _f32(rgb[2, i, k])
+
+
+@jit
+def log_opponent(rgb: Plane8, out: Plane) -> None:
+    """BY and RG of (3, H, W) levels -> (2, H, W): logarithms less their mean over the frame."""
+    logs, counts = np.empty((3, 256), np.float32), np.empty(256, np.int64)
+    for c in range(3):
+        counts[:] = 0
+        for i in range(rgb.shape[1]):
+            for k in range(rgb.shape[2]):
+                counts[rgb[c, i, k]] += 1
+        mean = (counts * _LOGS).sum() / (rgb.shape[1] * rgb.shape[2])
+        for level in range(256):
+            logs[c, level] = _LOGS[level] - mean
+    for i in range(rgb.shape[1]):
+        for k in range(rgb.shape[2]):
+            r, g, b = logs[0, rgb[0, i, k]], logs[1, rgb[1, i, k]], logs[2, rgb[2, i, k]]
+            out[0, i, k] = (r + g - _TWO * b) * _ONE_BY_ROOT6
+            out[1, i, k] = (r - g) * _ONE_BY_ROOT2
+
+
+@jit
+def lab(rgb: Plane8, out: Plane) -> None:
+    """8-bit coded a* and b* of (3, H, W) levels after a 3 x 3 blur -> (2, H, W)."""
+    width = rgb.shape[2]
+    row, levels = np.empty(width + 2), np.empty((3, width), np.int32)
+    xyz, guesses = np.empty((3, width)), np.empty((3, width))
+    for i in range(rgb.shape[1]):
+        _blurred(rgb, i, row, levels)
+        for k in range(width):
+            r, g, b = _LINEAR[levels[0, k]], _LINEAR[levels[1, k]], _LINEAR[levels[2, k]]
+            for c in range(3):
+                t = _LAB[c, 0] * r + _LAB[c, 1] * g + _LAB[c, 2] * b
+                xyz[c, k] = t
+                guesses[c, k] = _GUESSES[np.int32(max(t, _KNEE) * _GUESS_STEPS)]
+        for c in range(3):
+            for k in range(width):
+                xyz[c, k] = _lab_curve(xyz[c, k], guesses[c, k])
+        for k in range(width):
+            out[0, i, k] = _code(500 * (xyz[0, k] - xyz[1, k]))
+        for k in range(width):
+            out[1, i, k] = _code(200 * (xyz[1, k] - xyz[2, k]))
+
+
+@jit
+def _blurred(rgb: Plane8, i: int, row: Double, levels: Ints) -> None:
+    """One row of each channel after the 3 x 3 blur, rounded to 8 bits."""
+    width, above, below = rgb.shape[2], max(i - 1, 0), min(i + 1, rgb.shape[1] - 1)
+    for c in range(3):
+        for k in range(width):
+            row[k + 1] = _BLUR0 * rgb[c, i, k] + _BLUR1 * (np.int32(rgb[c, above, k]) + np.int32(rgb[c, below, k]))
+        row[0], row[width + 1] = row[1], row[width]
+        for k in range(width):
+            total = _BLUR0 * row[k + 1] + _BLUR1 * (row[k] + row[k + 2])
+            levels[c, k] = np.int32(min(max(total + 0.5, 0.0), 255.0))
+
+
+@jit
+def _lab_curve(t: float, guess: float) -> float:
+    """Cube root, continued below the knee by its tangent: t y^2 with y = t^(-1/3) by Newton's method."""
+    inner = max(t, _KNEE)
+    third = inner / 3.0
+    y = guess
+    for _ in range(3):
+        y = y * (4.0 / 3.0 - third * y * y * y)
+    return inner * y * y + (min(t, _KNEE) - _KNEE) * _SLOPE
+
+
+@jit
+def _code(x: float) -> Any:  # noqa: ANN401 (a float32 for Numba)
+    """8-bit code of a* or b*, through the 16-bit code with 8 fractional bits."""
+    return _f32(math.floor(min(max(math.floor((x + 128) * 256 + 0.5) / 256 + 0.5, 0.0), 255.0)))
+
+
+@jit
+def temporal_bands(frames: Plane, out: Plane) -> None:
+    """The seven band-pass maps of eight frames: (8, H, W) -> (7, H, W)."""
+    for i in range(out.shape[1]):
+        for band in range(out.shape[0]):
+            s1, s2, s3 = _SIGNS[band, 1], _SIGNS[band, 2], _SIGNS[band, 3]
+            s4, s5, s6, s7 = _SIGNS[band, 4], _SIGNS[band, 5], _SIGNS[band, 6], _SIGNS[band, 7]
+            for k in range(out.shape[2]):
+                first = frames[0, i, k] + s1 * frames[1, i, k] + s2 * frames[2, i, k] + s3 * frames[3, i, k]
+                out[band, i, k] = first
+            for k in range(out.shape[2]):
+                second = s4 * frames[4, i, k] + s5 * frames[5, i, k] + s6 * frames[6, i, k] + s7 * frames[7, i, k]
+                out[band, i, k] += second
