@@ -2,9 +2,10 @@
 
     python tools/errors_lite.py clip.mp4 [--frames 1]
 
-One thread, CPU seconds, one run. Features are those of row VSFACNN, frames and maps those of row SALIENCY. Errors are
-against our exact way in float32, `moved` is the deletion area of the same map elsewhere in the frame (mean over four
-places): a map points at what the network uses if its own area is smaller.
+One thread, CPU seconds, one run. Features are those of row VSFACNN, frames and maps those of row SALIENCY. Errors of
+approximations are against the exact map, those of reduced precision against float32 in the same mode; `moved` is the
+deletion area of the same map elsewhere in the frame (mean over four places): a map points at what the network uses if
+its own area is smaller.
 """
 
 import argparse
@@ -28,8 +29,8 @@ from ugcvqa.studies.map_quality import pixel_curves, shifted_map
 
 NAME, WEIGHTS = "efficientnet_lite0", "IMAGENET1K_V1"
 MODES = [
-    *(("exact", precision) for precision in PRECISIONS),
-    *((method, "float32") for method in ("half", "top:256", "top:128", "top:24")),
+    *((method, "float32") for method in ("exact", "half", "top:256", "top:128", "top:24")),
+    *(("top:24", precision) for precision in PRECISIONS if precision != "float32"),
 ]
 Result = TypeVar("Result")
 
@@ -71,11 +72,13 @@ def map_lines(frames: Tensor) -> list[str]:
     columns = (
         f"{'mode':10}{'precision':>10}{'CPU s':>9}{'map':>10}{'vector':>10}{'SRCC':>8}{'deletion':>10}{'moved':>8}"
     )
-    exact, lines = None, [columns]
+    references, lines = dict[str, SaliencyMaps](), [columns]
     for method, precision in MODES:
         cam = ScoreCAM(network, layer, precision=precision, method=method)
         seconds, found = timed(lambda cam=cam: cam(frames))  # type: ignore[misc]
-        exact = found if exact is None else exact
+        if precision == "float32":
+            references[method] = found
+        exact = references["exact" if precision == "float32" else method]
         profile, expected = (np.stack([column_profile(one).numpy() for one in maps.maps]) for maps in (found, exact))
         srcc = np.mean([spearmanr(one, other).statistic for one, other in zip(profile, expected, strict=True)])
         largest, vector = float((found.maps - exact.maps).abs().max()), np.abs(profile - expected).max()
