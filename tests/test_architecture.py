@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "ugcvqa"
 ROOMS = {
     "": (
         "errors",
+        "cell_texts",
         "settings",
         "training_settings",
         "processes",

@@ -18,6 +18,7 @@ from stub_scorer import StubScorer, main
 
 from ugcvqa import score
 from ugcvqa.bulk.shards import Shard, parse_shard, shard_of_environment
+from ugcvqa.cell_texts import text_of
 from ugcvqa.cli import progress_bar
 from ugcvqa.errors import ConfigError
 from ugcvqa.scoring.model import Score
@@ -52,7 +53,10 @@ def table(path):
     """The rows of an output as mappings with the CSV's columns, by a reader that is not ours."""
     if path.suffix == ".csv":
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            return [{key: value or None for key, value in row.items()} for row in csv.DictReader(file)]
+            rows = [{key: value or None for key, value in row.items()} for row in csv.DictReader(file)]
+        return [
+            {**row, "video": text_of(row["video"]), "error": row["error"] and text_of(row["error"])} for row in rows
+        ]
     if path.suffix == ".jsonl":
         return [json.loads(line) for line in path.read_text().splitlines()]
     import pyarrow.parquet
@@ -263,6 +267,21 @@ def test_an_output_that_cannot_be_made_is_one_line_before_any_work(tmp_path, cap
     assert run(tmp_path, output="folder/new.csv", workers=2, starts=False) == 2
     assert "the stub has no weights" in capsys.readouterr().err
     assert not list((tmp_path / "folder").iterdir())
+
+
+def test_names_that_a_spreadsheet_or_terminal_obeys_are_harmless_and_join(tmp_path):
+    names = ["=1+cmd|'/C calc'!A0.mp4", "\x1b[31mred\x07.mp4", "'=quoted.mp4", r"back\x1b.mp4", "\ttab.mp4", "@at.mp4"]
+    assert run(tmp_path, names=names) == 0
+    whole = (tmp_path / "out.csv").read_bytes()
+    assert not any(char in whole for char in b"\x1b\x07\t")
+    assert [row["video"] for row in table(tmp_path / "out.csv")] == names
+    (tmp_path / "out.csv").write_bytes(whole[: whole.index(b"back")])  # killed
+    assert run(tmp_path, names=names) == 0
+    assert (tmp_path / "out.csv").read_bytes() == whole
+    for number in (1, 2):
+        assert run(tmp_path, "--shard", f"{number}/2", names=names, output="parts.csv") == 0
+    assert main(["--merge", str(tmp_path / "parts.csv")]) == 0
+    assert (tmp_path / "parts.csv").read_bytes() == whole
 
 
 @pytest.mark.parametrize("ending", FORMATS)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.cell_texts import cells_of_row
 from ugcvqa.evaluation.published import METRICS
 from ugcvqa.evaluation.splits import Split
 
@@ -176,5 +177,5 @@ def _csv(header: Sequence[str], lines: Iterable[Sequence[object]]) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(lines)
+    writer.writerows(map(cells_of_row, lines))
     return text.getvalue().encode("utf-8", "surrogateescape")

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, TypeVar, cast
 
 from ugcvqa.bulk.columns import cells_of, column_names, record_of
+from ugcvqa.cell_texts import cells_of_row, text_of
 from ugcvqa.errors import ConfigError, StoreError
 from ugcvqa.files import error_reason, locked, write_atomic, written_atomically
 from ugcvqa.leftovers import sweep
@@ -77,7 +78,7 @@ class CSVRows:
 
     def encode(self, score: Score) -> bytes:
         """A row with its line end."""
-        return _csv_line(cells_of(score, self._part_names))
+        return _csv_line(cells_of_row(cells_of(score, self._part_names)))
 
     def is_whole(self, data: bytes) -> bool:
         """Whether no quote is open at the end: quoted names and reasons may hold line ends."""
@@ -88,7 +89,7 @@ class CSVRows:
         (cells,) = csv.reader(io.StringIO(data.decode(**_ENCODING), newline=""), strict=True)
         if len(cells) != len(self._columns):
             raise ValueError(f"{len(cells)} cells in place of {len(self._columns)}")
-        return Row(cells[0], cells[-1], data)
+        return Row(text_of(cells[0]), text_of(cells[-1]), data)
 
 
 class JSONRows:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ugcvqa.cell_texts import cell_of, cells_of_row
 from ugcvqa.datasets.catalogue import Dataset, Video
 from ugcvqa.datasets.finding import PUBLIC_NAMES, video_copies, video_files
 from ugcvqa.datasets.identity import first_alike
@@ -98,8 +99,9 @@ class CheckReport:
         for checked in self.videos:
             others = ";".join(map(str, checked.others))
             path = checked.video.path or ""
-            writer.writerow([checked.video.video_id, checked.status, path, others, checked.reason])
-        writer.writerows(["", "extra", path, "", self._twin(path).strip(" ()")] for path in self.extra)
+            cells = (checked.video.video_id, checked.status, str(path), others, checked.reason)
+            writer.writerow(cells_of_row(cells))
+        writer.writerows(["", "extra", cell_of(str(path)), "", self._twin(path).strip(" ()")] for path in self.extra)
         return text.getvalue()
 
 

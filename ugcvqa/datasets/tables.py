@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.cell_texts import cells_of_row, text_of
 from ugcvqa.datasets.cells import Row, number, read_cells
 from ugcvqa.datasets.joining import matched_rows, once, repeated, shown_ids
 from ugcvqa.datasets.names import path_parts, shared_folders, video_name
@@ -148,7 +149,7 @@ def write_table(path: Path, table: FeatureTable) -> None:
         columns = [f"f{column}" for column in range(table.values.shape[1])]
         writer.writerow(["video", *([_MADE_BY] if maker else []), *columns])
         for video_id, row in zip(table.ids, table.values.astype(np.float64), strict=True):
-            writer.writerow([video_id, *maker, *map(repr, row.tolist())])
+            writer.writerow([*cells_of_row([video_id, *maker]), *map(repr, row.tolist())])
         buffer.write(text.getvalue().encode())
     elif suffix == ".mat":
         from scipy.io import savemat
@@ -248,7 +249,7 @@ def _read_csv(path: Path, *, has_ids: bool) -> tuple[list[int], list[str] | None
             column = numbers.index(None) + 1
             raise LabelError(f"{path}, line {line}: feature {column} is not a number")
         values.append(numbers)
-    ids = [cells[0] for _, cells in rows] if has_ids else None
+    ids = [text_of(cells[0]) for _, cells in rows] if has_ids else None
     lines = [line for line, _ in rows]
     return lines, ids, np.array(values, dtype=np.float64).reshape(len(rows), len(features)), made_by
 
@@ -267,7 +268,7 @@ def _predictions(path: Path, header: list[str], rows: Sequence[Row]) -> tuple[li
         if value is None:
             raise LabelError(f"{path}, line {line}: pred {cells[column]!r} is not a number")
         values.append([value])
-    names = [cells[0] for _, cells in rows]
+    names = [text_of(cells[0]) for _, cells in rows]
     ids = names if header[0].lower() == "video_id" else _ids_of_files(names)
     return [line for line, _ in rows], ids, np.array(values, dtype=np.float64).reshape(-1, 1)
 

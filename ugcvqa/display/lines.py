@@ -5,6 +5,7 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
+from ugcvqa.cell_texts import cells_of_row, text_of
 from ugcvqa.evaluation.metrics import Metrics
 
 
@@ -19,11 +20,11 @@ def failure_rows(failures: Mapping[str, str]) -> bytes:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["video_id", "reason"])
-    table.writerows(sorted(failures.items()))
+    table.writerows(map(cells_of_row, sorted(failures.items())))
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
 def read_failures(path: Path) -> dict[str, str]:
     """Reads what `failure_rows` made."""
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        return {row["video_id"]: row["reason"] for row in csv.DictReader(file)}
+        return {text_of(row["video_id"]): text_of(row["reason"]) for row in csv.DictReader(file)}

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from ugcvqa.cell_texts import cells_of_row, one_line
+
 Value = str | int | float
 Mark = Literal["", "best", "second"]
 
@@ -104,7 +106,7 @@ class Table:
         if self.records:
             columns = list(self.records[0])
             writer.writerow(columns)
-            writer.writerows([_plain(record[column]) for column in columns] for record in self.records)
+            writer.writerows(cells_of_row(_plain(record[column]) for column in columns) for record in self.records)
         return text.getvalue()
 
 
@@ -124,6 +126,7 @@ def _line(cells: Iterable[str]) -> str:
 
 def _markdown(text: str) -> str:
     """Escapes what Markdown would take for markup."""
+    text = one_line(text)
     return re.sub(r"([\\`*|\[\]]|<(?=[a-zA-Z/!?])|(?<!\w)_|_(?!\w))", r"\\\1", text)
 
 
@@ -138,7 +141,7 @@ def _latex_line(cells: Iterable[str]) -> str:
 
 def _latex(text: str) -> str:
     """Escapes what LaTeX would take for a command; a minus sign is set as one."""
-    escaped = "".join(_LATEX.get(char, char) for char in text)
+    escaped = "".join(_LATEX.get(char, char) for char in one_line(text))
     return re.sub(r"(?<![\w-])-(?=[\d.])", "$-$", escaped)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from ugcvqa.bulk.columns import NUMBERS
 from ugcvqa.bulk.parquet import read_cells
 from ugcvqa.bulk.sinks import read_record
+from ugcvqa.cell_texts import text_of
 from ugcvqa.errors import StoreError
 from ugcvqa.files import error_reason
 from ugcvqa.scoring.explanation import Explanation, Timeline
@@ -67,7 +68,8 @@ def _rows(output: Path) -> Iterator[Mapping[str, Any]]:
         return
     with output.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         if output.suffix == ".csv":
-            yield from csv.DictReader(file, strict=True)
+            for row in csv.DictReader(file, strict=True):
+                yield {name: text_of(cell) if name in _TEXTS and cell else cell for name, cell in row.items()}
             return
         for line in file:
             record = json.loads(line)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
+from ugcvqa.cell_texts import cell_of
 from ugcvqa.cli import is_main_process
 from ugcvqa.display.figures import scatter
 from ugcvqa.display.lines import failure_rows, metrics_line
@@ -243,7 +244,7 @@ def _predictions(
         figures[part] = metrics.evaluate(mos, pred)
         columns = [mos, pred, model.head.logistic(pred), *([std] if has_std else [])]
         for video_id, *values in zip(ids, *columns, strict=True):
-            writer.writerow([video_id, part, *(repr(float(value)) for value in values)])
+            writer.writerow([cell_of(video_id), part, *(repr(float(value)) for value in values)])
     return text.getvalue(), figures
 
 

@@ -1,0 +1,54 @@
+r"""Names and reasons as cells of CSV files that people open in spreadsheets and terminals; one rule for all of them.
+
+A control or direction character is written as `\x1b` or `\u202e`, and a text that a spreadsheet would take for a
+formula (it begins with = + - @ or their wide forms, and is no number) gets an apostrophe before it. `text_of` undoes
+both, so that rows still join by name.
+"""
+
+import re
+from collections.abc import Iterable
+
+_ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4})")
+_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_FORMULA = re.compile(r"'*[=+\-@＝＋－＠]")
+
+
+def cell_of(text: str) -> str:
+    """Writes a text as a cell that no spreadsheet computes and no terminal obeys."""
+    literal = _ESCAPED.sub(r"\\x5c\1", text)  # what looks escaped already stays what it is
+    plain = _STEERING.sub(lambda found: _escape(found[0]), literal)
+    return f"'{plain}" if _FORMULA.match(plain) and not _is_number(plain) else plain
+
+
+def one_line(text: str) -> str:
+    """A text for a table to be read, in which control and direction characters are shown."""
+    return _STEERING.sub(lambda found: _escape(found[0]), text)
+
+
+def text_of(cell: str) -> str:
+    """The text that `cell_of` made a cell of."""
+    plain = cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+    return _ESCAPED.sub(_unescape, plain)
+
+
+def cells_of_row(values: Iterable[object]) -> list[object]:
+    """The cells of a row, of which the texts are made harmless."""
+    return [cell_of(value) if isinstance(value, str) else value for value in values]
+
+
+def _escape(char: str) -> str:
+    return f"\\x{ord(char):02x}" if ord(char) < 0x100 else f"\\u{ord(char):04x}"
+
+
+def _unescape(found: re.Match[str]) -> str:
+    """The character of an escape of ours; anything else is a folder's name behind a backslash."""
+    char = chr(int(found[1][1:], 16))
+    return char if char == "\\" or _STEERING.match(char) else found[0]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
