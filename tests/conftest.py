@@ -17,3 +17,11 @@ def shared():
     if not (folder / "golden").is_dir():
         pytest.skip(f"reference data not found in {folder} (set UGCVQA_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session", params=["torch", "openvino"])
+def engine(request):
+    """Each library that computes networks, where it is installed."""
+    if request.param == "openvino":
+        pytest.importorskip("openvino", reason="needs the extra `cpu`")
+    return request.param

@@ -50,20 +50,7 @@ ROOMS = {
         *("constants", "fits", "filters", "maps", "stats"),
         *("compiler", "compiled_resize", "compiled_maps", "compiled_statistics", "compiled", "features"),
     ),
-    "deep": (
-        *(
-            "precision",
-            "efficientnet_lite",
-            "backbones",
-            "out_of_core",
-            "winograd",
-            "fused",
-            "banded",
-            "pooling",
-            "stages",
-        ),
-        *("tiled", "scorecam", "saliency"),
-    ),
+    "deep": (*("precision", "efficientnet_lite", "backbones", "engine", "pooling", "stages", "scorecam", "saliency"),),
     "uvq": ("state", "layers", "trunk", "compression", "frames", "weights", "networks", "pool"),
     "features": (
         *(
@@ -164,6 +151,7 @@ DOORS = {
     "wandb": {"training.tracking", "benchmarks.dashboard", "studies.run"},
     "sklearn": {"heads.svr_grid"},
     "torchmetrics": {"training.metrics"},
+    "openvino": {"deep.engine"},
     "pyarrow": {"bulk.parquet"},
     "matplotlib": {
         *("display.figures", "display.figure_labels", "display.maps"),

@@ -11,8 +11,7 @@ from torchvision import models
 
 from ugcvqa import extract
 from ugcvqa.deep import backbones
-from ugcvqa.deep.backbones import features_of, fold_batchnorm, load_backbone, weights_checksum
-from ugcvqa.deep.fused import FusedConv, fuse_activations
+from ugcvqa.deep.backbones import features_of, load_backbone, split_at_maps, weights_checksum
 from ugcvqa.errors import ConfigError, WeightsError
 
 FILE = "resnet18-f37072fd.pth"  # torchvision's IMAGENET1K_V1 of resnet18
@@ -233,8 +232,6 @@ def test_trunk_ends_before_the_global_pooling(name, width, stop):
             assert torch.equal(maps, getattr(network, stop)(x))
         elif name == "resnet18":
             assert torch.allclose(network.fc(maps.mean((2, 3))), network(x), rtol=1e-4, atol=1e-5)
-        fused = fuse_activations(fold_batchnorm(trunk))(x)
-        assert torch.allclose(fused, maps, rtol=1e-4, atol=2e-5 * float(maps.abs().max()))
 
 
 def test_densenet_ends_with_its_last_activation():
@@ -256,29 +253,21 @@ def test_network_without_maps_is_refused_before_its_weights_are_asked_for(folder
         load_backbone("vit_b_16", "IMAGENET1K_V1")
 
 
-def test_folding_removes_every_normalisation_of_a_resnet_and_keeps_its_values():
-    network = calibrated(load_backbone("resnet18", "random:0"))
-    trunk, _ = features_of(network, "resnet18")
-    folded = fold_batchnorm(trunk)
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
-    assert any(isinstance(module, nn.BatchNorm2d) for module in trunk.modules())
-    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("name", ["resnet18", "vgg11", "squeezenet1_1", "densenet121"])
+def test_network_is_split_before_its_global_pooling(name):
+    network = load_backbone(name, "random:0")
+    trunk, head = split_at_maps(network)
+    x = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        expected = trunk.double()(x.double())
-        assert (folded(x) - expected).abs().max() < 2e-6 * expected.abs().max()
+        assert trunk(x).ndim == 4
+        assert torch.equal(head(trunk(x)), network(x))
+    weights = [sum(parameter.numel() for parameter in part.parameters()) for part in (trunk, head, network)]
+    assert weights[0] + weights[1] == weights[2]
 
 
-@pytest.mark.parametrize(("n", "height", "width"), [(1, 33, 50), (3, 16, 16), (2, 12, 90), (70, 8, 8), (1, 5, 5)])
-def test_fused_convolution_equals_the_plain_one(n, height, width):
-    generator = torch.Generator().manual_seed(2)
-    conv = nn.Conv2d(128, 136, 3, padding=1).requires_grad_(False)
-    x = torch.randn(n, 128, height, width, generator=generator).contiguous(memory_format=torch.channels_last)
-    residual = torch.randn(n, 136, height, width, generator=generator).contiguous(memory_format=torch.channels_last)
-    expected = torch.nn.functional.conv2d(x.double(), conv.weight.double(), conv.bias.double(), padding=1)
-    fused = FusedConv(conv)
-    assert (fused(x) - expected.relu()).abs().max() < 3e-5
-    total = (expected + residual).relu()
-    assert (fused(x, residual.clone()) - total).abs().max() < 3e-5
+def test_network_that_cannot_be_split_is_left_whole():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    assert split_at_maps(network)[0] is network
 
 
 def test_asking_for_weights_fetches_nothing(tmp_path, monkeypatch):

@@ -16,14 +16,13 @@ import torch
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from ugcvqa.datasets.catalogue import Dataset, Video
-from ugcvqa.deep.fused import FusedConv
 from ugcvqa.errors import ConfigError, StoreError
 from ugcvqa.features.extraction import ClipStream, Item, Task, extract_features
 from ugcvqa.features.extractors import FrozenExtractor, extract_dataset
 from ugcvqa.features.families import Family, build_families, nss_plan
 from ugcvqa.features.store import FeatureSpec, FeatureStore
 from ugcvqa.media.encode import write_video
-from ugcvqa.settings import DecodeLimits, DeepSettings, FamilySettings, LoaderSettings, NSSSettings, SaliencySettings
+from ugcvqa.settings import DecodeLimits, FamilySettings, LoaderSettings, NSSSettings, SaliencySettings
 
 ONE_PROCESS = {"devices": 1, "accelerator": "cpu"}
 
@@ -220,20 +219,6 @@ def test_freed_memory_goes_back_where_one_family_ends_and_another_begins(monkeyp
     results = [extractor.predict_step([Item(0, name) for name in batch], 0) for batch in batches]
     assert results == [list(batch) for batch in batches]
     assert len(given_back) == 3
-
-
-def test_networks_drop_their_ordered_kernels_where_another_needs_room():
-    deep = DeepSettings("resnet18", "random:0")
-    families = build_families(("cnn", "vsfacnn", "nss"), FamilySettings(deep=deep))
-    convs = [module for module in families["cnn"].modules() if isinstance(module, FusedConv)]
-    planes = {"y": torch.zeros(1, 64, 64), "u": torch.zeros(1, 32, 32), "v": torch.zeros(1, 32, 32)}
-    small = Item(0, "cnn", {form: plane.byte() for form, plane in planes.items()}, places=(0,))
-    extractor, held = FrozenExtractor(families), []
-    for item in (small, Item(0, "nss", {}, places=(-1,)), Item(0, "vsfacnn", {}, places=(-1,))):
-        extractor.predict_step([item], 0)
-        held.append(sum(len(conv._packed) for conv in convs))
-    assert held[0] == held[1] > 0
-    assert held[2] == 0
 
 
 def test_loader_can_pin_the_frames_of_an_item(monkeypatch):

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from ugcvqa.uvq import layers
-from ugcvqa.uvq.layers import WideConv, convolve, same_padding
+from ugcvqa.deep.efficientnet_lite import SamePad
+from ugcvqa.uvq.layers import WideConv, same_padding
 from ugcvqa.uvq.networks import UVQ10, UVQ15, Aggregation, Aggregation15, _black_once, pooled
 from ugcvqa.uvq.state import SCORE_NAMES, network_shapes, seeded_state
-from ugcvqa.uvq.trunk import ContentNet
 from ugcvqa.uvq.weights import UVQWeights
 
 DEFAULT = SCORE_NAMES[-1]
@@ -44,17 +43,17 @@ def first_second(golden):
 
 
 @pytest.fixture(scope="module")
-def uvq10(golden):
+def uvq10(golden, engine):
     states = {part: seeded_state(f"uvq10.{part}") for part in ("content", "distortion", "compression")}
     for number in range(5):
         states[f"aggregation.{DEFAULT}.{number}"] = tensors(golden, f"w10|ytugc20s_{number}_avgpool_{DEFAULT}|")
-    return UVQ10(UVQWeights(states, {}, "random:0"))
+    return UVQ10(UVQWeights(states, {}, "random:0"), engine)
 
 
 @pytest.fixture(scope="module")
-def uvq15(golden):
+def uvq15(golden, engine):
     states = {part: seeded_state(f"uvq15.{part}") for part in ("content", "distortion")}
-    return UVQ15(UVQWeights({**states, "aggregation": tensors(golden, "w15|")}, {}, "random:0"))
+    return UVQ15(UVQWeights({**states, "aggregation": tensors(golden, "w15|")}, {}, "random:0"), engine)
 
 
 @pytest.mark.parametrize(
@@ -130,15 +129,6 @@ def test_patches_computed_together_or_alone_agree(uvq10, first_second, monkeypat
     assert_near(together.numpy(), alone.numpy(), 1e-4)
 
 
-def test_plain_layers_agree_with_one_pass_layers(first_second, monkeypatch):
-    network, small = ContentNet(seeded_state("uvq10.content")), first_second[1]
-    with torch.inference_mode():
-        fast, _ = network(small)
-        monkeypatch.setattr(layers, "_has_one_pass", lambda: False)
-        plain, _ = network(small)
-    assert_near(fast.numpy(), plain.numpy(), 1e-4)
-
-
 @pytest.mark.parametrize("size", [(12, 20), (5, 8), (16, 16)])
 def test_wide_convolution_agrees_with_the_direct_one(size):
     source = torch.Generator().manual_seed(0)
@@ -158,14 +148,12 @@ def test_odd_padding_comes_after(size, kernel, stride, expected):
     assert (left, right) == (top, bottom) == expected
 
 
-@pytest.mark.parametrize("activation", ["none", "relu", "swish"])
-def test_convolution_in_one_pass_is_the_plain_one(activation, monkeypatch):
-    source = torch.Generator().manual_seed(1)
-    x, weight, bias = (torch.randn(*shape, generator=source) for shape in ((2, 6, 9, 11), (6, 1, 3, 3), (6,)))
-    x, weight = (part.contiguous(memory_format=torch.channels_last) for part in (x, weight))
-    fast = convolve(x, weight, bias, 2, 1, 6, activation)
-    monkeypatch.setattr(layers, "_has_one_pass", lambda: False)
-    torch.testing.assert_close(fast, convolve(x, weight, bias, 2, 1, 6, activation))
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("size", [(9, 16), (16, 9)])
+def test_padding_before_a_stride_of_two_is_the_same(kernel, size):
+    padded = SamePad(kernel)(torch.ones(1, 1, *size))
+    sides = same_padding(size, (kernel, kernel), 2)
+    torch.testing.assert_close(padded, torch.nn.functional.pad(torch.ones(1, 1, *size), sides))
 
 
 def test_pooled_features_are_means_then_maxima():

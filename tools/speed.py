@@ -37,7 +37,7 @@ def main() -> None:
         import speed_deep
         import speed_saliency
 
-        speed_saliency.main([])  # first, as the other makes this process keep its memory
+        speed_saliency.main([])
         speed_deep.main(arguments.large)
 
 

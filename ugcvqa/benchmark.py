@@ -92,6 +92,7 @@ def benchmark(
     from ugcvqa.benchmarks import report, run
     from ugcvqa.benchmarks.data import collect
     from ugcvqa.benchmarks.feature_tables import FeatureSources
+    from ugcvqa.deep.engine import chosen_engine
     from ugcvqa.records import named_folder, plain_settings, versions
 
     protocol = BenchmarkSettings(mode, splits, split_index, train, on_missing)
@@ -109,6 +110,7 @@ def benchmark(
         "labels": {one.problem.data: one.problem.labels_sha256 for one in gathered},
         "features": sources.checksums,
         "made_by": {one.problem.data: dict(one.made_by) for one in gathered},
+        "engine": chosen_engine(families.engine),
         "versions": versions(),
     }
     report.write_results(folder, results, holdouts, record)

@@ -65,6 +65,7 @@ def doctor(
 def _findings(quick: bool, uvq: UVQSettings, uvq_clip: str | None, device: str) -> Iterator[Finding]:
     yield Finding("ok", "versions", _versions())
     yield _checked("devices", _devices)
+    yield _engine()
     yield _checked("decoders", _decoders)
     yield from _built_in_clip()
     yield from _models(quick)
@@ -94,6 +95,15 @@ def _devices() -> str:
 
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return f"{n_cores()} CPU cores, {', '.join(names) or 'no CUDA device'}"
+
+
+def _engine() -> Finding:
+    from ugcvqa.deep.engine import chosen_engine
+
+    if chosen_engine("auto") == "openvino":
+        return Finding("ok", "engine of networks", f"openvino {metadata.version('openvino')}")
+    advice = "PyTorch; on a CPU the extra `cpu` (OpenVINO) is faster: pip install 'ugcvqa[cpu]'"
+    return Finding("absent", "engine of networks", advice)
 
 
 def _decoders() -> str:

@@ -5,6 +5,7 @@ import platform
 import subprocess
 from dataclasses import asdict
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ def named_folder(out: Path, name: str) -> Path:
 
 def versions() -> dict[str, str]:
     """Versions of the package and of what decides its numbers, and the commit where there is one."""
-    names = ("torch", "lightning", "scikit-learn", "numpy", "scipy", "av")
+    names = ["torch", "lightning", "scikit-learn", "numpy", "scipy", "av"]
+    if find_spec("openvino") is not None:
+        names.append("openvino")
     return {
         "ugcvqa": __version__,
         "python": platform.python_version(),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from ugcvqa.cli import run_verb
 from ugcvqa.errors import ConfigError
-from ugcvqa.settings import DecodeLimits, LoaderSettings, SaliencySettings, UVQSettings
+from ugcvqa.settings import DecodeLimits, Engine, LoaderSettings, SaliencySettings, UVQSettings
 
 if TYPE_CHECKING:
     from ugcvqa.bulk.sinks import Tally
@@ -37,6 +37,7 @@ def score(
     explain: bool = False,
     frames: str | None = None,
     device: str = "cpu",
+    engine: Engine = "auto",
     limits: DecodeLimits = DecodeLimits(),
     report: str | None = None,
     report_saliency: bool | None = None,
@@ -82,6 +83,8 @@ def score(
         explain: also tell which parts and seconds pull a score down or lift it; includes the timeline.
         frames: folder for pictures of the worst and the best second of each video, as PNG; includes --explain.
         device: where features are computed: cpu, cuda, cuda:1.
+        engine: library that computes networks: `auto` takes OpenVINO where it is installed and there is no GPU, else
+            PyTorch; they differ by rounding only.
         limits: bounds on what is decoded.
         report: write a page (.html) or a picture (.png, .svg, .pdf) of the scores too.
         report_saliency: add saliency maps to the page, for up to 12 videos; needs weights. Left out, there are maps
@@ -93,7 +96,7 @@ def score(
     from ugcvqa.reports.reporter import Reporter, chosen_maps
 
     saliency = _with_backbone(saliency, saliency_backbone)
-    reporter = Reporter(report, chosen_maps(report_saliency, saliency) if report else None, device)
+    reporter = Reporter(report, chosen_maps(report_saliency, saliency) if report else None, device, engine)
     if merge is not None:
         others = (videos, list, output, shard, json, csv, checkpoint, model, timeline, explain, frames)
         code = _merge(merge, is_alone=not any(others))
@@ -113,7 +116,7 @@ def score(
             raise ConfigError(
                 "--features takes no videos, and prints: give it with --checkpoint, --json or --csv alone"
             )
-        return _from_tables(features, made_by, _scorer(checkpoint, model, uvq), form)
+        return _from_tables(features, made_by, _scorer(checkpoint, model, uvq, engine), form)
     from ugcvqa.bulk.listing import Inputs
     from ugcvqa.bulk.printing import print_scores
     from ugcvqa.bulk.run import Call, check_output, n_workers, score_into, with_progress
@@ -124,7 +127,7 @@ def score(
     processes = n_workers(workers, total, output is not None, timeout_s)
     if output is not None:
         check_output(Path(output))
-    scorer, pictures = _scorer(checkpoint, model, uvq), None if frames is None else Path(frames)
+    scorer, pictures = _scorer(checkpoint, model, uvq, engine), None if frames is None else Path(frames)
     call = Call(scorer, processes, device, batch_size, limits, timeout_s, timeline, explain, pictures)
     if output is None:
         part = Shard() if shard is None else parse_shard(shard)
@@ -154,21 +157,21 @@ def _with_backbone(saliency: SaliencySettings, backbone: str | None) -> Saliency
     return replace(saliency, backbone=backbone)
 
 
-def _scorer(checkpoint: str | None, model: str | None, uvq: UVQSettings) -> "Scorer":
+def _scorer(checkpoint: str | None, model: str | None, uvq: UVQSettings, engine: Engine) -> "Scorer":
     from ugcvqa.scoring import released
     from ugcvqa.scoring.model import load
     from ugcvqa.scoring.scorers import UVQ_NAMES
 
     if checkpoint is not None:
-        return load(checkpoint)
+        return load(checkpoint, engine)
     if model in UVQ_NAMES:
         from ugcvqa.scoring.uvq_score import UVQModel
 
-        return UVQModel(cast(Literal["uvq", "uvq1.5"], model), uvq)
+        return UVQModel(cast(Literal["uvq", "uvq1.5"], model), uvq, engine)
     if model is not None and model not in released.SHA256:
         known = ", ".join((*released.SHA256, *UVQ_NAMES))
         raise ConfigError(f"--model {model} is unknown; choose {known}, or give --checkpoint RUN")
-    return load(released.released_file(model or released.DEFAULT))
+    return load(released.released_file(model or released.DEFAULT), engine)
 
 
 def _from_tables(

@@ -11,6 +11,9 @@ from typing import Literal
 
 from ugcvqa.errors import ConfigError
 
+Engine = Literal["auto", "torch", "openvino"]
+"""Which library computes the networks, see `FamilySettings`."""
+
 _LARGEST_EXPONENT = 100
 _LARGEST_FPS = 1000
 _CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -180,12 +183,15 @@ class FamilySettings:
         deep: settings of the deep features.
         saliency: settings of the saliency maps.
         uvq: settings of UVQ 1.0 and 1.5.
+        engine: library that computes the networks: `auto` takes OpenVINO where it is installed and there is no GPU,
+            else PyTorch. It changes numbers by rounding only, so stored features do not depend on it.
     """
 
     nss: NSSSettings = field(default_factory=NSSSettings)
     deep: DeepSettings = field(default_factory=DeepSettings)
     saliency: SaliencySettings = field(default_factory=SaliencySettings)
     uvq: UVQSettings = field(default_factory=UVQSettings)
+    engine: Engine = "auto"
 
     def with_backbones(self, backbone: str | None, saliency_backbone: str | None) -> "FamilySettings":
         """Puts other networks in place of ResNet-50 and VGG-16; None leaves what is set.

@@ -74,6 +74,7 @@ def timings(
     from ugcvqa.benchmarks import costs
     from ugcvqa.benchmarks.feature_tables import FeatureSources
     from ugcvqa.benchmarks.protocol import Rules
+    from ugcvqa.deep.engine import chosen_engine
     from ugcvqa.display.benchmark_tables import cost_table
     from ugcvqa.files import check_writable
     from ugcvqa.records import plain_settings, versions
@@ -89,6 +90,7 @@ def timings(
     record = {
         "settings": plain_settings(settings),
         "machine": costs.machine(),
+        "engine": chosen_engine(families.engine),
         "versions": versions(),
         **costs.record(extraction, fitting),
     }
@@ -119,7 +121,7 @@ def _extraction(
     """
     from ugcvqa.benchmarks import costs
     from ugcvqa.datasets.finding import video_files
-    from ugcvqa.deep.fused import keep_freed_memory
+    from ugcvqa.deep.engine import keep_freed_memory
     from ugcvqa.features.extraction import usable_device
     from ugcvqa.features.families import build_families
     from ugcvqa.features.rows import PAPER_ROWS, families_of_rows

@@ -1,6 +1,5 @@
 """Frozen networks of torchvision, and EfficientNet-Lite0: the only place that builds them and reads weight files."""
 
-import copy
 import hashlib
 import logging
 import math
@@ -16,7 +15,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ugcvqa.deep import efficientnet_lite
 from ugcvqa.errors import ConfigError, WeightsError
@@ -156,19 +154,49 @@ def features_of(network: nn.Module, name: str) -> tuple[fx.GraphModule, int]:
         ConfigError: if the network has no such part, or takes one frame size only.
         WeightsError: if a test frame's maps are not finite.
     """
-    graph_module = fx.symbolic_trace(network)
-    graph = graph_module.graph
-    maps = _last_maps(graph_module)
+    trunk = fx.symbolic_trace(network)
+    maps = _last_maps(trunk)
     if maps is not None:
-        output = next(node for node in reversed(graph.nodes) if node.op == "output")
-        output.args = (maps,)
-        graph.eliminate_dead_code()
-        graph_module.delete_all_unused_submodules()
-        graph_module.recompile()
-        width = _width(graph_module, name)
+        _end_with(trunk, maps)
+        width = _width(trunk, name)
         if width:
-            return graph_module, width
+            return trunk, width
     raise _no_maps(name)
+
+
+def split_at_maps(network: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Splits a network before its global pooling, with the same layers.
+
+    Returns:
+        What maps frames (T, 3, H, W) to maps (T, C, h, w), and what maps these to the network's output; the network
+        itself and nothing where it cannot be split.
+    """
+    try:
+        trunk, head = (fx.symbolic_trace(network) for _ in range(2))
+    except (fx.proxy.TraceError, TypeError, ValueError):  # its path depends on its values
+        return network, nn.Identity()
+    ends, starts = _last_maps(trunk), _last_maps(head)
+    frames = next(iter(head.graph.nodes))
+    if ends is None or starts is None or starts is frames:
+        return network, nn.Identity()
+    with head.graph.inserting_before(starts):
+        starts.replace_all_uses_with(head.graph.placeholder("maps"))
+    head.graph.eliminate_dead_code()
+    if frames.users:
+        return network, nn.Identity()
+    head.graph.erase_node(frames)
+    head.delete_all_unused_submodules()
+    head.recompile()
+    _end_with(trunk, ends)
+    return trunk, head
+
+
+def _end_with(graph_module: fx.GraphModule, maps: fx.Node) -> None:
+    """Makes a network return these maps, and drops what it does not need for them."""
+    next(node for node in graph_module.graph.nodes if node.op == "output").args = (maps,)
+    graph_module.graph.eliminate_dead_code()
+    graph_module.delete_all_unused_submodules()
+    graph_module.recompile()
 
 
 def last_maps_layer(network: nn.Module, name: str) -> str:
@@ -212,41 +240,6 @@ def _no_maps(name: str) -> ConfigError:
         f"backbone {name}: has no convolutional maps for frames of any size before a global pooling; networks such as "
         "resnet, resnext, vgg, densenet, mobilenet, efficientnet, regnet and convnext have"
     )
-
-
-def fold_batchnorm(network: nn.Module) -> fx.GraphModule:
-    """Folds each batch normalisation that follows a convolution into it.
-
-    The arithmetic is that of the running statistics, exact but for rounding (about 1e-6 relative).
-
-    Args:
-        network: network in evaluation mode that torch.fx can trace. It is not changed.
-
-    Returns:
-        A copy without those normalisations.
-    """
-    folded = copy.deepcopy(fx.symbolic_trace(network))
-    modules = dict(folded.named_modules())
-    for node in list(folded.graph.nodes):
-        source = node.args[0] if node.args else None
-        if not isinstance(source, fx.Node) or len(source.users) > 1:
-            continue
-        conv, norm = modules.get(str(source.target)), modules.get(str(node.target))
-        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            _fold(conv, norm)
-            node.replace_all_uses_with(source)
-            folded.graph.erase_node(node)
-    folded.delete_all_unused_submodules()
-    folded.recompile()
-    return folded
-
-
-def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    running = (cast(Tensor, norm.running_mean).double(), cast(Tensor, norm.running_var).double())
-    affine = (norm.weight.double(), norm.bias.double()) if norm.affine else (None, None)
-    bias = None if conv.bias is None else conv.bias.double()
-    weight, bias = fuse_conv_bn_weights(conv.weight.double(), bias, *running, norm.eps, *affine)
-    conv.weight, conv.bias = (nn.Parameter(value.detach().float(), False) for value in (weight, bias))
 
 
 def _network_names() -> list[str]:

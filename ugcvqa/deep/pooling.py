@@ -5,12 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ugcvqa.deep.backbones import check_finite, features_of, fold_batchnorm, load_backbone
-from ugcvqa.deep.banded import in_bands
-from ugcvqa.deep.fused import forget_kernels, fuse_activations
-from ugcvqa.deep.precision import REDUCED, Precision, arithmetic
+from ugcvqa.deep.backbones import check_finite, features_of, load_backbone, weights_checksum
+from ugcvqa.deep.engine import FastNetwork
+from ugcvqa.deep.precision import Precision
 from ugcvqa.errors import ConfigError, VideoError
 from ugcvqa.media.imresize import imresize_to
+from ugcvqa.settings import Engine
 
 CNN_SIDE_PX = 224
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB, for values 0..1
@@ -60,41 +60,40 @@ def mean_pool(maps: Tensor) -> Tensor:
 
 
 class Trunk(nn.Module):
-    """The convolutional part of a frozen network, prepared for speed: folded, in channels-last order.
+    """The convolutional part of a frozen network, prepared for speed.
 
     Args:
         backbone: torchvision's name of the network, or the network itself, in evaluation mode.
         weights: see `load_backbone`; unused if the network itself is given.
         precision: of the convolutions: `float32` is exact, `tf32`, `bfloat16` and `float16` are faster where the
             device supports them. The maps are pooled in float64 in any case.
+        engine: see `FamilySettings`.
         skip_stem: leaves out the normalisation, activation and pooling between the first convolution and the first
             stage of a ResNet, see `CNN`.
 
     Attributes:
         width: channels C of the maps.
+        checksum: SHA-256 of its weights as they were given, whatever computes with them.
 
     Raises:
         ConfigError: if the network has no convolutional maps, or no stem to skip.
         WeightsError: see `load_backbone`.
     """
 
-    def __init__(self, backbone: str | nn.Module, weights: str, precision: Precision, skip_stem: bool = False) -> None:
+    def __init__(
+        self, backbone: str | nn.Module, weights: str, precision: Precision, engine: Engine, skip_stem: bool = False
+    ) -> None:
         super().__init__()
         self.name = backbone if isinstance(backbone, str) else type(backbone).__name__
         self.precision = precision
-        self._size = (0, 0)  # of the last frames
         network = load_backbone(backbone, weights) if isinstance(backbone, str) else backbone
         check_finite(network, self.name)  # an operator that joins ReLU to a convolution turns NaN into 0
         trunk: nn.Module
         trunk, self.width = features_of(network, self.name)
         if skip_stem:
             trunk = _without_stem(network, self.name)
-        layers = in_bands(fuse_activations(fold_batchnorm(trunk)))
-        self.layers = layers.to(memory_format=torch.channels_last).eval().requires_grad_(False)
-        if precision in REDUCED:
-            for module in self.layers.modules():
-                if isinstance(module, nn.Conv2d | nn.Linear):
-                    module.to(REDUCED[precision])  # once, instead of in every call under autocast
+        self.checksum = weights_checksum(trunk)
+        self.layers = FastNetwork(trunk, engine, precision)
 
     @torch.inference_mode()
     def pooled(
@@ -119,9 +118,6 @@ class Trunk(nn.Module):
             VideoError: if the frames are too small for the network.
             ConfigError: if features are not finite, as can happen in float16.
         """
-        if size != self._size:  # kernels that are in order for frames of one size take as much memory as the network
-            self._size = size
-            forget_kernels(self.layers)
         step = _frames_per_step(size, frames.device)
         features = torch.cat([pool(self._maps(prepare(part))) for part in frames.split(step)])
         if not torch.isfinite(features).all():
@@ -130,8 +126,7 @@ class Trunk(nn.Module):
 
     def _maps(self, x: Tensor) -> Tensor:
         try:
-            with arithmetic(self.precision, x.device):
-                maps: Tensor = self.layers(x.contiguous(memory_format=torch.channels_last))
+            maps: Tensor = self.layers(x)
         except RuntimeError as error:
             if min(x.shape[2:]) >= _SAFE_SIDE_PX:
                 raise
@@ -152,6 +147,7 @@ class VSFA(nn.Module):
         backbone: torchvision's name of the network, or the network itself, in evaluation mode.
         weights: see `load_backbone`; unused if the network itself is given.
         precision: see `Trunk`.
+        engine: see `Trunk`.
 
     Attributes:
         dim: length of a frame's features, twice the channels of the last maps: 4,096 for ResNet-50.
@@ -166,9 +162,10 @@ class VSFA(nn.Module):
         backbone: str | nn.Module = "resnet50",
         weights: str = "IMAGENET1K_V1",
         precision: Precision = "float32",
+        engine: Engine = "auto",
     ) -> None:
         super().__init__()
-        self.trunk = Trunk(backbone, weights, precision)
+        self.trunk = Trunk(backbone, weights, precision, engine)
         self.dim = 2 * self.trunk.width
 
     def forward(self, rgb: Tensor) -> Tensor:
@@ -225,6 +222,7 @@ class CNN(nn.Module):
         precision: see `Trunk`.
         skip_stem: computes the paper's Algorithm 1 as its public script does, without the normalisation, activation
             and pooling after the first convolution; only for comparison with the published example.
+        engine: see `Trunk`.
 
     Attributes:
         dim: length of a frame's features: 2,048 for ResNet-50.
@@ -240,9 +238,12 @@ class CNN(nn.Module):
         weights: str = "IMAGENET1K_V1",
         precision: Precision = "float32",
         skip_stem: bool = False,
+        engine: Engine = "auto",
     ) -> None:
         super().__init__()
-        self.trunk = backbone if isinstance(backbone, Trunk) else Trunk(backbone, weights, precision, skip_stem)
+        if not isinstance(backbone, Trunk):
+            backbone = Trunk(backbone, weights, precision, engine, skip_stem)
+        self.trunk = backbone
         self.dim = self.trunk.width
 
     def forward(self, rgb: Tensor) -> Tensor:

@@ -1,20 +1,20 @@
 """Score-CAM: which parts of a frame a classifier's decision rests on, as pure tensor maths plus one hook owner."""
 
-import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ugcvqa.deep.out_of_core import move_out_of_core
+from ugcvqa.deep.backbones import split_at_maps
+from ugcvqa.deep.engine import FastNetwork
 from ugcvqa.deep.precision import Precision, arithmetic
-from ugcvqa.deep.tiled import TiledConvs, leading_chain
 from ugcvqa.errors import ConfigError, WeightsError
+from ugcvqa.settings import Engine
 
 PRECISIONS = get_args(Precision)
 """Arithmetic of the scoring passes. Everything else is float32 or better, whatever the choice."""
@@ -192,8 +192,9 @@ class ScoreCAM(nn.Module):
         network: nn.Module,
         layer: str,
         memory_mib: int | None = None,
-        precision: str = "float32",
+        precision: Precision = "float32",
         method: str = "exact",
+        engine: Engine = "auto",
     ) -> None:
         """Freezes the network.
 
@@ -205,6 +206,7 @@ class ScoreCAM(nn.Module):
             precision: one of `PRECISIONS`, for the scoring passes only.
             method: "exact"; approximate ones by name: "top:N" scores only the N channels of largest mean
                 activation, "half" scores at half the frame's height and width.
+            engine: of the scoring passes, see `chosen_engine`.
 
         Raises:
             ConfigError: if a setting is unknown or the network has no such layer.
@@ -212,14 +214,13 @@ class ScoreCAM(nn.Module):
         super().__init__()
         if precision not in PRECISIONS:
             raise ConfigError(f"saliency precision {precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
-        # a copy of the modules, not of the weights: large layers are replaced below
-        shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
-        self.network = copy.deepcopy(network.eval().requires_grad_(False), shared)
+        self.network = network.eval().requires_grad_(False)
         self.layer = layer
         self.memory_mib = memory_mib
         self.precision = precision
         self.is_half = method == "half"
         self.top = parse_method(method)
+        self.engine = engine
         self._pass_bytes: dict[tuple[int, int], int] = {}
         # in a list, since modules would be listed, saved and moved with the network
         self._parts: list[tuple[nn.Module, nn.Module]] = []
@@ -253,8 +254,8 @@ class ScoreCAM(nn.Module):
         inputs = frames
         if self.is_half:
             inputs = functional.interpolate(frames, size=(size[0] // 2, size[1] // 2), mode="bilinear", antialias=True)
-        convs, head = self._split(frames.device)
-        largest = self._batch(convs, inputs)
+        trunk, head = self._split(frames.device)
+        largest = self._batch(inputs)
         logits, activations = self._first_pass(frames)
         if class_index is not None and not 0 <= class_index < logits.shape[1]:
             raise ValueError(f"class {class_index} does not exist: the network has classes 0..{logits.shape[1] - 1}")
@@ -264,7 +265,7 @@ class ScoreCAM(nn.Module):
         for group in equal_batches(pairs, max(HEAD_ROWS, largest)):
             frame, channel = group.unbind(1)
             with arithmetic(self.precision, frames.device):
-                parts = [convs(self._masked(inputs, activations, batch)) for batch in equal_batches(group, largest)]
+                parts = [trunk(self._masked(inputs, activations, batch)) for batch in equal_batches(group, largest)]
                 probabilities = head(torch.cat(parts)).float().softmax(1)
             scores[frame, channel] = probabilities.gather(1, classes[frame, None])[:, 0]
         if scores[pairs[:, 0], pairs[:, 1]].isnan().any():
@@ -305,29 +306,22 @@ class ScoreCAM(nn.Module):
         """Multiplies frames (T, 3, H, W) by masks from activations (T, K, u, v), for pairs (n, 2) of frame, channel."""
         frame, channel = pairs.unbind(1)
         masks, _ = unit_range(upsample(activations[frame, channel], (inputs.shape[2], inputs.shape[3])))
-        order = torch.contiguous_format if self.precision == "float32" else torch.channels_last
-        return inputs[frame].mul_(masks[:, None]).contiguous(memory_format=order)
+        return inputs[frame].mul_(masks[:, None])
 
     def _split(self, device: torch.device) -> tuple[nn.Module, nn.Module]:
-        """Returns the convolutions, in their fastest exact form, and what follows them, if they can be told apart."""
+        """Returns what computes the maps, in its fastest form, and what follows it."""
         if device.type != "cpu":
             return self.network, nn.Identity()
         if not self._parts:
-            name = leading_chain(self.network)
-            move_out_of_core(self.network)
-            head = copy.copy(self.network)
-            head._modules = {**self.network._modules, name: nn.Identity()}
-            convs = self.network.get_submodule(name)
-            if name and self.precision == "float32":
-                convs = TiledConvs(cast(nn.Sequential, convs))
-            self._parts.append((convs, head if name else nn.Identity()))
+            trunk, head = split_at_maps(self.network)
+            self._parts.append((FastNetwork(trunk, self.engine, self.precision), head))
         return self._parts[0]
 
-    def _batch(self, convs: nn.Module, frames: Tensor) -> int:
+    def _batch(self, frames: Tensor) -> int:
         """Number of frames that one pass may take under the memory bound, measured once per frame size."""
         size = (frames.shape[2], frames.shape[3])
         if size not in self._pass_bytes:
-            self._pass_bytes[size] = pass_bytes(convs, frames[:1])
+            self._pass_bytes[size] = pass_bytes(self.network, frames[:1])
         memory_mib = self.memory_mib or DEFAULT_MIB[frames.device.type == "cuda"]
         return max(1, memory_mib * 2**20 // self._pass_bytes[size])
 
@@ -348,9 +342,8 @@ def check_frames(frames: Tensor) -> None:
 
 def equal_batches(pairs: Tensor, largest: int) -> tuple[Tensor, ...]:
     """Cuts rows into the fewest batches of at most `largest`, all of one length but the last."""
-    n_batches = max(1, math.ceil(len(pairs) / largest))
-    batches: tuple[Tensor, ...] = pairs.split(max(1, math.ceil(len(pairs) / n_batches)))
-    return batches
+    n_batches = math.ceil(len(pairs) / largest)
+    return tuple(pairs.split(math.ceil(len(pairs) / n_batches))) if n_batches else ()
 
 
 def pass_bytes(network: nn.Module, frame: Tensor) -> int:
@@ -364,16 +357,11 @@ def pass_bytes(network: nn.Module, frame: Tensor) -> int:
     """
     largest = 0
 
-    def measure(module: nn.Module, inputs: Any, output: Any) -> None:  # noqa: ANN401 - whatever a layer takes
+    def measure(_module: nn.Module, inputs: Any, output: Any) -> None:  # noqa: ANN401 - whatever a layer takes
         nonlocal largest
-        needed = sum(value.nbytes for value in (*inputs, output) if isinstance(value, Tensor))
-        if isinstance(module, TiledConvs):
-            needed = module.frame_bytes((inputs[0].shape[2], inputs[0].shape[3]))
-        largest = max(largest, needed)
+        largest = max(largest, sum(value.nbytes for value in (*inputs, output) if isinstance(value, Tensor)))
 
     leaves = [module for module in network.modules() if not any(module.children())]
-    if isinstance(network, TiledConvs):
-        leaves = [network]
     try:
         with hooked(leaves, measure), arithmetic("float32", frame.device):
             network(frame)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ugcvqa.deep.backbones import features_of, fold_batchnorm, load_backbone
+from ugcvqa.deep.backbones import features_of, load_backbone
+from ugcvqa.deep.engine import fold_batchnorm
 from ugcvqa.deep.pooling import check_frames, mean_std_pool, normalise
 from ugcvqa.deep.precision import Precision, arithmetic
 from ugcvqa.errors import ConfigError, VideoError

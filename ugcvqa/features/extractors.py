@@ -14,7 +14,7 @@ from torch import nn
 
 from ugcvqa.cli import is_main_process, progress_bar
 from ugcvqa.datasets.catalogue import Dataset
-from ugcvqa.deep.fused import forget_kernels, give_back_freed_memory, keep_freed_memory
+from ugcvqa.deep.engine import give_back_freed_memory, keep_freed_memory
 from ugcvqa.display.lines import failure_rows, read_failures
 from ugcvqa.features.datamodule import ClipData
 from ugcvqa.features.extraction import Assembler, Item, Task, VideoResult, assemble, compute, video_facts
@@ -52,8 +52,6 @@ class FrozenExtractor(LightningModule):
         self._items += 1
         families = cast(Mapping[str, Family], self.families)
         if item.family and (item.family != self._family or self._items >= _ITEMS_BETWEEN_TRIMS):
-            if item.family != self._family and families[item.family].needs_room:
-                forget_kernels(self.families)
             give_back_freed_memory()
             self._family, self._items = item.family, 0
         return compute(families, [item])

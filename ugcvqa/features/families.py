@@ -3,7 +3,6 @@
 Everything here is plain torch and works without Lightning; `extractors.py` adds the Trainer.
 """
 
-import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -15,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from ugcvqa.deep.backbones import last_maps_layer, load_backbone, weights_checksum
-from ugcvqa.deep.out_of_core import move_out_of_core
 from ugcvqa.deep.pooling import CNN, VSFA, FrameMean, normalise
 from ugcvqa.deep.saliency import KnownMaps, MapMean, ScoreCAM, add_map
 from ugcvqa.deep.scorecam import check_layer
@@ -73,13 +71,11 @@ class Family(nn.Module):
         plan: which frames are needed.
         is_per_frame: each frame of a piece gives one row of features that depends on no other frame, so that frames
             equal to the one before need not be computed.
-        needs_room: it takes much memory, so that the networks first drop what they hold to be faster.
         is_light: it uses one core and little memory, so that a process per core is best; networks take all cores.
         needs_frames: whether frames are decoded for it; if not, its network gets `container_vector` as "container".
     """
 
     is_per_frame = False
-    needs_room = False
     is_light = False
     needs_frames = True
 
@@ -125,7 +121,7 @@ class CNNFamily(Family):
     def __init__(self, settings: FamilySettings, network: CNN) -> None:
         # this family keeps no frames, so asking for those of others does not rename it
         alone = replace(settings, deep=replace(settings.deep, keep_frames=False))
-        super().__init__(_deep_spec("cnn", alone, weights_checksum(network)), TimedPlan(cnn_plan))
+        super().__init__(_deep_spec("cnn", alone, network.trunk.checksum), TimedPlan(cnn_plan))
         self.network = network
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
@@ -149,10 +145,9 @@ class VSFACNNFamily(Family):
 
     def __init__(self, name: str, settings: FamilySettings, network: VSFA) -> None:
         plan: Plan = every_frame_plan if name == "vsfacnn" else TimedPlan(fused_plan)
-        super().__init__(_deep_spec(name, settings, weights_checksum(network)), plan)
+        super().__init__(_deep_spec(name, settings, network.trunk.checksum), plan)
         self.network = network
         self.keep_frames = settings.deep.keep_frames
-        self.needs_room = name == "vsfacnn"  # whose frames are large
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
         """Computes frames "rgb" (T, 3, H, W) or "rgb224" (T, 3, 224, 224) -> (T, 2C)."""
@@ -169,7 +164,6 @@ class StagesFamily(Family):
     """Means and deviations of the stages of a frozen network, one frame of each second at its own size (row STAGES)."""
 
     is_per_frame = True
-    needs_room = True
 
     def __init__(self, settings: FamilySettings) -> None:
         deep = settings.deep
@@ -195,7 +189,6 @@ class SaliencyFamily(Family):
     """Score-CAM saliency of the last frame of each second (row SALIENCY)."""
 
     is_per_frame = True
-    needs_room = True
 
     def __init__(self, settings: FamilySettings, cam: ScoreCAM, checksum: str, known: KnownMaps) -> None:
         saliency = settings.saliency
@@ -219,7 +212,6 @@ class FusedFamily(Family):
     """VSFA features of small frames with their saliency map added to the network's input (row VSFACNN_SALIENCY)."""
 
     is_per_frame = True
-    needs_room = True
 
     def __init__(
         self, settings: FamilySettings, network: VSFA, cam: ScoreCAM, cam_checksum: str, known: KnownMaps
@@ -229,7 +221,7 @@ class FusedFamily(Family):
             **{f"saliency_{k}": v for k, v in _kept(settings.saliency, "weights", "memory_mib", "keep_maps").items()},
         }
         values["saliency_layer"] = cam.layer
-        checksum = f"{weights_checksum(network)} {cam_checksum}"
+        checksum = f"{network.trunk.checksum} {cam_checksum}"
         name = "_".join(["vsfacnn_saliency", *_others(settings.deep), *_others(settings.saliency)])
         spec = FeatureSpec(name, VERSIONS["vsfacnn_saliency"], values, checksum)
         super().__init__(spec, TimedPlan(fused_plan))
@@ -292,7 +284,7 @@ class UVQFamily(Family):
         fps, length = (GROUP_FRAMES, GROUP_FRAMES) if is_uvq10 else (uvq.fps, 1)
         plan = TimedPlan(partial(uvq_pieces, uvq.sampler, uvq.counting, fps, length, *form))
         super().__init__(FeatureSpec(name, VERSIONS[name], values, weights.checksum), plan)
-        self.network = UVQ10(weights) if is_uvq10 else UVQ15(weights)
+        self.network = UVQ10(weights, settings.engine) if is_uvq10 else UVQ15(weights, settings.engine)
         self.checksums, self.topics, self.keep_frames = weights.checksums, weights.topics, uvq.keep_frames
 
     def forward(self, frames: Mapping[str, Tensor]) -> Seconds:
@@ -413,12 +405,10 @@ def build_families(names: tuple[str, ...], settings: FamilySettings) -> dict[str
 
     @cache
     def vsfa() -> VSFA:
-        gc.collect()
-        return VSFA(deep.backbone, deep.weights, deep.precision)
+        return VSFA(deep.backbone, deep.weights, deep.precision, settings.engine)
 
     @cache
     def cam() -> tuple[ScoreCAM, str, KnownMaps]:
-        gc.collect()  # a network that was traced refers to itself
         network = load_backbone(saliency.backbone, saliency.weights)
         if saliency.layer:
             check_layer(network, saliency.layer, sampling.SMALL_SIDE_PX)
@@ -428,11 +418,9 @@ def build_families(names: tuple[str, ...], settings: FamilySettings) -> dict[str
             memory_mib=saliency.memory_mib,
             precision=saliency.precision,
             method=saliency.method,
+            engine=settings.engine,
         )
-        checksum = weights_checksum(found)
-        if not torch.cuda.is_available():
-            move_out_of_core(found.network)  # now, so that the next network finds room
-        return found, checksum, KnownMaps()
+        return found, weights_checksum(found), KnownMaps()
 
     builders: dict[str, Callable[[], Family]] = {
         "nss": lambda: NSSFamily(settings),
@@ -446,8 +434,6 @@ def build_families(names: tuple[str, ...], settings: FamilySettings) -> dict[str
         "uvq15": lambda: UVQFamily("uvq15", settings),
         "container": ContainerFamily,
     }
-    if not {"saliency", "vsfacnn_saliency"}.isdisjoint(names):
-        cam()  # first: until its large layers have left memory, this network takes more than all others together
     return {name: builders[name]().eval() for name in names}
 
 

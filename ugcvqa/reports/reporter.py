@@ -15,7 +15,7 @@ from ugcvqa.reports.outputs import read_meaning, read_scores
 from ugcvqa.reports.overview import MOST_DETAILED, Overview
 from ugcvqa.reports.page import report_html
 from ugcvqa.scoring.model import Score
-from ugcvqa.settings import DecodeLimits, FamilySettings, SaliencySettings
+from ugcvqa.settings import DecodeLimits, Engine, FamilySettings, SaliencySettings
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +30,20 @@ class Reporter:
         path: the file; its ending says which kind. None for no report, and then nothing is done.
         saliency: how saliency maps of the videos are computed; None for none.
         device: where they are computed.
+        engine: library that computes them, see `FamilySettings`.
 
     Raises:
         ConfigError: if the ending is unknown, a folder has this name, or a setting cannot be used.
         WeightsError: if weights for the maps are missing or wrong.
     """
 
-    def __init__(self, path: str | None, saliency: SaliencySettings | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        path: str | None,
+        saliency: SaliencySettings | None = None,
+        device: str = "cpu",
+        engine: Engine = "auto",
+    ) -> None:
         self._path = None if path is None else Path(path)
         if self._path is None:
             return
@@ -45,7 +52,7 @@ class Reporter:
         if self._path.is_dir():
             raise ConfigError(f"{path}: is a folder; give the report another name")
         self._overview = Overview()
-        self._saliency = None if saliency is None else saliency_maps(saliency, device)
+        self._saliency = None if saliency is None else saliency_maps(saliency, device, engine)
 
     def explains(self, total: int | None) -> bool:
         """Whether it wants explanations with the scores of so many videos: those of a folder have no room for them."""
@@ -123,12 +130,13 @@ def chosen_maps(is_asked: bool | None, settings: SaliencySettings) -> SaliencySe
         return None
 
 
-def saliency_maps(settings: SaliencySettings, device: str = "cpu") -> SaliencyMaps:
+def saliency_maps(settings: SaliencySettings, device: str = "cpu", engine: Engine = "auto") -> SaliencyMaps:
     """Builds what computes the saliency maps of a report.
 
     Args:
         settings: network, weights and method.
         device: where they are computed.
+        engine: library that computes them, see `FamilySettings`.
 
     Raises:
         WeightsError: if weights are missing or wrong.
@@ -138,7 +146,7 @@ def saliency_maps(settings: SaliencySettings, device: str = "cpu") -> SaliencyMa
 
     from ugcvqa.features.families import build_families
 
-    family = build_families(("saliency",), FamilySettings(saliency=settings))["saliency"].to(device)
+    family = build_families(("saliency",), FamilySettings(saliency=settings, engine=engine))["saliency"].to(device)
 
     def maps(frames: Sequence[Image]) -> list[np.ndarray]:
         batch = torch.from_numpy(np.stack(frames)).to(device)

@@ -23,7 +23,7 @@ from ugcvqa.scoring.contributions import contributions_of
 from ugcvqa.scoring.explanation import Explanation, Timeline
 from ugcvqa.scoring.moments import Picture, file_picture, worst_and_best
 from ugcvqa.scoring.timeline import timeline_of
-from ugcvqa.settings import DecodeLimits, FamilySettings
+from ugcvqa.settings import DecodeLimits, Engine, FamilySettings
 
 if TYPE_CHECKING:
     from ugcvqa.features.extraction import VideoResult
@@ -387,7 +387,8 @@ class QualityModel:
             "ugcvqa": __version__,
             "head": {"kind": kind_of(self.head), **values},
             "row": self.row,
-            "settings": asdict(self.settings),
+            # not which library computes: that is the machine's business, and changes no score
+            "settings": {name: values for name, values in asdict(self.settings).items() if name != "engine"},
             "specs": dict(self.specs),
             "made_by": self.makers,
             "label": self.label,
@@ -397,8 +398,12 @@ class QualityModel:
         return arrays_to_bytes(arrays, metadata)
 
 
-def load(path: str | Path) -> QualityModel:
+def load(path: str | Path, engine: Engine = "auto") -> QualityModel:
     """Loads a trained model from a run folder or a model file.
+
+    Args:
+        path: the run folder or the file.
+        engine: library that computes networks, see `FamilySettings`.
 
     Raises:
         CheckpointError: if there is none, or it is damaged or from an incompatible version.
@@ -413,7 +418,8 @@ def load(path: str | Path) -> QualityModel:
         raise CheckpointError(str(error)) from error
     _check_version(file, metadata)
     try:
-        return _from_parts(arrays, metadata)
+        model = _from_parts(arrays, metadata)
+        return replace(model, settings=replace(model.settings, engine=engine))
     except (UgcvqaError, KeyError, TypeError, ValueError, RecursionError) as error:
         is_plain = isinstance(error, UgcvqaError) and not isinstance(error, untrusted.Unfit)
         reason = str(error) if is_plain else f"is not a complete model ({_reason(error)})"

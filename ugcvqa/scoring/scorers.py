@@ -8,7 +8,7 @@ from ugcvqa.scoring import released
 from ugcvqa.scoring.model import QualityModel, Score
 from ugcvqa.scoring.model import load as load_model
 from ugcvqa.scoring.uvq_score import UVQModel
-from ugcvqa.settings import DecodeLimits, UVQSettings
+from ugcvqa.settings import DecodeLimits, Engine, UVQSettings
 
 UVQ_NAMES = ("uvq", "uvq1.5")
 """Names of the scorers that need no training."""
@@ -55,7 +55,9 @@ class Scorer(Protocol):
         """Scores videos one after the other, see `model.QualityModel.score_many`."""
 
 
-def load(model: str | Path | None = None, uvq: UVQSettings = UVQSettings()) -> QualityModel | UVQModel:
+def load(
+    model: str | Path | None = None, uvq: UVQSettings = UVQSettings(), engine: Engine = "auto"
+) -> QualityModel | UVQModel:
     """Loads a scorer.
 
     Args:
@@ -63,15 +65,16 @@ def load(model: str | Path | None = None, uvq: UVQSettings = UVQSettings()) -> Q
             model by name, see `released.SHA256`, or `uvq` or `uvq1.5` for UVQ with the user's weights. None is the
             released model `released.DEFAULT`, which needs no network weights.
         uvq: settings of UVQ.
+        engine: library that computes networks, see `FamilySettings`.
 
     Raises:
         CheckpointError: if there is no such model, or it is damaged or from an incompatible version.
         WeightsError: if UVQ's weights are missing or damaged.
     """
     if model is None:
-        return load_model(released.released_file(released.DEFAULT))
+        return load_model(released.released_file(released.DEFAULT), engine)
     if str(model) in UVQ_NAMES and not Path(model).exists():
-        return UVQModel(cast(Any, str(model)), uvq)
+        return UVQModel(cast(Any, str(model)), uvq, engine)
     if str(model) in released.SHA256 and not Path(model).exists():
-        return load_model(released.released_file(str(model)))
-    return load_model(model)
+        return load_model(released.released_file(str(model)), engine)
+    return load_model(model, engine)

@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
+from ugcvqa.deep.engine import chosen_engine
 from ugcvqa.features.extraction import VideoResult, extract_files, usable_device
 from ugcvqa.features.families import UVQFamily, build_families
 from ugcvqa.media.memory import NAME
@@ -20,7 +21,7 @@ from ugcvqa.scoring.frames_in_memory import Frames, memory_result
 from ugcvqa.scoring.model import Score, only
 from ugcvqa.scoring.moments import Picture, file_picture, worst_and_best
 from ugcvqa.scoring.timeline import even_timeline
-from ugcvqa.settings import DecodeLimits, FamilySettings, UVQSettings
+from ugcvqa.settings import DecodeLimits, Engine, FamilySettings, UVQSettings
 from ugcvqa.uvq.state import SCORE_NAMES
 
 _N_TOPICS = 5
@@ -35,6 +36,7 @@ class UVQModel:
     Args:
         version: `uvq` for 1.0, `uvq1.5`.
         settings: weights, sampling of frames, and how missing frames count.
+        engine: library that computes the networks, see `FamilySettings`.
 
     Attributes:
         label: what the score is.
@@ -51,9 +53,12 @@ class UVQModel:
     label = "MOS"
     scale = (1.0, 5.0)
 
-    def __init__(self, version: Literal["uvq", "uvq1.5"], settings: UVQSettings = UVQSettings()) -> None:
+    def __init__(
+        self, version: Literal["uvq", "uvq1.5"], settings: UVQSettings = UVQSettings(), engine: Engine = "auto"
+    ) -> None:
         self._key, self._fps = _FAMILIES[version], settings.fps
-        self._family = cast(UVQFamily, build_families((self._key,), FamilySettings(uvq=settings))[self._key])
+        families = FamilySettings(uvq=settings, engine=engine)
+        self._family = cast(UVQFamily, build_families((self._key,), families)[self._key])
         frames = "real frames" if settings.counting == "real" else "reference mode"
         self.name = f"UVQ {'1.0' if version == 'uvq' else '1.5'} ({frames}, {settings.sampler})"
         is_random = settings.weights.startswith("random:")
@@ -63,6 +68,7 @@ class UVQModel:
             "row": "UVQ" if version == "uvq" else "UVQ1.5",
             "counting": settings.counting,
             "sampler": settings.sampler,
+            "engine": chosen_engine(engine),
             "weights": dict(self._family.checksums) or self._family.spec.weights,
         }
 

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from ugcvqa.datasets.catalogue import Dataset, Video
 from ugcvqa.datasets.finding import video_files
-from ugcvqa.deep.backbones import weights_checksum
 from ugcvqa.deep.pooling import CNN
 from ugcvqa.deep.saliency import MapMean
 from ugcvqa.errors import ConfigError, StoreError, VideoError
@@ -126,7 +125,7 @@ class StudyDeep(Family):
     """
 
     def __init__(self, network: CNN, facts: Mapping[str, str | bool], limit: int) -> None:
-        spec = FeatureSpec("study_deep", 1, {**facts, "frames": limit}, weights_checksum(network))
+        spec = FeatureSpec("study_deep", 1, {**facts, "frames": limit}, network.trunk.checksum)
         super().__init__(spec, TimedPlan(partial(_plan, limit)))
         self.network = network
 
@@ -211,7 +210,7 @@ def build_study(settings: FamilySettings, network: DeepNetwork, limit: int) -> S
     kept = replace(settings, saliency=replace(settings.saliency, keep_maps=True))
     saliency = build_families(("saliency",), kept)["saliency"]
     deep, is_incomplete = settings.deep, network == "as_published"
-    cnn = CNN(deep.backbone, deep.weights, deep.precision, is_incomplete).eval()
+    cnn = CNN(deep.backbone, deep.weights, deep.precision, is_incomplete, settings.engine).eval()
     facts: dict[str, str | bool] = {"backbone": deep.backbone, "precision": deep.precision, "skip_stem": is_incomplete}
     remark = "without the first normalisation, activation and pooling, as published" if is_incomplete else ""
     source = settings.saliency

@@ -14,6 +14,7 @@ from torch import nn
 from ugcvqa.cli import is_main_process
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.deep.backbones import load_backbone
+from ugcvqa.deep.engine import chosen_engine
 from ugcvqa.display.lines import failure_rows
 from ugcvqa.display.text_tables import Table
 from ugcvqa.errors import ConfigError, VideoError
@@ -167,7 +168,8 @@ class Study:
         """Writes page and numbers, and returns the page."""
         command = "Made by ugcvqa study; numbers.json holds every number, settings.json what was asked for."
         self._write("settings.json", _json(plain_settings(self.settings)))
-        self._write("numbers.json", _json({**self._numbers, "versions": versions()}))
+        engine = chosen_engine(self.settings["families"].engine)
+        self._write("numbers.json", _json({**self._numbers, "engine": engine, "versions": versions()}))
         page = Page(
             "Saliency study",
             self._warnings,

@@ -19,6 +19,7 @@ import yaml
 
 from ugcvqa.cell_texts import cell_of
 from ugcvqa.cli import is_main_process
+from ugcvqa.deep.engine import chosen_engine
 from ugcvqa.display.figures import scatter
 from ugcvqa.display.lines import failure_rows, metrics_line
 from ugcvqa.errors import ConfigError, StoreError, UgcvqaError
@@ -264,6 +265,7 @@ def _metrics_json(
         "head": {"kind": kind_of(model.head), **_head_facts(model, fitting)},
         "features": samples.sources,
         "made_by": dict(samples.provenance.made_by),
+        "engine": chosen_engine(model.settings.engine),
         "versions": versions(),
     }
     return json.dumps(record, indent=2) + "\n"

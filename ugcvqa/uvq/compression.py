@@ -1,30 +1,30 @@
 """UVQ 1.0's CompressionNet for inference: an inception network of separable 3-D convolutions with channel gates.
 
-Source: UVQ (Wang et al., CVPR 2021) and the definition published with its weights. The three axes are separable, so no
-3-D convolution is left: space is convolved frame by frame, time by matrix products of whole frames. Batch
-normalisation is folded. All this changes results by rounding only.
-
-Tensors are (T, n, H, W, C) here: frames of all patches first, channels last, so that both a frame's convolution and a
-shift in time see contiguous memory.
+Source: UVQ (Wang et al., CVPR 2021) and the definition published with its weights. The axes are separable, so no 3-D
+convolution is left: the frames of a patch are maps (n, C, H, W) of their own, of which there are few, and time is a sum
+of pointwise convolutions. Batch normalisation is folded. All this changes results by rounding only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ugcvqa.uvq.layers import convolve, relu_conv, step_size
+from ugcvqa.deep.engine import FastNetwork
+from ugcvqa.settings import Engine
+from ugcvqa.uvq.layers import step_size
 from ugcvqa.uvq.state import COMPRESSION_EPS, MIXED, Mixed, fold
+from ugcvqa.uvq.trunk import prepared
 
 _TOP = "inception_block1"
 # Frames that the stem's three outputs see, and the taps of its kernel that fall on them.
-_STEM_FRAMES = {
-    "first": (slice(0, 2), slice(1, 3)),
-    "middle": (slice(1, 4), slice(0, 3)),
-    "final": (slice(3, 5), slice(0, 2)),
-}
+_STEM_FRAMES = ((slice(0, 2), slice(1, 3)), (slice(1, 4), slice(0, 3)), (slice(3, 5), slice(0, 2)))
 _BYTES_PER_PATCH = 48 << 20  # working memory, float32, rounded up
+
+Frames = Sequence[Tensor]
+"""Maps (n, C, H, W) float32 of the frames of n patches, in time order."""
 
 
 class CompressionNet(nn.Module):
@@ -32,15 +32,12 @@ class CompressionNet(nn.Module):
 
     Args:
         state: its state dict, see `state.network_shapes`.
+        engine: see `FamilySettings`.
     """
 
-    def __init__(self, state: Mapping[str, Tensor]) -> None:
+    def __init__(self, state: Mapping[str, Tensor], engine: Engine = "auto") -> None:
         super().__init__()
-        self.stem = _Stem(state)
-        self.second = _Separable(state, f"{_TOP}.pre_2b2c")
-        self.mixed = nn.ModuleList(_Mixed(state, mixed) for mixed in MIXED)
-        last = state["final_conv3d.weight"].float()[:, :, 0]
-        self.last = nn.Buffer(last.contiguous(memory_format=torch.channels_last))
+        self.layers = FastNetwork(_Layers(state).eval(), engine)
         self.level = nn.Buffer(state["conv3d_0c.conv.weight"].float().flatten(1))
         self.level_bias = nn.Buffer(state["conv3d_0c.conv.bias"].float())
 
@@ -54,69 +51,35 @@ class CompressionNet(nn.Module):
             Maps (n, 100, 4, 4), and compression levels (n,), 0..1.
         """
         step = step_size(_BYTES_PER_PATCH, patches.device)
-        maps = torch.cat([self._maps(part.float().div_(255).mul_(2).sub_(1)) for part in patches.split(step)])
+        maps = torch.cat([self.layers(prepared(part)) for part in patches.flatten(1, 2).split(step)])
         return maps, functional.linear(maps.mean((2, 3)), self.level, self.level_bias).sigmoid()[:, 0]
 
-    def _maps(self, x: Tensor) -> Tensor:
-        x = _pool_frames(self.stem(x), 2)
-        x = _pool_frames(self.second(x), 2)
-        for number, mixed in enumerate(self.mixed):
-            if number == 2:  # 3x3x3, stride 2: three frames give two
-                x = _pool_frames(torch.maximum(x[:-1], x[1:]), 2)
-            if number == 7:  # 2x2x2, stride 2
-                x = _pool_frames(torch.maximum(x[:1], x[1:]), 2, 2)
-            x = mixed(x)
-        return functional.conv2d(x[0].permute(0, 3, 1, 2), self.last)
 
-
-class _Stem(nn.Module):
-    """The first convolution, 3x7x7 with stride 2: each frame it gives is a 2-D convolution of two or three frames."""
+class _Layers(nn.Module):
+    """All convolutions: patches (n, 15, 180, 320), frame and colour as one axis, to maps (n, 100, 4, 4)."""
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
         super().__init__()
         weight, bias = fold(state, f"{_TOP}.conv3d_1a.conv.weight", f"{_TOP}.batch_norm_1a", COMPRESSION_EPS)
-        self.bias = nn.Buffer(bias)
-        for name, (_, taps) in _STEM_FRAMES.items():
-            frames = weight[:, :, taps].transpose(1, 2).flatten(1, 2)  # frame and colour
-            self.register_buffer(name, frames.contiguous(memory_format=torch.channels_last))
+        kernels = [weight[:, :, taps].transpose(1, 2).flatten(1, 2) for _, taps in _STEM_FRAMES]
+        self.stem = nn.ModuleList(_relu_conv(kernel, bias, stride=2) for kernel in kernels)
+        self.second = _Separable(state, f"{_TOP}.pre_2b2c")
+        self.mixed = nn.ModuleList(_Mixed(state, mixed) for mixed in MIXED)
+        self.last = _conv(state["final_conv3d.weight"].float()[:, :, 0])
 
     def forward(self, x: Tensor) -> Tensor:
-        out = []
-        for name, (frames, _) in _STEM_FRAMES.items():
-            stacked = functional.pad(x[:, frames].flatten(1, 2), (2, 3, 2, 3))  # SAME: the extra zero comes after
-            maps = convolve(
-                stacked.contiguous(memory_format=torch.channels_last),
-                self.get_buffer(name),
-                self.bias,
-                stride=2,
-                activation="relu",
-            )
-            out.append(maps.permute(0, 2, 3, 1))
-        return torch.stack(out)
-
-
-class _Pointwise(nn.Module):
-    """A 1x1x1 convolution with its folded normalisation and ReLU."""
-
-    def __init__(self, state: Mapping[str, Tensor], conv: str, norm: str) -> None:
-        super().__init__()
-        weight, bias = fold(state, f"{conv}.conv.weight", norm, COMPRESSION_EPS)
-        self.weight, self.bias = nn.Buffer(weight.flatten(1)), nn.Buffer(bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.linear(x, self.weight, self.bias).relu_()
-
-
-class _Gate(nn.Module):
-    """Scales each channel by a gate that all channels' means over the patch decide."""
-
-    def __init__(self, state: Mapping[str, Tensor], key: str) -> None:
-        super().__init__()
-        self.weight = nn.Buffer(state[f"{key}.conv.weight"].float().flatten(1))
-
-    def forward(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        gate = functional.linear(x.mean((0, 2, 3)), self.weight).sigmoid_()
-        return torch.mul(x, gate[:, None, None], out=out)
+        x = functional.pad(x, (2, 3, 2, 3))  # SAME: the extra zero comes after
+        seen = [x[:, 3 * frames.start : 3 * frames.stop] for frames, _ in _STEM_FRAMES]
+        maps = [_pool(conv(part)) for conv, part in zip(self.stem, seen, strict=True)]
+        maps = [_pool(one, (1, 0)) for one in self.second(maps)]  # of 45 x 80
+        for number, mixed in enumerate(self.mixed):
+            if number == 2:  # 3x3x3, stride 2, of 23 x 40: three frames give two
+                maps = [_pool(torch.maximum(*pair), (1, 0)) for pair in (maps[:2], maps[1:])]
+            if number == 7:  # 2x2x2, stride 2
+                maps = [functional.max_pool2d(torch.maximum(*maps), 2)]
+            maps = mixed(maps)
+        found: Tensor = self.last(maps[0])
+        return found
 
 
 class _Separable(nn.Module):
@@ -124,27 +87,42 @@ class _Separable(nn.Module):
 
     def __init__(self, state: Mapping[str, Tensor], key: str) -> None:
         super().__init__()
-        self.first = _Pointwise(state, f"{key}.conv3d_1", f"{key}.batch_norm1")
+        self.first = _pointwise(state, f"{key}.conv3d_1", f"{key}.batch_norm1")
         weight, bias = fold(state, f"{key}.conv3d_2.conv.weight", f"{key}.batch_norm2", COMPRESSION_EPS)
-        self.spatial = relu_conv(weight[:, :, 0], bias)
-        temporal = state[f"{key}.conv3d_3.conv.weight"].float()[..., 0, 0]
-        self.before, self.now, self.after = (nn.Buffer(temporal[:, :, k].t().contiguous()) for k in range(3))
-        self.temporal_bias = nn.Buffer(state[f"{key}.conv3d_3.conv.bias"].float())
+        self.spatial = _relu_conv(weight[:, :, 0], bias, padding=1)
+        temporal = state[f"{key}.conv3d_3.conv.weight"].float()
+        bias = state[f"{key}.conv3d_3.conv.bias"].float()
+        self.before, self.after = _conv(temporal[:, :, 0]), _conv(temporal[:, :, 2])
+        self.now, self.relu = _conv(temporal[:, :, 1], bias), nn.ReLU()
         self.gate = _Gate(state, f"{key}.conv3d_4")
 
-    def forward(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        x = self.first(x)
-        maps = self.spatial(x.flatten(0, 1).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        gated: Tensor = self.gate(self._through_time(maps.contiguous().unflatten(0, x.shape[:2])), out)
+    def forward(self, maps: Frames) -> Frames:
+        maps = [self.spatial(self.first(one)) for one in maps]
+        gated: Frames = self.gate([self._at(maps, time) for time in range(len(maps))])
         return gated
 
-    def _through_time(self, x: Tensor) -> Tensor:
-        rows = x.flatten(0, 3)
-        total = torch.addmm(self.temporal_bias, rows, self.now).view_as(x)
-        if len(x) > 1:
-            total[1:].flatten(0, 3).addmm_(x[:-1].flatten(0, 3), self.before)
-            total[:-1].flatten(0, 3).addmm_(x[1:].flatten(0, 3), self.after)
-        return total.relu_()
+    def _at(self, maps: Frames, time: int) -> Tensor:
+        """The convolution over time at one frame."""
+        total = self.now(maps[time])
+        if time > 0:
+            total = self.before(maps[time - 1]) + total
+        if time + 1 < len(maps):
+            total = self.after(maps[time + 1]) + total
+        found: Tensor = self.relu(total)
+        return found
+
+
+class _Gate(nn.Module):
+    """Scales each channel by a gate that all channels' means over the patch decide."""
+
+    def __init__(self, state: Mapping[str, Tensor], key: str) -> None:
+        super().__init__()
+        self.conv = _conv(state[f"{key}.conv.weight"].float()[:, :, 0])
+
+    def forward(self, maps: Frames) -> Frames:
+        mean = sum(one.mean((2, 3), keepdim=True) for one in maps) / len(maps)
+        gate = self.conv(mean).sigmoid()
+        return [one * gate for one in maps]
 
 
 class _Mixed(nn.Module):
@@ -153,36 +131,45 @@ class _Mixed(nn.Module):
     def __init__(self, state: Mapping[str, Tensor], mixed: Mixed) -> None:
         super().__init__()
         key = f"{_TOP}.{mixed.name}"
-        self.widths = (mixed.b0, mixed.b1[1], mixed.b2[1], mixed.b3)
-        self.b0, self.b3 = (_Pointwise(state, f"{key}.{b}.conv3d_1", f"{key}.{b}.batch_norm") for b in ("b0", "b3"))
+        self.b0, self.b3 = (_pointwise(state, f"{key}.{b}.conv3d_1", f"{key}.{b}.batch_norm") for b in ("b0", "b3"))
         self.gate0, self.gate3 = (_Gate(state, f"{key}.{b}.conv3d_2") for b in ("b0", "b3"))
         self.b1, self.b2 = (_Separable(state, f"{key}.{b}") for b in ("b1", "b2"))
 
-    def forward(self, x: Tensor) -> Tensor:
-        out = x.new_empty(*x.shape[:4], sum(self.widths))
-        b0, b1, b2, b3 = out.split(self.widths, dim=4)
-        self.gate0(self.b0(x), b0)
-        self.b1(x, b1)
-        self.b2(x, b2)
-        self.gate3(self.b3(_pool_around(x)), b3)
-        return out
+    def forward(self, maps: Frames) -> Frames:
+        around = self.gate3([self.b3(one) for one in _pool_around(maps)])
+        branches = (self.gate0([self.b0(one) for one in maps]), self.b1(maps), self.b2(maps), around)
+        return [torch.cat(parts, 1) for parts in zip(*branches, strict=True)]
 
 
-def _pool_frames(x: Tensor, stride: int, side: int = 3) -> Tensor:
-    """The maximum over squares of each frame, SAME."""
-    # What is pooled is never negative, so padding by zeros is padding by nothing. Odd padding comes after (ceil_mode).
-    padding = [int(side == 3 and (stride == 1 or size % 2 == 1)) for size in x.shape[2:4]]
-    maps = x.flatten(0, 1).permute(0, 3, 1, 2)
-    pooled: Tensor = functional.max_pool2d(maps, side, stride, padding, ceil_mode=True).permute(0, 2, 3, 1)
-    return pooled.view(*x.shape[:2], *pooled.shape[1:])
+def _conv(weight: Tensor, bias: Tensor | None = None, stride: int = 1, padding: int = 0) -> nn.Conv2d:
+    """A convolution by a kernel (K, C, h, w)."""
+    outputs, inputs, *side = weight.shape
+    conv = nn.Conv2d(inputs, outputs, (side[0], side[1]), stride, padding, bias=bias is not None, device="meta")
+    conv.weight = nn.Parameter(weight, requires_grad=False)
+    conv.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+    return conv
 
 
-def _pool_around(x: Tensor) -> Tensor:
+def _relu_conv(weight: Tensor, bias: Tensor, stride: int = 1, padding: int = 0) -> nn.Sequential:
+    return nn.Sequential(_conv(weight, bias, stride, padding), nn.ReLU())
+
+
+def _pointwise(state: Mapping[str, Tensor], conv: str, norm: str) -> nn.Sequential:
+    """A 1x1x1 convolution with its folded normalisation and ReLU."""
+    weight, bias = fold(state, f"{conv}.conv.weight", norm, COMPRESSION_EPS)
+    return _relu_conv(weight[:, :, 0], bias)
+
+
+def _pool(maps: Tensor, padding: tuple[int, int] = (0, 0)) -> Tensor:
+    """The maximum over 3x3 squares, stride 2, SAME: odd sides take padding on both ends, even ones behind."""
+    # what is pooled is never negative, so padding by zeros is padding by nothing
+    return functional.max_pool2d(maps, 3, 2, padding, ceil_mode=True)
+
+
+def _pool_around(maps: Frames) -> Frames:
     """The maximum over 3x3x3 cubes, stride 1, SAME."""
-    x = _pool_frames(x, 1)
-    if len(x) == 1:
-        return x
-    pairs = torch.maximum(x[:-1], x[1:])
-    if len(x) == 2:
-        return pairs.expand_as(x)
-    return torch.stack([pairs[0], torch.maximum(pairs[0], x[2]), pairs[1]])
+    maps = [functional.max_pool2d(one, 3, 1, 1) for one in maps]
+    if len(maps) == 1:
+        return maps
+    pairs = [torch.maximum(*pair) for pair in pairwise(maps)]
+    return [pairs[0]] * 2 if len(maps) == 2 else [pairs[0], torch.maximum(pairs[0], maps[2]), pairs[1]]

@@ -1,17 +1,12 @@
-"""Building blocks of UVQ's networks for inference: SAME padding, convolutions in one pass, wide convolutions by FFT.
+"""Building blocks of UVQ's networks for inference: SAME padding, and wide convolutions by FFT.
 
 Source: UVQ (Wang et al., CVPR 2021) and the definition published with its weights. Results differ from the plain
 layers by rounding only.
 """
 
-from functools import cache
-from typing import Any, Literal, cast
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from ugcvqa.deep.fused import FusedConv
 
 _CPU_STEP_BYTES = 64 << 20  # what a step works on stays near the cache
 _GPU_STEP_BYTES = 8 << 30
@@ -36,54 +31,6 @@ def step_size(frame_bytes: int, device: torch.device) -> int:
     if device.type == "cuda":
         budget = min(_GPU_STEP_BYTES, torch.cuda.get_device_properties(device).total_memory // 4)
     return max(1, budget // frame_bytes)
-
-
-@cache
-def _has_one_pass() -> bool:
-    """Whether this build of PyTorch has oneDNN's convolution with an activation, which is private to it."""
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
-
-
-def convolve(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    stride: int = 1,
-    padding: int = 0,
-    groups: int = 1,
-    activation: Literal["none", "relu", "swish"] = "none",
-) -> Tensor:
-    """Convolves maps and applies an activation, in one pass over memory where the CPU can.
-
-    Args:
-        x: (n, C, H, W) float32 in channels-last order.
-        weight: (K, C / groups, h, w) in channels-last order.
-        bias: (K,).
-        stride: step on both axes.
-        padding: zeros on all sides.
-        groups: groups of channels that do not mix.
-        activation: `swish` is SiLU.
-
-    Returns:
-        (n, K, H', W') float32.
-    """
-    if x.device.type == "cpu" and _has_one_pass():
-        one_pass = torch.ops.mkldnn._convolution_pointwise.default
-        pairs: tuple[Any, ...] = ([padding] * 2, [stride] * 2, [1, 1])
-        return cast(Tensor, one_pass(x, weight, bias, *pairs, groups, activation, [], ""))
-    x = functional.conv2d(x, weight, bias, stride, padding, groups=groups)
-    if activation == "none":
-        return x
-    return functional.relu_(x) if activation == "relu" else functional.silu(x, inplace=True)
-
-
-def relu_conv(weight: Tensor, bias: Tensor) -> FusedConv:
-    """Builds a SAME convolution with an odd square kernel, stride 1 and ReLU; it may use Winograd's filtering."""
-    side = weight.shape[2]
-    conv = nn.Conv2d(weight.shape[1], weight.shape[0], side, padding=side // 2, device="meta")
-    conv.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last), requires_grad=False)
-    conv.bias = nn.Parameter(bias, requires_grad=False)
-    return FusedConv(conv)
 
 
 class WideConv(nn.Module):

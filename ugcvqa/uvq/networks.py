@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from ugcvqa.deep.precision import float32_products
 from ugcvqa.errors import ConfigError
+from ugcvqa.settings import Engine
 from ugcvqa.uvq.compression import CompressionNet
 from ugcvqa.uvq.state import N_AGGREGATION, SCORE_NAMES, TRUNK_EPS, fold
 from ugcvqa.uvq.trunk import ContentNet, DistortionNet, SmallNet, prepared
@@ -51,14 +52,15 @@ class UVQ10(nn.Module):
 
     Args:
         weights: its weights.
+        engine: see `FamilySettings`.
     """
 
-    def __init__(self, weights: UVQWeights) -> None:
+    def __init__(self, weights: UVQWeights, engine: Engine = "auto") -> None:
         super().__init__()
         states = weights.states
-        self.content = ContentNet(states["content"])
-        self.distortion = DistortionNet(states["distortion"])
-        self.compression = CompressionNet(states["compression"])
+        self.content = ContentNet(states["content"], engine)
+        self.distortion = DistortionNet(states["distortion"], engine)
+        self.compression = CompressionNet(states["compression"], engine)
         self.heads = nn.ModuleDict()
         for score in SCORE_NAMES:
             nets = [states.get(f"aggregation.{score}.{number}") for number in range(N_AGGREGATION)]
@@ -138,12 +140,13 @@ class UVQ15(nn.Module):
 
     Args:
         weights: its weights.
+        engine: see `FamilySettings`.
     """
 
-    def __init__(self, weights: UVQWeights) -> None:
+    def __init__(self, weights: UVQWeights, engine: Engine = "auto") -> None:
         super().__init__()
-        self.content = SmallNet(weights.states["content"], is_pooled=False)
-        self.distortion = SmallNet(weights.states["distortion"], is_pooled=True)
+        self.content = SmallNet(weights.states["content"], is_pooled=False, engine=engine)
+        self.distortion = SmallNet(weights.states["distortion"], is_pooled=True, engine=engine)
         self.head = Aggregation15(weights.states["aggregation"])
 
     @torch.inference_mode()

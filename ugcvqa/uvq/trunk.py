@@ -1,70 +1,46 @@
 """UVQ's ContentNet and DistortionNet: an EfficientNet-B0 trunk and what follows it, for inference.
 
-Source: UVQ (Wang et al., CVPR 2021) and the definition published with its weights. Batch normalisation is folded into
-the convolutions and everything runs in channels-last order, which changes results by rounding only.
+Source: UVQ (Wang et al., CVPR 2021) and the definition published with its weights.
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.models.efficientnet import MBConv, MBConvConfig
+from torchvision.ops.misc import Conv2dNormActivation
 
-from ugcvqa.uvq.layers import WideConv, convolve, same_padding, step_size
-from ugcvqa.uvq.state import TRUNK, TRUNK_EPS, Block, fold
+from ugcvqa.deep.efficientnet_lite import SamePad
+from ugcvqa.deep.engine import FastNetwork
+from ugcvqa.settings import Engine
+from ugcvqa.uvq.layers import WideConv, step_size
+from ugcvqa.uvq.state import TRUNK, TRUNK_EPS
 
 _BYTES_PER_PIXEL = 300  # working memory of the trunk per pixel of its input, float32, rounded up
 
 
-class _Conv(nn.Module):
-    """A SAME convolution with its folded normalisation, and SiLU if asked for."""
-
-    def __init__(
-        self, state: Mapping[str, Tensor], key: str, stride: int = 1, groups: int = 1, silu: bool = True
-    ) -> None:
-        super().__init__()
-        weight, bias = fold(state, f"{key}.0.conv.weight", f"{key}.1", TRUNK_EPS)
-        self.weight = nn.Buffer(weight.contiguous(memory_format=torch.channels_last))
-        self.bias = nn.Buffer(bias)
-        self.stride, self.groups = stride, groups
-        self.activation: Literal["swish", "none"] = "swish" if silu else "none"
-
-    def forward(self, x: Tensor) -> Tensor:
-        side = self.weight.shape[2]
-        left, right, top, bottom = same_padding((x.shape[2], x.shape[3]), (side, side), self.stride)
-        if left == right == top == bottom:
-            return convolve(x, self.weight, self.bias, self.stride, left, self.groups, self.activation)
-        x = functional.pad(x, (left, right, top, bottom))
-        return convolve(x, self.weight, self.bias, self.stride, 0, self.groups, self.activation)
-
-
-class _Bottleneck(nn.Module):
-    """An inverted bottleneck with a squeeze-excite gate; the sum with its input where sizes allow."""
-
-    def __init__(self, state: Mapping[str, Tensor], key: str, block: Block) -> None:
-        super().__init__()
-        places = iter(f"{key}.{place}" for place in range(4))
-        self.expand = _Conv(state, next(places)) if block.expand != 1 else None
-        self.depthwise = _Conv(state, next(places), block.stride, block.width)
-        gate = next(places)
-        for name in ("fc1", "fc2"):
-            self.register_buffer(f"{name}_weight", state[f"{gate}.{name}.weight"].float().flatten(1))
-            self.register_buffer(f"{name}_bias", state[f"{gate}.{name}.bias"].float())
-        self.project = _Conv(state, next(places), silu=False)
-        self.is_residual = block.stride == 1 and block.inputs == block.outputs
-
-    fc1_weight: Tensor
-    fc1_bias: Tensor
-    fc2_weight: Tensor
-    fc2_bias: Tensor
-
-    def forward(self, x: Tensor) -> Tensor:
-        hidden = self.depthwise(x if self.expand is None else self.expand(x))
-        squeezed = functional.silu(functional.linear(hidden.mean((2, 3)), self.fc1_weight, self.fc1_bias))
-        gate = functional.linear(squeezed, self.fc2_weight, self.fc2_bias).sigmoid_()
-        out: Tensor = self.project(hidden.mul_(gate[:, :, None, None]))
-        return out.add_(x) if self.is_residual else out
+def _layers(state: Mapping[str, Tensor]) -> nn.Module:
+    """EfficientNet-B0 with TensorFlow's padding: `features.0` ... `features.16` of a network's state dict."""
+    norm = partial(nn.BatchNorm2d, eps=TRUNK_EPS)
+    with torch.device("meta"):  # costs nothing: the tensors of the state dict take the places
+        stem = Conv2dNormActivation(3, TRUNK[0].inputs, 3, 2, norm_layer=norm, activation_layer=nn.SiLU)
+        blocks = (
+            MBConv(MBConvConfig(block.expand, block.kernel, block.stride, block.inputs, block.outputs, 1), 0.0, norm)
+            for block in TRUNK
+        )
+        layers = nn.Sequential(stem, *blocks)
+    names = {f"features.{name}": name for name in layers.state_dict()}
+    ours = {names.get(key.replace(".conv.", "."), ""): tensor for key, tensor in state.items()}
+    layers.load_state_dict({name: ours[name] for name in names.values()}, assign=True)
+    for block in layers[1:]:
+        block.stochastic_depth = nn.Identity()
+    for conv in [module for module in layers.modules() if isinstance(module, Conv2dNormActivation)]:
+        if conv[0].stride == (2, 2):
+            conv[0].padding = (0, 0)
+            conv.insert(0, SamePad(conv[0].kernel_size[0]))
+    return layers.float().eval()
 
 
 class Trunk(nn.Module):
@@ -72,12 +48,12 @@ class Trunk(nn.Module):
 
     Args:
         state: state dict of a network.
+        engine: see `FamilySettings`.
     """
 
-    def __init__(self, state: Mapping[str, Tensor]) -> None:
+    def __init__(self, state: Mapping[str, Tensor], engine: Engine) -> None:
         super().__init__()
-        blocks = (_Bottleneck(state, f"features.{n}.block", block) for n, block in enumerate(TRUNK, start=1))
-        self.layers = nn.Sequential(_Conv(state, "features.0", stride=2), *blocks)
+        self.layers = FastNetwork(_layers(state), engine)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Computes maps, a few pictures at a time.
@@ -103,11 +79,12 @@ class ContentNet(nn.Module):
 
     Args:
         state: its state dict, see `state.network_shapes`.
+        engine: see `FamilySettings`.
     """
 
-    def __init__(self, state: Mapping[str, Tensor]) -> None:
+    def __init__(self, state: Mapping[str, Tensor], engine: Engine = "auto") -> None:
         super().__init__()
-        self.trunk, self.last = Trunk(state), WideConv(state["features.18.conv.weight"])
+        self.trunk, self.last = Trunk(state, engine), WideConv(state["features.18.conv.weight"])
         self.out, self.out_bias = (nn.Buffer(state[f"classifier.2.{name}"].float()) for name in ("weight", "bias"))
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,11 +98,12 @@ class DistortionNet(nn.Module):
 
     Args:
         state: its state dict, see `state.network_shapes`.
+        engine: see `FamilySettings`.
     """
 
-    def __init__(self, state: Mapping[str, Tensor]) -> None:
+    def __init__(self, state: Mapping[str, Tensor], engine: Engine = "auto") -> None:
         super().__init__()
-        self.trunk, self.last = Trunk(state), WideConv(state["features.17.conv.weight"])
+        self.trunk, self.last = Trunk(state, engine), WideConv(state["features.17.conv.weight"])
         self.hidden, self.hidden_bias = (
             nn.Buffer(state[f"classifier.2.{name}"].float()) for name in ("weight", "bias")
         )
@@ -145,11 +123,12 @@ class SmallNet(nn.Module):
     Args:
         state: its state dict, see `state.network_shapes`.
         is_pooled: takes the maximum over 5x13 windows, as DistortionNet does.
+        engine: see `FamilySettings`.
     """
 
-    def __init__(self, state: Mapping[str, Tensor], is_pooled: bool) -> None:
+    def __init__(self, state: Mapping[str, Tensor], is_pooled: bool, engine: Engine = "auto") -> None:
         super().__init__()
-        self.trunk, self.is_pooled = Trunk(state), is_pooled
+        self.trunk, self.is_pooled = Trunk(state, engine), is_pooled
         self.last = nn.Buffer(state["features.17.conv.weight"].float().contiguous(memory_format=torch.channels_last))
 
     def forward(self, pictures: Tensor) -> Tensor:
