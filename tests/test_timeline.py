@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import tracemalloc
 from fractions import Fraction
 
 import av
@@ -12,8 +13,8 @@ from media import encode_frames
 from scipy.ndimage import uniform_filter
 
 from ugcvqa.evaluation.metrics import IDENTITY
-from ugcvqa.features.by_second import MAX_ENTRIES, Grid, SecondFeatures
-from ugcvqa.features.extraction import extract_features
+from ugcvqa.features.by_second import MAX_ENTRIES, Grid, SecondFeatures, SecondPools, VectorFile
+from ugcvqa.features.extraction import VideoResult, extract_features
 from ugcvqa.features.families import build_families
 from ugcvqa.features.rows import families_of
 from ugcvqa.heads.gp import fit_gp, gp_parts
@@ -24,6 +25,7 @@ from ugcvqa.media.memory import memory_info
 from ugcvqa.scoring.explanation import Timeline
 from ugcvqa.scoring.frames_in_memory import MemoryStream, MemoryVideo
 from ugcvqa.scoring.model import QualityModel
+from ugcvqa.scoring.timeline import vector_timeline
 from ugcvqa.settings import DeepSettings, FamilySettings, SaliencySettings
 from ugcvqa.training_settings import ClipSettings, EndToEndSettings
 
@@ -231,3 +233,32 @@ def test_paused_recording_scores_as_without_the_pause(sharpness, tmp_path):
     assert scores[0].timeline.mos == scores[1].timeline.mos
     assert scores[0].timeline.start_s == pytest.approx(scores[1].timeline.start_s, abs=2e-3)
     assert any("60.0 s without frames" in warning for warning in scores[1].warnings)
+
+
+def test_vectors_of_seconds_lie_on_the_disk_and_come_back_bit_for_bit():
+    vectors = np.random.default_rng(0).normal(size=(400, 1000))
+    kept = VectorFile()
+    tracemalloc.start()
+    for vector in vectors:
+        kept.append(vector)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < vectors.nbytes  # one megabyte, and its copy when it moves to the disk
+    np.testing.assert_array_equal(kept[np.array([399, 0, 7, 7])], vectors[[399, 0, 7, 7]])
+    np.testing.assert_array_equal(kept[250], vectors[250])
+
+
+def test_a_long_video_takes_no_more_memory_for_its_timeline_than_a_short_one(tmp_path):
+    width, peaks = 1836, []
+    for seconds in (100, 100, 1200):  # the first run fills what Python keeps
+        pools = SecondPools(build_families(("nss",), FamilySettings())["nss"])
+        info = memory_info(2 * seconds, 48, 64, Fraction(2))
+        tracemalloc.start()
+        for second in range(seconds):
+            pools.add(torch.full((width,), float(second)), (second,))
+        result = VideoResult(0, {"nss": {"video": np.zeros(width)}}, "", (), info, "", {"nss": pools.result()})
+        line = vector_timeline(lambda table: table[:, 0] / 1000, "NSS", (0.0, 5.0), result)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert len(line) > seconds - 10
+    assert peaks[2] < peaks[1] + 2**20  # all vectors of the long one take 17 MB

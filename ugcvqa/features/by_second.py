@@ -1,5 +1,7 @@
 """Features second by second: which stretches of a video count as its seconds, and one pool for each of them."""
 
+import tempfile
+import weakref
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -17,6 +19,8 @@ from ugcvqa.media.video import Clip, VideoInfo
 
 MAX_ENTRIES = 3600
 """Entries of a timeline at most: one vector is kept for each. Longer videos get entries of several seconds."""
+
+_IN_MEMORY_BYTES = 1 << 20  # vectors beyond that lie on the disk
 
 
 @dataclass(frozen=True)
@@ -86,20 +90,54 @@ class SecondFeatures:
     Attributes:
         entries: (S,) int64, ascending: entries of the grid that the family has frames in.
         counts: (S,) int64, rows of features (frames, chunks) in each.
-        vectors: (S, D) float64, video vector of each entry alone.
+        vectors: (S, D) float64, video vector of each entry alone; in a file if there are many.
     """
 
     entries: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
-    vectors: npt.NDArray[np.float64]
+    vectors: "npt.NDArray[np.float64] | VectorFile"
 
-    def spread(self, n_entries: int) -> npt.NDArray[np.float64]:
-        """A vector for every entry (n_entries, D): where there is none, that of the entry before, else the first."""
-        return np.asarray(self.vectors[self.sources(n_entries)])
+    def spread(self, n_entries: int, start: int = 0, most: int | None = None) -> npt.NDArray[np.float64]:
+        """A vector for every entry (n_entries, D): where there is none, that of the entry before, else the first.
+
+        Args:
+            n_entries: entries of the grid.
+            start: first entry wanted.
+            most: how many are wanted; all if left out.
+        """
+        stop = n_entries if most is None else start + most
+        return np.asarray(self.vectors[self.sources(n_entries)[start:stop]])
 
     def sources(self, n_entries: int) -> npt.NDArray[np.int64]:
         """(n_entries,) int64, for every entry the row of `vectors` that stands for it."""
         return np.maximum(np.searchsorted(self.entries, np.arange(n_entries), side="right") - 1, 0).astype(np.int64)
+
+
+class VectorFile:
+    """Vectors of one length, the first megabyte in memory and more in a temporary file, which goes with this object."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115 (open as long as it is read)
+        self._length = 0
+        weakref.finalize(self, self._file.close)
+
+    def append(self, vector: npt.NDArray[np.float64]) -> None:
+        """Adds a vector (D,).
+
+        Raises:
+            OSError: if the disk is full.
+        """
+        self._length = vector.size
+        self._file.write(np.ascontiguousarray(vector, np.float64).tobytes())
+
+    def __getitem__(self, rows: int | npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Reads the vector (D,) of a number, or those (N, D) of several (N,)."""
+        numbers = np.atleast_1d(rows).tolist()
+        vectors = np.empty((len(numbers), self._length))
+        for vector, number in zip(vectors, numbers, strict=True):
+            self._file.seek(number * vector.nbytes)
+            vector[:] = np.frombuffer(self._file.read(vector.nbytes))
+        return vectors if np.ndim(rows) else vectors[0]
 
 
 class SecondPools:
@@ -111,7 +149,7 @@ class SecondPools:
 
     def __init__(self, family: Family) -> None:
         self._family = family
-        self._entries, self._counts, self._vectors = list[int](), list[int](), list[npt.NDArray[np.float64]]()
+        self._entries, self._counts, self._vectors = list[int](), list[int](), VectorFile()
         self._pool: Pool | None = None
 
     def add(self, features: Any, entries: Sequence[int]) -> None:  # noqa: ANN401 (what the family's network returns)
@@ -120,6 +158,9 @@ class SecondPools:
         Args:
             features: rows of features, or those of a piece that is one row.
             entries: entry of each row, ascending over the video; rows of entry -1 are left out.
+
+        Raises:
+            OSError: if the disk for temporary files is full.
         """
         for entry in dict.fromkeys(entry for entry in entries if entry >= 0):
             rows = [row for row, other in enumerate(entries) if other == entry]
@@ -134,7 +175,7 @@ class SecondPools:
     def result(self) -> SecondFeatures:
         """Ends the video."""
         self._close()
-        return SecondFeatures(np.array(self._entries), np.array(self._counts), np.stack(self._vectors))
+        return SecondFeatures(np.array(self._entries), np.array(self._counts), self._vectors)
 
     def _close(self) -> None:
         if self._pool is not None:

@@ -267,7 +267,10 @@ class Assembler:
             features = take_rows(known, [place + first for place in item.places])
         self._open[key].add(features)
         if item.entries:
-            self._seconds.setdefault(key, SecondPools(self._families[item.family])).add(features, item.entries)
+            try:
+                self._seconds.setdefault(key, SecondPools(self._families[item.family])).add(features, item.entries)
+            except OSError as error:
+                self._reasons[item.task] = f"features of its seconds cannot be kept ({error_reason(error)})"
 
     def close(self, item: Item) -> VideoResult:
         """Ends a video and returns its result; what a failed video had gathered is dropped."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # these need torch, which takes seconds to import
     from ugcvqa.features.extraction import VideoResult
     from ugcvqa.media.video import VideoInfo
 
+_BLOCK = 64  # entries whose vectors are in memory at once
+
 Array = npt.NDArray[np.float64]
 Scale = tuple[float, float]
 
@@ -67,16 +69,19 @@ def vector_timeline(predict: Callable[[Any], Array], row: str, scale: Scale, res
         A second each; NaN where no feature can be computed.
     """
     info, grid = _info_and_grid(result)
-    vectors = {
-        name: result.seconds[name].spread(grid.n_entries)
-        if name in result.seconds
-        else np.repeat(arrays["video"][None], grid.n_entries, axis=0)
-        for name, arrays in result.features.items()
-    }
-    table = assemble_row(row, vectors)
-    known = np.isfinite(table).any(axis=1)
-    scores = np.full(len(table), np.nan)
-    scores[known] = predict(table[known])
+    scores = np.full(grid.n_entries, np.nan)
+    for start in range(0, grid.n_entries, _BLOCK):
+        block = scores[start : start + _BLOCK]
+        vectors = {
+            name: result.seconds[name].spread(grid.n_entries, start, len(block))
+            if name in result.seconds
+            else np.repeat(arrays["video"][None], len(block), axis=0)
+            for name, arrays in result.features.items()
+        }
+        table = assemble_row(row, vectors)
+        known = np.isfinite(table).any(axis=1)
+        if known.any():
+            block[known] = predict(table[known])
     return _timeline(grid.times_s(info), scores, scale)
 
 
