@@ -214,3 +214,11 @@ def test_lists_are_read_in_the_encodings_of_windows(folder, encoding):
 def test_a_video_listed_by_two_spellings_keeps_both_rows(folder):
     (folder / "list.txt").write_text("./a b.mp4\nsub/z.mp4\na b.mp4\nA%20B.mp4\n")
     assert list(Inputs(["list.txt"])) == ["./a b.mp4", "sub/z.mp4", "a b.mp4", "a b.mp4"]
+
+
+def test_scores_name_videos_whose_names_were_made_harmless(tmp_path):
+    for name in ("=a.mp4", "'=b.mp4", "\x1bc.mp4"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "scores.csv").write_text("video,mos\n'=a.mp4,3\n'=b.mp4,3\n\\x1bc.mp4,3\n''=b.mp4,3\n")
+    found = [name.rpartition("/")[2] for name in Inputs((str(tmp_path / "scores.csv"),))]
+    assert found == ["=a.mp4", "'=b.mp4", "\x1bc.mp4", "'=b.mp4"]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from ugcvqa.cell_texts import text_of
 from ugcvqa.datasets.cells import encoding_of, separator_of
 from ugcvqa.datasets.finding import respelled, walk_files
 from ugcvqa.datasets.labels import FILE_COLUMNS, file_column
@@ -109,7 +110,7 @@ class Inputs:
         try:
             if file_name.lower().endswith(_TABLE_ENDINGS):
                 names = _table_names(Path(file_name))
-                yield from (_located(name, folder) for name in names)
+                yield from (_located_cell(name, folder) for name in names)
             else:
                 with Path(file_name).open("rb") as file:
                     names = _names(file, file_name, self.is_null_separated)
@@ -215,6 +216,12 @@ def _table_names(path: Path) -> Iterator[str]:
                 yield cells[column]
         except csv.Error as error:
             raise LabelError(f"{path}, line {reader.line_num}: cannot be read as CSV ({error})") from error
+
+
+def _located_cell(cell: str, folder: str) -> str:
+    """A name in a table as it is opened; where no file has it as it stands, it may be one that was made harmless."""
+    name = _located(cell, folder)
+    return name if "\0" in name or os.path.lexists(name) else _located(text_of(cell), folder)
 
 
 def _located(name: str, folder: str) -> str:
