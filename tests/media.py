@@ -1,5 +1,6 @@
 """Encodes the odd little files that the video tests read: formats, tags and damage that `write_video` never makes."""
 
+import struct
 from fractions import Fraction
 
 import av
@@ -140,3 +141,21 @@ def whole(path, form="rgb", **settings):
     """All frames of a file as one array, with indices and times."""
     indices, times, images = zip(*read_frames(path, form=form, **settings), strict=True)
     return np.stack(images), indices, times
+
+
+def grown(data, at, inserted, names):
+    """The bytes of an MP4 with some more at a place, and the sizes of the boxes that hold it mended."""
+    data = bytearray(data[:at] + inserted + data[at:])
+    for name in names:
+        place = data.index(name, data.index(b"moov")) - 4
+        data[place : place + 4] = struct.pack(">I", struct.unpack(">I", data[place : place + 4])[0] + len(inserted))
+    return data
+
+
+def with_clean_aperture(source, target, width, height, right=0, down=0):
+    """The same H.264 MP4, its moov at the end, with a clean aperture whose centre lies half pixels off the middle."""
+    data = source.read_bytes()
+    at = data.index(b"pasp" if b"pasp" in data else b"avcC") - 4
+    box = struct.pack(">I4s4IiIiI", 40, b"clap", width, 1, height, 1, right, 2, down, 2)
+    target.write_bytes(grown(data, at, box, (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1")))
+    return target

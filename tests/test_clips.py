@@ -143,4 +143,4 @@ def test_parts_of_a_varying_rate_are_parts_of_time():
         duration_s=10.0,
         seconds=Seconds((0, 50, *range(100, 108)), 108, 10, 10),
     )
-    assert [piece.frames["rgb"] for piece in clip_plan(5, 1, info)] == [(50,), (101,), (103,), (105,), (107,)]
+    assert [piece.frames["shown"] for piece in clip_plan(5, 1, info)] == [(50,), (101,), (103,), (105,), (107,)]

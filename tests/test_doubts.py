@@ -2,13 +2,12 @@
 
 import csv
 import json
-import struct
 from dataclasses import replace
 
 import av
 import numpy as np
 import pytest
-from media import encode_frames, rgb_frames
+from media import encode_frames, rgb_frames, with_clean_aperture
 
 import ugcvqa
 from ugcvqa import score
@@ -110,16 +109,7 @@ def test_transfers_of_other_than_standard_video(tmp_path, code, words, ending):
 
 def test_a_part_that_the_container_shows_is_told(tmp_path):
     path = encode_frames(tmp_path / "a.mp4", rgb_frames(50, 72, 96))
-    cut = tmp_path / "cut.mp4"
-    data = path.read_bytes()
-    at = data.index(b"pasp") - 4 if b"pasp" in data else data.index(b"avcC") - 4
-    box = struct.pack(">I4s8I", 40, b"clap", 96, 1, 108, 2, 0, 1, 0, 1)
-    grown = bytearray(data[:at] + box + data[at:])
-    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1"):
-        place = grown.index(name, data.index(b"moov")) - 4
-        grown[place : place + 4] = struct.pack(">I", struct.unpack(">I", grown[place : place + 4])[0] + 40)
-    cut.write_bytes(grown)
-    assert "only 96x54 of its 96x72 pixels" in doubts(cut)
+    assert "only 96x54 of its 96x72 pixels" in doubts(with_clean_aperture(path, tmp_path / "cut.mp4", 96, 54))
     assert not doubts(path)
 
 

@@ -25,6 +25,7 @@ _FIT720 = (
 _FIT496 = (("scale", "496:496:flags=bilinear"),)
 _STRETCH1080 = (("scale", "w=1920:h=1080:flags=bicubic"), ("format", "rgb24"))
 _FILTERED = frozenset({"fit720", "fit496", "stretch1080"})
+_TURNED = frozenset({"shown", *FIXED_SIZES})
 # Mirror and counter-clockwise quarter turns, as the ffmpeg program applies them before any other filter.
 _MIRROR = ("hflip", "")
 _TURNS = {0: (), 1: (("transpose", "cclock"),), 2: (("hflip", ""), ("vflip", "")), 3: (("transpose", "clock"),)}
@@ -35,7 +36,7 @@ class Converter:
 
     def __init__(self, info: VideoInfo) -> None:
         self._rgb_range = ColorRange.JPEG if info.is_rgb_of_full_range else ColorRange.MPEG
-        self._path, self._orientation, self._shown_size = info.path, info.orientation, info.shown_size
+        self._info, self._orientation = info, info.orientation
         self._rgb, self._yuv = VideoReformatter(), VideoReformatter()
         self._shown, self._glance = VideoReformatter(), VideoReformatter()
         self._squash, self._small_rgb = VideoReformatter(), VideoReformatter()
@@ -47,10 +48,10 @@ class Converter:
         """Arrays of the wanted forms, as views where possible; "rgb" is (H, W, 3)."""
         images: dict[str, np.ndarray] = {}
         try:
-            if "rgb" in forms:
+            if forms & {"rgb", "shown"}:
                 images["rgb"] = _pixels(self._rgb.reformat(frame, format="rgb24", threads=1), 0, 3)
             if "shown" in forms:
-                images["shown"] = self._square(frame, images.get("rgb"))
+                images["shown"] = self._as_displayed(images["rgb"])
             if forms - _FILTERED - {"rgb", "shown"}:
                 images.update(self._planes(frame))
             if forms & _FILTERED:
@@ -59,7 +60,7 @@ class Converter:
                 images["rgb224"] = self._small(images)
         except (av.FFmpegError, ValueError) as error:
             raise self._refusal(frame, error) from error
-        return {form: images[form] if form in FIXED_SIZES else self._orientation.apply(images[form]) for form in forms}
+        return {form: images[form] if form in _TURNED else self._orientation.apply(images[form]) for form in forms}
 
     def glance(self, frame: av.VideoFrame) -> np.ndarray:
         """Some luma levels (64, 64) uint8 of a frame, evenly spread, 0 black to 255 white whatever its range."""
@@ -80,13 +81,17 @@ class Converter:
         return _pixels(levels, 0)
 
     def _refusal(self, frame: av.VideoFrame, error: Exception) -> VideoError:
-        return VideoError(f"{self._path}: pixel format {frame.format.name} cannot be converted ({one_line(error)})")
+        return VideoError(
+            f"{self._info.path}: pixel format {frame.format.name} cannot be converted ({one_line(error)})"
+        )
 
-    def _square(self, frame: av.VideoFrame, rgb: np.ndarray | None) -> np.ndarray:
-        """RGB as displayed, before the turn."""
-        height, width = self._shown_size[:: -1 if self._orientation.quarter_turns % 2 else 1]
-        if (height, width) == (frame.height, frame.width):
-            return rgb if rgb is not None else _pixels(self._rgb.reformat(frame, format="rgb24", threads=1), 0, 3)
+    def _as_displayed(self, rgb: np.ndarray) -> np.ndarray:
+        """The part that is shown, with square pixels, of RGB as decoded."""
+        image = self._info.cut_to_shown(self._orientation.apply(rgb))
+        height, width = self._info.shown_size
+        if image.shape[:2] == (height, width):
+            return image
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         return _pixels(self._shown.reformat(frame, width, height, "rgb24", interpolation=EXACT, threads=1), 0, 3)
 
     def _small(self, planes: Mapping[str, np.ndarray]) -> np.ndarray:

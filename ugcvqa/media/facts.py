@@ -1,20 +1,24 @@
 """What a video file holds, and which of it makes a score doubtful."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ugcvqa.media.clock import KINDS, Break
 from ugcvqa.media.damage import DamageLog
 from ugcvqa.media.levels import Levels
-from ugcvqa.media.orientation import Orientation
+from ugcvqa.media.orientation import Orientation, Rectangle
 from ugcvqa.media.sampling import Seconds
 
 _NARROWEST = Fraction(1, 5)  # a stranger pixel aspect is taken for a mistake when pictures are shown
 _FEW_FRAMES, _SHORT_S = 16, 1.5  # below, features see one second at most
 _MOST_PLACES = 3
+_AS_CODED = "features are of the frames as coded, only end-to-end networks see them as displayed"
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ class VideoInfo:
         pixel_aspect: width of a displayed pixel divided by its height; only the form "shown" has square pixels.
         is_turned_oddly: the file asks for another angle than a multiple of 90 degrees, or for a sheared picture.
         is_rgb_of_full_range: RGB frames were made from full-range YUV, to which features that want YUV take them back.
-        shown_part: (height, width) that the container asks to show of a frame after rotation, None for all of it.
+        shown_part: first row, first column, rows and columns that the container asks to show of a frame after rotation,
+            None for all of it; only the form "shown" is cut to it.
         transfer: name of a colour transfer that is not that of standard video, empty if there is none.
         levels: what the pictures are like as a whole, known after decoding only.
         damage: what was noticed of damage that cost no frame, see `damage.py`; that of the pictures is known after
@@ -84,7 +89,7 @@ class VideoInfo:
     is_mirrored: bool = False
     is_turned_oddly: bool = False
     is_rgb_of_full_range: bool = False
-    shown_part: tuple[int, int] | None = None
+    shown_part: Rectangle | None = None
     transfer: str = ""
     levels: str = ""
     damage: tuple[str, ...] = ()
@@ -96,9 +101,18 @@ class VideoInfo:
 
     @property
     def shown_size(self) -> tuple[int, int]:
-        """(height, width) with square pixels: the side along which pixels are longer is enlarged."""
+        """(height, width) of the part that is shown, with square pixels: the side along which they are longer grows."""
+        _, _, height, width = self.shown_part or (0, 0, self.height, self.width)
         aspect = self.pixel_aspect if _NARROWEST <= self.pixel_aspect <= 1 / _NARROWEST else Fraction(1)
-        return (self.height, round(self.width * aspect)) if aspect >= 1 else (round(self.height / aspect), self.width)
+        return (height, round(width * aspect)) if aspect >= 1 else (round(height / aspect), width)
+
+    def cut_to_shown(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The shown part of a whole picture (h, w) or (h, w, C) after rotation, of any size, as a view."""
+        if self.shown_part is None:
+            return image
+        top, left, rows, columns = self.shown_part
+        y, x = image.shape[0] / self.height, image.shape[1] / self.width
+        return image[int(top * y) : math.ceil((top + rows) * y), int(left * x) : math.ceil((left + columns) * x)]
 
     @property
     def end_s(self) -> float:
@@ -147,11 +161,11 @@ def _doubts(info: VideoInfo) -> Iterator[str]:
         yield f"the video is coded for {info.transfer}, but is scored as standard (SDR) video, which it is not"
     if info.pixel_aspect != 1:
         ratio = f"{info.pixel_aspect.numerator}:{info.pixel_aspect.denominator}"
-        yield f"its pixels are not square ({ratio}) and are scored as coded, before they are stretched for display"
+        yield f"its pixels are not square ({ratio}), {_AS_CODED}"
     if info.shown_part:
         yield (
-            f"the file asks to show only {info.shown_part[1]}x{info.shown_part[0]} of its {info.width}x{info.height} "
-            "pixels, all of which are scored"
+            f"the file asks to show only {info.shown_part[3]}x{info.shown_part[2]} of its {info.width}x{info.height} "
+            f"pixels, {_AS_CODED}"
         )
     if info.is_turned_oddly:
         yield "the file asks for a turn by an odd angle, and is scored at the nearest right angle"

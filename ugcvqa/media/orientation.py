@@ -2,10 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+Rectangle: TypeAlias = tuple[int, int, int, int]
+"""First row, first column, rows and columns of a part of a picture."""
 
 _TOLERANCE = 0.01  # of a matrix whose numbers are rounded, about half a degree
 
@@ -27,6 +30,16 @@ class Orientation:
     def apply(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Shows an image (H, W) or (H, W, C), as a view."""
         return np.rot90(image[:, ::-1] if self.is_mirrored else image, self.quarter_turns)
+
+    def apply_to_part(self, part: Rectangle, height: int, width: int) -> Rectangle:
+        """Where a part of an image (H, W) lies when the image is shown."""
+        top, left, rows, columns = part
+        if self.is_mirrored:
+            left = width - left - columns
+        for _ in range(self.quarter_turns):
+            top, left, rows, columns = width - left - columns, top, columns, rows
+            height, width = width, height
+        return top, left, rows, columns
 
 
 UPRIGHT = Orientation()

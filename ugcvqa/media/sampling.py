@@ -20,7 +20,7 @@ FIXED_SIZES = {"rgb224": (224, 224), "fit720": (720, 1280), "fit496": (496, 496)
 FORMS = ("y", "u", "v", "rgb", "shown", *FIXED_SIZES)
 """Forms a frame can be asked for: 8-bit planes of YUV 4:2:0 ("y" (H, W); "u", "v" (ceil(H/2), ceil(W/2));
 levels as coded, no range or matrix conversion), "rgb" (3, H, W) 8-bit by the file's own colour tags, "shown" the same
-enlarged to square pixels where the file's are not, and "rgb224"
+cut to the part that the file asks to show and enlarged to square pixels where its own are not, and "rgb224"
 (3, 224, 224) 8-bit: the planes squashed to 224 x 224 with a Lanczos filter, then BT.601 limited-range RGB. UVQ's forms
 are RGB by the file's own tags too: "fit720" (3, 720, 1280) keeps the aspect ratio by black borders, "fit496" (3, 496,
 496) squashes that, "stretch1080" (3, 1080, 1920) is stretched to fill."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ugcvqa.errors import VideoError
-from ugcvqa.media.aperture import shown_size
+from ugcvqa.media.aperture import shown_part
 from ugcvqa.media.clock import NO_STAMP, Clock, StampError, decoded_only, even_clock, filled, measure_clock, recordings
 from ugcvqa.media.convert import Converter
 from ugcvqa.media.decode import Frame, Survey, decoded_frames, frame_near, survey_packets
@@ -137,7 +137,7 @@ def probe(path: str | Path, limits: DecodeLimits = DecodeLimits()) -> VideoInfo:
     orientation = orientation_on(frame)
     is_upright = orientation.quarter_turns % 2 == 0
     height, width = (frame.height, frame.width) if is_upright else (frame.width, frame.height)
-    part = shown_size(path, frame.width, frame.height)
+    part = shown_part(path, frame.width, frame.height)
     return VideoInfo(
         path=str(path),
         container=survey.container,
@@ -164,7 +164,7 @@ def probe(path: str | Path, limits: DecodeLimits = DecodeLimits()) -> VideoInfo:
         pixel_aspect=survey.pixel_aspect if is_upright else 1 / survey.pixel_aspect,
         is_mirrored=orientation.is_mirrored,
         is_turned_oddly=not orientation.is_exact,
-        shown_part=None if part == (frame.width, frame.height) else (part[is_upright], part[not is_upright]),
+        shown_part=part and orientation.apply_to_part(part, frame.height, frame.width),
         transfer=next((name for code, name in _TRANSFERS.items() if code in survey.transfers), ""),
         damage=survey.damage.lines(clock.times_s),
     )
@@ -289,7 +289,7 @@ def picture_at(
         limits: sizes above which the file is refused.
 
     Returns:
-        Its time in seconds from the first frame, and (H, W, 3) uint8 RGB as displayed: turned, with square
+        Its time in seconds from the first frame, and (H, W, 3) uint8 RGB as displayed: turned, cut, with square
         pixels. In files with odd time stamps the picture may be that of a neighbouring frame.
 
     Raises:

@@ -223,6 +223,8 @@ def _with_maps(entry: Entry, saliency: SaliencyMaps) -> Entry:
     wanted = {len(entry.shots) // 2, *entry.marks()}
     chosen = {k: shot.squashed for k, shot in enumerate(entry.shots) if k in wanted and shot.squashed is not None}
     maps = dict(zip(chosen, saliency.maps(list(chosen.values())), strict=True))
+    if entry.info is not None:
+        maps = {k: entry.info.cut_to_shown(values) for k, values in maps.items()}
     return replace(entry, shots=tuple(replace(shot, saliency=maps.get(k)) for k, shot in enumerate(entry.shots)))
 
 
@@ -259,7 +261,7 @@ def _comparison(entries: Sequence[Entry], limits: DecodeLimits) -> Comparison | 
     if math.isnan(time_s):
         time_s = even_times(durations[0], len(even[0]))[most_different(even)]
         reason = "of the moments shown, the one at which the pictures differ most"
-    sizes = tuple((info.width, info.height) for info in infos)
+    sizes = tuple(info.shown_size[::-1] for info in infos)
     try:
         frames = [read_shots(info, [time_s], limits, _PART_PX)[0].image for info in infos]
         part = most_different_part(frames, sizes, *_CROP_PX)

@@ -222,3 +222,5 @@ def _facts(entry: Entry, info: VideoInfo) -> Iterator[tuple[str, str]]:
         yield "orientation", f"turned by {info.rotation}°{' after mirroring' if info.is_mirrored else ''}, applied"
     if info.pixel_aspect != 1:
         yield "shape of a pixel", f"{info.pixel_aspect.numerator}:{info.pixel_aspect.denominator}, shown square"
+    if info.shown_part:
+        yield "shown part", f"{info.shown_part[3]} × {info.shown_part[2]}"

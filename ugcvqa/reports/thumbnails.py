@@ -24,7 +24,7 @@ class Shot:
         time_s: presentation time, seconds from the first frame.
         image: (H, W, 3) uint8 RGB.
         squashed: (3, 224, 224) uint8 RGB, as the saliency network sees the frame; None unless asked for.
-        saliency: (224, 224) float32, 0..1, its saliency map; None unless computed.
+        saliency: (h, w) float32, 0..1, its saliency map, of the part that is shown; None unless computed.
     """
 
     time_s: float

@@ -25,7 +25,7 @@ from ugcvqa.training_settings import FRAGMENTS, PATCH_PX, ClipSettings
 FAMILY = "clip"
 """Name of the family in the store."""
 
-VERSION = 2
+VERSION = 3
 """Code version of the family; raise it whenever its pictures change."""
 
 
