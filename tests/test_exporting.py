@@ -7,6 +7,7 @@ import torch
 from ugcvqa.deep.backbones import load_backbone
 from ugcvqa.errors import ConfigError
 from ugcvqa.evaluation.metrics import IDENTITY
+from ugcvqa.files import arrays_from_file, arrays_to_bytes
 from ugcvqa.heads.exporting import export_model
 from ugcvqa.heads.network_heads import EndToEndHead, MOSLine, build_end_to_end
 from ugcvqa.training_settings import ClipSettings, EndToEndSettings
@@ -47,8 +48,10 @@ def test_other_endings_are_refused(head, tmp_path):
         export_model(head, tmp_path / "model.txt")
 
 
-def test_model_file_round_trip_needs_no_weight_file(head, clip):
+def test_model_file_round_trip_needs_no_weight_file(head, clip, tmp_path):
     arrays, values = head.to_arrays()
+    (tmp_path / "model.safetensors").write_bytes(arrays_to_bytes(arrays, {}))
+    arrays, _ = arrays_from_file(tmp_path / "model.safetensors")
     again = EndToEndHead.from_arrays(arrays, values)
     assert again.predict([clip])[0] == head.predict([clip])[0]
     assert again.settings == head.settings

@@ -229,6 +229,8 @@ def _fill_stages(network: torch.nn.Module, settings: EndToEndSettings, arrays: M
         name = min(held.keys() ^ wanted.keys())
         raise CheckpointError(f"{_STAGES}{name[:50]} is {'missing' if name in wanted else 'no part of its backbone'}")
     for name, tensor in wanted.items():
+        if tensor.ndim == 0 and held[name].size == 1:  # files hold a single number as a row of one
+            held[name] = held[name].reshape(())
         array = held[name]
         if array.shape != tensor.shape or array.dtype.kind not in "fi" or not untrusted.is_bounded(array):
             raise CheckpointError(f"{_STAGES}{name} is not {tuple(tensor.shape)} finite numbers")
