@@ -5,6 +5,7 @@ import io
 import shutil
 
 import pytest
+from media import encode_frames, rgb_frames
 
 from ugcvqa.check import check, main
 from ugcvqa.datasets.catalogue import load_dataset
@@ -107,6 +108,19 @@ def test_real_files_are_opened(shared, tmp_path):
     assert [checked.status for checked in report.videos] == ["ok", "unreadable"]
 
 
+def test_doubtful_videos_are_told_in_the_words_of_their_scores(tmp_path):
+    encode_frames(tmp_path / "short.mp4", rgb_frames(12))
+    encode_frames(tmp_path / "long.mp4", rgb_frames(50))
+    (tmp_path / "labels.csv").write_text("file,mos\nshort,3\nlong,3\n")
+    report = check_dataset(load_dataset("csv", root=tmp_path), tmp_path, probe_files=True)
+    assert report.is_fine
+    sentence = "the video has only 12 frames in 0.48 s, so the score rests on very little"
+    lines = list(report.lines())
+    place = lines.index("1 whose score will have a warning")
+    assert lines[place + 1] == f"  {tmp_path / 'short.mp4'}: {sentence}"
+    assert [row["warnings"] for row in csv.DictReader(io.StringIO(report.to_csv()))] == [sentence, ""]
+
+
 def test_own_rows_may_use_two_files_of_one_name(tmp_path):
     for name in ("a.mkv", "a.mp4", "b.mkv", "b.mp4"):
         (tmp_path / name).touch()
@@ -124,7 +138,7 @@ def test_extra_files_with_the_content_of_a_labelled_one_are_told(tmp_path):
     lines = list(report.lines())
     assert "lines 2 and 3: a.mp4 and ./a.mp4" in lines[1]
     assert lines[-2:] == [f"  {tmp_path}/b.mp4 (the same content as {tmp_path}/a.mp4)", f"  {tmp_path}/c.mp4"]
-    assert f"extra,{tmp_path}/b.mp4,,the same content as {tmp_path}/a.mp4\n" in report.to_csv()
+    assert f"extra,{tmp_path}/b.mp4,,the same content as {tmp_path}/a.mp4,\n" in report.to_csv()
 
 
 def test_combined_set_is_checked_as_a_whole(tmp_path):
@@ -142,7 +156,7 @@ def test_exit_code_and_csv_file(labels, root, tmp_path, capsys):
     out = tmp_path / "new" / "report.csv"
     assert check(data(labels, root), out=str(out)) == 1
     assert "2 of 3 videos found" in capsys.readouterr().out
-    assert out.read_text().startswith("video_id,status,path,other_files,reason\n")
+    assert out.read_text().startswith("video_id,status,path,other_files,reason,warnings\n")
     (root / f"{VIDS[2]}.mp4").touch()
     assert check(data(labels, root)) == 0
 

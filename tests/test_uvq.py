@@ -19,6 +19,7 @@ from ugcvqa.features.rows import DIMENSIONS, families_of
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import probe
 from ugcvqa.scoring.model import QualityModel
+from ugcvqa.scoring.uvq_score import UVQModel
 from ugcvqa.settings import FamilySettings, UVQSettings
 from ugcvqa.uvq import weights
 from ugcvqa.uvq.networks import Outputs
@@ -32,7 +33,7 @@ BLACK = 1.0
 class StandIn(torch.nn.Module):
     """In place of a network: the score is 1 + mean brightness of all frames of a group, 0..4."""
 
-    def __init__(self, weights):
+    def __init__(self, weights, engine="auto"):
         super().__init__()
 
     def forward(self, frames, small=None):
@@ -108,6 +109,18 @@ def test_seconds_without_any_frame_are_black_in_reference_mode(stand_ins, clips,
         assert found["seconds"][-2:, -1].tolist() == [BLACK] * 2
         assert found["scores"][-1] == pytest.approx(found["seconds"][:, -1].mean())
         assert len(features((name,), clips / "a.mkv")[name]["seconds"]) == 3
+
+
+@pytest.mark.parametrize("version", ["uvq", "uvq1.5"])
+def test_what_makes_a_score_doubtful_stands_in_the_row(stand_ins, clips, version):
+    model = UVQModel(version)
+    sentence = "the video has only 1 frames in 0.04 s, so the score rests on very little"
+    assert sentence in model.score(clips / "one.mkv").warnings
+    (bad,) = model.score_many([clips / "bad.mkv"])
+    assert bad.reason
+    assert not bad.warnings
+    black = np.zeros((50, 36, 64, 3), np.uint8)
+    assert model.score_frames(black, 25).warnings == ("all frames are black, so there is nothing to judge",)
 
 
 def test_a_single_frame_has_a_score(stand_ins, clips):

@@ -15,7 +15,7 @@ def check(data: DataSettings = DataSettings(), probe: bool = False, out: str | N
 
     Args:
         data: the labels and the folder of the videos.
-        probe: decode every file, as scoring does, to see whether all of it can be read.
+        probe: decode every file, as scoring does, to see whether all of it can be read and what makes it doubtful.
         out: CSV file for the complete list.
         workers: files decoded at the same time.
     """

@@ -24,11 +24,13 @@ class CheckedVideo:
         video: the label row; its path is the copy in use.
         others: further files of the same video, in order of preference.
         reason: why the file in use cannot be read, empty if it can or was not opened.
+        doubts: what would make its score doubtful, one plain sentence each; empty if it was not opened.
     """
 
     video: Video
     others: tuple[Path, ...] = ()
     reason: str = ""
+    doubts: tuple[str, ...] = ()
 
     @property
     def status(self) -> str:
@@ -84,6 +86,8 @@ class CheckReport:
         yield from _listed("missing", [checked.video.video_id for checked in missing])
         if self.probed:
             yield from _listed("unreadable", [f"{c.video.path}: {c.reason}" for c in unreadable])
+            doubtful = [f"{c.video.path}: {'; '.join(c.doubts)}" for c in self.videos if c.doubts]
+            yield from _listed("whose score will have a warning", doubtful)
         doubled = [checked for checked in self.videos if checked.others]
         yield from _listed("with several files", [_copies_line(checked) for checked in doubled])
         yield from _listed("extra files, in no label row", [f"{path}{self._twin(path)}" for path in self.extra])
@@ -92,16 +96,19 @@ class CheckReport:
         return f" (the same content as {self.twins[path]})" if path in self.twins else ""
 
     def to_csv(self) -> str:
-        """All findings as CSV: video_id, status, path in use, other files (`;` between them), reason."""
+        """All findings as CSV: video_id, status, path in use, other files (`;` between them), reason, warnings."""
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["video_id", "status", "path", "other_files", "reason"])
+        writer.writerow(["video_id", "status", "path", "other_files", "reason", "warnings"])
         for checked in self.videos:
             others = ";".join(map(str, checked.others))
             path = checked.video.path or ""
-            cells = (checked.video.video_id, checked.status, str(path), others, checked.reason)
+            doubts = "; ".join(checked.doubts)
+            cells = (checked.video.video_id, checked.status, str(path), others, checked.reason, doubts)
             writer.writerow(cells_of_row(cells))
-        writer.writerows(["", "extra", cell_of(str(path)), "", self._twin(path).strip(" ()")] for path in self.extra)
+        writer.writerows(
+            ["", "extra", cell_of(str(path)), "", self._twin(path).strip(" ()"), ""] for path in self.extra
+        )
         return text.getvalue()
 
 
@@ -130,12 +137,12 @@ def check_dataset(dataset: Dataset, root: Path | None, *, probe_files: bool = Fa
     files = video_files(root)
     copies = _copies(dataset, files)
     paths = [video.path for video in dataset.videos if video.path is not None]
-    reasons = _unreadable(paths, workers) if probe_files else {}
+    found_in = _decoded(paths, workers) if probe_files else {}
     checked = tuple(
         CheckedVideo(
             video,
             tuple(path for path in copies.get(video.video_id, ()) if path != video.path),
-            "" if video.path is None else reasons.get(video.path, ""),
+            *(("", ()) if video.path is None else found_in.get(video.path, ("", ()))),
         )
         for video in dataset.videos
     )
@@ -169,19 +176,19 @@ def _copies(dataset: Dataset, files: Sequence[Path]) -> dict[str, list[Path]]:
     return copies
 
 
-def _unreadable(paths: Sequence[Path], workers: int) -> Mapping[Path, str]:
-    """Decodes files as scoring does, and tells why each bad one cannot be read."""
+def _decoded(paths: Sequence[Path], workers: int) -> Mapping[Path, tuple[str, tuple[str, ...]]]:
+    """Decodes files as scoring does, and tells why each bad one cannot be read, and what is doubtful of the others."""
+    from ugcvqa.media.facts import doubts_of
     from ugcvqa.media.video import check_video
 
-    def reason(path: Path) -> str:
+    def found(path: Path) -> tuple[str, tuple[str, ...]]:
         try:
-            check_video(path)
+            return "", doubts_of(check_video(path))
         except VideoError as error:
-            return " ".join(str(error).split())
-        return ""
+            return " ".join(str(error).split()), ()
 
     with ThreadPoolExecutor(workers) as pool:
-        return dict(zip(paths, pool.map(reason, paths), strict=True))
+        return dict(zip(paths, pool.map(found, paths), strict=True))
 
 
 def _copies_line(checked: CheckedVideo) -> str:
