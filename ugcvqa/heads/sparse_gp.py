@@ -281,6 +281,8 @@ class SparseGPHead:
             raise ValueError("its groups are not those of its parts")
         for part, table in zip(self.parts, self.tables, strict=True):
             check_scaling(part.scaling, table, part.stop - part.start)
+        if any(axes.ndim != 2 for axes in self.axes):
+            raise ValueError("its axes are no tables")
         count, terms = len(self.whitened), (len(self.groups),)
         shapes: list[tuple[str, npt.NDArray[Any], tuple[int, ...], type]] = [
             ("inducing", self.inducing, (count, sum(axes.shape[1] for axes in self.axes)), np.float32),

@@ -420,7 +420,7 @@ def load(path: str | Path, engine: Engine = "auto") -> QualityModel:
     try:
         model = _from_parts(arrays, metadata)
         return replace(model, settings=replace(model.settings, engine=engine))
-    except (UgcvqaError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (UgcvqaError, LookupError, TypeError, ValueError, RecursionError) as error:
         is_plain = isinstance(error, UgcvqaError) and not isinstance(error, untrusted.Unfit)
         reason = str(error) if is_plain else f"is not a complete model ({_reason(error)})"
         written = _writer(metadata)
