@@ -84,7 +84,7 @@ def test_one_command_writes_every_table_figure_and_number(mine, capsys):
     assert [line["video_id"] for line in predictions][:8] == splits[0]["test"]
     assert len(predictions) == 2 * 3 * 8
     record = json.loads((folder / "run.json").read_text())
-    assert set(record) == {"settings", "labels", "features", "made_by", "versions"}
+    assert set(record) == {"settings", "labels", "features", "made_by", "engine", "versions"}
     assert record["made_by"] == {"mine": {"A": "unknown", "B": "unknown"}}
     assert sorted(path.rsplit("/")[-1] for path in record["features"]) == ["mine_a.npz", "mine_b.npz"]
 

@@ -125,17 +125,17 @@ def test_boxes_are_found_wherever_blocks_of_reading_end(tmp_path, monkeypatch, p
 def test_time_of_decoding_is_limited_but_not_that_of_the_caller(monkeypatch, plain):
     clock = [0.0]
     monkeypatch.setattr(decode.time, "thread_time", lambda: clock[0])
-    monkeypatch.setattr(decode._Stopwatch.__init__, "__defaults__", (lambda: clock[0],))
+    monkeypatch.setattr(decode.Stopwatch.__init__, "__defaults__", (lambda: clock[0],))
     limits = DecodeLimits(max_decode_s=5)
     for _ in read_frames(plain, limits=limits):
         clock[0] += 3  # what a user of the frames takes
-    inner = decode._decode
+    inner = decode.Decoder.__call__
 
-    def slow(packet):
+    def slow(decoder, packet):
         clock[0] += 1
-        return inner(packet)
+        return inner(decoder, packet)
 
-    monkeypatch.setattr(decode, "_decode", slow)
+    monkeypatch.setattr(decode.Decoder, "__call__", slow)
     with pytest.raises(VideoError, match=r"takes longer to read than the limit of 5 s; raise limits\.max_decode_s"):
         list(read_frames(plain, limits=limits))
     assert len(list(read_frames(plain, limits=DecodeLimits(max_decode_s=None)))) == 25

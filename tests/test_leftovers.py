@@ -21,7 +21,7 @@ OLD_S = 2 * 86_400
 
 def program(code, *arguments, **options):
     """A process that runs a text and has printed a line."""
-    options = {"stdout": subprocess.PIPE, "text": True, **options}
+    options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, **options}
     process = subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], **options)
     return process, process.stdout.readline().strip()
 
@@ -159,8 +159,7 @@ def child(calls):
         end_with_parent()
     os.write(1, b"%d\\n" % os.getpid())  # one write, as two print at once
     while True:
-        if sys.argv[1] != "busy":
-            time.sleep(1000)
+        os.sched_yield() if sys.argv[1] == "busy" else time.sleep(1000)  # under FIFO scheduling others wait else
 if __name__ == "__main__":
     own_this_process()
     method = sys.argv[2]

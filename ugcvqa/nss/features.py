@@ -83,7 +83,7 @@ class NSS(nn.Module):
             ValueError: if a shape or dtype differs, or a map would be smaller than the filters.
         """
         _check_chunk(y, u, v)
-        ratio = self.min_side / min(y.shape[-2:])
+        ratio = self._ratio(*y.shape[-2:])
         if self._compiled and y.device.type == "cpu":
             planes = (plane.contiguous().numpy() for plane in (y[:2], u, v))
             spatial = self.spatial(torch.from_numpy(self._compiled.rgb_frames(*planes, self.colour, ratio)))
@@ -95,6 +95,14 @@ class NSS(nn.Module):
             parts = (spatial.nanmean(0), (spatial[0] - spatial[1]).abs(), self._temporal(y[2:], ratio))
             features = torch.cat(parts)
         return features.clone()
+
+    def _ratio(self, height: int, width: int) -> float:
+        """The factor that shrinks frames to the working size, 1 or more where they keep theirs."""
+        ratio = self.min_side / min(height, width)
+        if ratio < 1:  # the bands are shrunk a second time, as in the public code
+            once = [math.ceil(ratio * side) for side in (height, width)]
+            _check_size("temporal bands", *(math.ceil(ratio * side) for side in once))
+        return ratio
 
     def spatial(self, rgb: Tensor) -> Tensor:
         """Computes the spatial features of frames at their working size.
@@ -153,10 +161,7 @@ class NSS(nn.Module):
         if luma.dtype != torch.uint8 or luma.ndim != 3 or len(luma) > N_SLOTS:
             raise ValueError(f"luma must be (T <= {N_SLOTS}, H, W) uint8, got {tuple(luma.shape)} {luma.dtype}")
         _check_size("frames", *luma.shape[-2:])
-        ratio = self.min_side / min(luma.shape[-2:])
-        if ratio < 1:  # the bands are shrunk a second time, as in the public code
-            once = [math.ceil(ratio * side) for side in luma.shape[-2:]]
-            _check_size("temporal bands", *(math.ceil(ratio * side) for side in once))
+        ratio = self._ratio(*luma.shape[-2:])
         if self._compiled and luma.device.type == "cpu":
             return torch.from_numpy(self._compiled.temporal(luma.contiguous().numpy(), ratio))
         with torch.inference_mode():
