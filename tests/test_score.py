@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from ugcvqa import score
+from ugcvqa.cell_texts import text_of
 from ugcvqa.errors import CheckpointError, VideoError
 from ugcvqa.files import arrays_from_file, arrays_to_bytes
 from ugcvqa.heads.svr import fit_svr
@@ -106,7 +107,7 @@ def test_csv_and_json_carry_every_name_and_failure_in_order(run, clips, capsys, 
     assert score.main(["--csv", *arguments]) == 1
     output = capsys.readouterr()
     rows = list(csv.DictReader(output.out.splitlines(keepends=True)))
-    assert [row["video"] for row in rows] == order
+    assert [text_of(row["video"]) for row in rows] == order
     assert [bool(row["error"]) for row in rows] == [False, True, False, False, False, True]
     assert [bool(row["mos"]) for row in rows] == [True, False, True, True, True, False]
     assert output.err.count("\n") == 2
