@@ -179,6 +179,9 @@ def test_verb_prints_score_parts_and_failures_also_as_predictions_table(stand_in
     videos = [str(clips / name) for name in ("a.mkv", "bad.mkv", "one.mkv")]
     assert score.main([*videos, "--workers", "0", "--model", "uvq"]) == 1
     lines = capsys.readouterr().out.splitlines()
+    warned = [line for line in lines if line.startswith("    warning: ")]
+    assert "all frames show a plain colour" in warned[0]
+    lines = [line for line in lines if line not in warned]
     assert lines[0] == ("# MOS 1..5, higher is better; UVQ 1.0 (real frames, ffmpeg-cfr) of YouTube-UGC")
     assert "compression_content_distortion 3.33" in lines[1]
     assert "name 7 0.75" in lines[1]
