@@ -6,6 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
+from ugcvqa.media.encode import kept_scheduling
 from ugcvqa.media.video import read_frames
 
 COUNT = 14
@@ -68,7 +69,7 @@ def encode_frames(
     audio_s=0.0,
 ):
     """Writes PyAV frames; `pts` in frame units, `rotation` counter-clockwise, `full` tags the range."""
-    with av.open(str(path), "w") as output:
+    with kept_scheduling(), av.open(str(path), "w") as output:
         stream = output.add_stream(codec, rate=Fraction(rate), options=options or {})
         stream.pix_fmt = pix_fmt
         stream.codec_context.thread_count = 1

@@ -1,5 +1,6 @@
 """Writing of video files: complete or absent, repeatable, with the colours that were given."""
 
+import os
 from fractions import Fraction
 
 import av
@@ -8,7 +9,7 @@ import pytest
 from media import pattern, whole
 
 from ugcvqa.errors import VideoError
-from ugcvqa.media.encode import write_video
+from ugcvqa.media.encode import has_encoder, write_video
 from ugcvqa.media.video import probe
 
 
@@ -24,6 +25,13 @@ def test_written_file_is_complete_and_repeatable(tmp_path):
     with av.open(str(tmp_path / "a.mp4")) as container:
         keys = [packet.is_keyframe for packet in container.demux(video=0) if packet.size]
     assert sum(keys) >= 3
+
+
+@pytest.mark.skipif(not has_encoder("libsvtav1"), reason="no AV1 encoder in this build of FFmpeg")
+def test_no_encoder_changes_the_scheduling_of_its_caller(tmp_path):
+    before = os.sched_getscheduler(0)  # SVT-AV1 asks for real time, which only root is given
+    write_video(tmp_path / "a.mp4", (pattern(i, 64, 64) for i in range(3)), 25, "libsvtav1")
+    assert os.sched_getscheduler(0) == before
 
 
 def test_written_colours_read_back(tmp_path):

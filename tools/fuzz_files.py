@@ -12,6 +12,8 @@ from typing import Any, cast
 import av
 import numpy as np
 
+from ugcvqa.media.encode import kept_scheduling
+
 os.environ.setdefault("SVT_LOG", "1")  # this encoder reports every start on stderr
 Size = tuple[int, int]
 
@@ -121,7 +123,8 @@ def _encode(
     gap: int = 0,
 ) -> None:
     form = {".png": "image2", ".jpg": "image2", ".y4m": "yuv4mpegpipe"}.get(path.suffix)
-    with av.open(str(path), "w", format=form, container_options={"avoid_negative_ts": "disabled"}) as output:
+    options_of_container = {"avoid_negative_ts": "disabled"}
+    with kept_scheduling(), av.open(str(path), "w", format=form, container_options=options_of_container) as output:
         stream = cast(av.VideoStream, output.add_stream(codec, rate=rate, options=options))
         stream.height, stream.width, stream.pix_fmt = *size, pix_fmt
         stream.codec_context.thread_count = 1

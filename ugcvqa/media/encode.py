@@ -1,7 +1,8 @@
 """Writes video files. Only this file and `decode.py` use PyAV."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -72,7 +73,7 @@ def write_video(
         if av.Codec(codec, "w").type != "video":
             raise VideoError(f"{path}: {codec} is not a video encoder")
         target = f"file:{temporary.absolute()}"
-        with av.open(target, "w", container_options={"fflags": "+bitexact"}) as output:
+        with kept_scheduling(), av.open(target, "w", container_options={"fflags": "+bitexact"}) as output:
             stream = cast(av.VideoStream, output.add_stream(codec, rate=Fraction(rate), options=settings))
             stream.pix_fmt = pix_fmt
             stream.codec_context.thread_count = 1
@@ -87,6 +88,20 @@ def write_video(
         raise VideoError(f"{path}: cannot be written with {codec} ({one_line(error)})") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def kept_scheduling() -> Iterator[None]:
+    """Gives this thread its scheduling policy back: SVT-AV1 makes its caller a real-time thread where root calls it."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(0) != policy:
+            os.sched_setscheduler(0, policy, parameter)
 
 
 def png_bytes(image: np.ndarray) -> bytes:
