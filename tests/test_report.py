@@ -144,7 +144,7 @@ def test_numbers_of_the_page_are_those_of_the_csv(run, ladder, tmp_path, capsys,
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-def test_report_of_a_finished_output_scores_nothing_again(run, ladder, tmp_path, monkeypatch, kind):
+def test_report_of_a_finished_output_scores_only_what_was_missing_again(run, ladder, tmp_path, monkeypatch, kind):
     if kind == "parquet":
         pytest.importorskip("pyarrow")
     monkeypatch.chdir(ladder)
@@ -154,8 +154,16 @@ def test_report_of_a_finished_output_scores_nothing_again(run, ladder, tmp_path,
     assert score.main(arguments) == 1
     numbers = {one.path: one.mos for one in read_scores(tmp_path / f"scores.{kind}")}
     assert numbers["a.mp4"] == models.load(run).score("a.mp4").mos
-    monkeypatch.setattr(QualityModel, "score_many", lambda *_, **__: iter(()))
+    asked = []
+
+    def still_gone(model, paths, **settings):
+        for path in paths:
+            asked.append(str(path))
+            yield Score(str(path), math.nan, math.nan, f"{path}: no such file")
+
+    monkeypatch.setattr(QualityModel, "score_many", still_gone)
     assert score.main([*arguments, "--report", str(tmp_path / "report.html")]) == 1
+    assert asked == ["gone.mp4"]  # it may have come in the meantime
     shown = read(tmp_path / "report.html")
     lines = [row for row in shown.rows if re.search(r"[ac]\.mp4", row["text"])]
     assert [row["values"][0] for row in lines] == [numbers["a.mp4"], numbers["c.mp4"]]
