@@ -133,7 +133,6 @@ def test_exit_code_2_when_no_video_has_a_score(run, clips, capsys):
     assert capsys.readouterr().out.splitlines()[1].startswith("failed\t")
 
 
-@pytest.mark.xfail(reason="the parts of torchvision that EfficientNet-Lite0 and UVQ are built of are imported early")
 def test_scoring_imports_neither_lightning_nor_torchvision(run, clips):
     folder, names = clips
     code = (

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops.misc import Conv2dNormActivation
 
 from ugcvqa.errors import WeightsError
 
@@ -30,7 +29,15 @@ _STAGES = (
     (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
 )
-_layer = partial(Conv2dNormActivation, norm_layer=partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01))
+
+
+def _layer(*shape: int, activation_layer: type[nn.Module] | None, **options: int) -> nn.Module:
+    """A convolution with batch normalisation, as torchvision builds it."""
+    from torchvision.ops.misc import Conv2dNormActivation  # scoring without a network has no need of torchvision
+
+    norm = partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)
+    layer: nn.Module = Conv2dNormActivation(*shape, norm_layer=norm, activation_layer=activation_layer, **options)
+    return layer
 
 
 class Rescale(nn.Module):

@@ -9,8 +9,6 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models.efficientnet import MBConv, MBConvConfig
-from torchvision.ops.misc import Conv2dNormActivation
 
 from ugcvqa.deep.efficientnet_lite import SamePad
 from ugcvqa.deep.engine import FastNetwork
@@ -23,6 +21,9 @@ _BYTES_PER_PIXEL = 300  # working memory of the trunk per pixel of its input, fl
 
 def _layers(state: Mapping[str, Tensor]) -> nn.Module:
     """EfficientNet-B0 with TensorFlow's padding: `features.0` ... `features.16` of a network's state dict."""
+    from torchvision.models.efficientnet import MBConv, MBConvConfig  # scoring without a network has no need of it
+    from torchvision.ops.misc import Conv2dNormActivation
+
     norm = partial(nn.BatchNorm2d, eps=TRUNK_EPS)
     with torch.device("meta"):  # costs nothing: the tensors of the state dict take the places
         stem = Conv2dNormActivation(3, TRUNK[0].inputs, 3, 2, norm_layer=norm, activation_layer=nn.SiLU)
