@@ -11,12 +11,16 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from ugcvqa.errors import UgcvqaError
+
 _NAME = re.compile(r"([0-9a-f]{6})-([0-9a-f]+)-([0-9a-f]+)")
 _POLL_S = 1.0
+_LOST_LOADER = "DataLoader worker"
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
 _ENDED = "ZX"  # states of proc(5): killed, but not yet waited for
 
@@ -71,6 +75,42 @@ def end_with_parent(parent: int | None = None) -> None:
     served = multiprocessing.parent_process()
     if not is_linux or (served is not None and served.pid != present):
         threading.Thread(target=_watch, args=(present, served), daemon=True).start()
+
+
+def watch_parent(worker: int = 0) -> None:
+    """Lets this process end within a second or so of the one that started it; a `worker_init_fn` of torch's loaders.
+
+    Unlike `end_with_parent` it may be used where the thread that started this process ends first, as in a server.
+    """
+    del worker
+    threading.Thread(target=_watch, args=(os.getppid(), multiprocessing.parent_process()), daemon=True).start()
+
+
+def is_lost_loader(error: BaseException) -> bool:
+    """Whether torch reports the death of a loader's process, which it does wherever this process happens to be.
+
+    Where that process died before its last tensors were fetched, the connection for them ends.
+    """
+    is_cut = isinstance(error, ConnectionResetError | ConnectionRefusedError | EOFError)
+    return is_cut or (isinstance(error, RuntimeError) and _LOST_LOADER in str(error))
+
+
+@contextlib.contextmanager
+def loader_errors() -> Iterator[None]:
+    """Turns the death of a process of torch's loaders into a user error.
+
+    Raises:
+        UgcvqaError: with what to do.
+    """
+    try:
+        yield
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if not is_lost_loader(error):
+            raise
+        raise UgcvqaError(
+            "a loading process ended early, perhaps for lack of memory; what is finished is kept: run the same command "
+            "again, with fewer --loader.workers if that happens again"
+        ) from error
 
 
 def end_forks_with_this_process() -> None:

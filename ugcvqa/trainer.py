@@ -13,6 +13,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 
 from ugcvqa.cli import built_arguments
 from ugcvqa.errors import ConfigError, UgcvqaError
+from ugcvqa.processes import is_lost_loader, loader_errors
 
 ADDED = ("callbacks", "logger", "plugins")
 """Arguments of which the user's are added to ours."""
@@ -163,11 +164,15 @@ def lightning_errors() -> Iterator[None]:
         KeyboardInterrupt: where Lightning ends the program for it.
     """
     try:
-        yield
+        with loader_errors():
+            yield
     except MisconfigurationException as error:
         raise ConfigError(f"--trainer: {_first_line(error)}") from error
     except ProcessRaisedException as error:
         kind, _, reason = str(error).strip().splitlines()[-1].partition(": ")
+        with loader_errors():
+            if is_lost_loader(found := RuntimeError(reason)):
+                raise found from error
         if not kind.startswith("ugcvqa.errors."):
             raise
         raise UgcvqaError(reason) from error

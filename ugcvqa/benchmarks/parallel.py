@@ -44,6 +44,8 @@ def run_tasks(
     """
     from joblib import Parallel, delayed, parallel_config  # here because the import takes a noticeable time
 
+    if backend == "multiprocessing":
+        raise ConfigError(f"backend {backend!r} cannot be used: it waits for ever for a killed worker; use loky")
     with contextlib.ExitStack() as stack:
         n_jobs = jobs or n_cores()
         if backend == "dask":

@@ -21,7 +21,7 @@ _PASSING = re.compile(
             r"the process that scored it died \(SIG(KILL|TERM|HUP|INT|QUIT|XCPU|BUS|USR1|USR2)\b",
             r"took longer than the \S+ s allowed for one video",
             r"MemoryError|allocate memory",
-            r": no such file$|: cannot be opened \(|changed while it was read|a decoding process ended early",
+            r": no such file$|: cannot be opened \(|changed while it was read|a (decod|load)ing process ended early",
             *(re.escape(os.strerror(code)) for code in _SYSTEM),
         )
     )

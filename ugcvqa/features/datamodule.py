@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 from ugcvqa.features.extraction import ClipStream, Item, Task
 from ugcvqa.features.families import Family
 from ugcvqa.features.store import FeatureStore
+from ugcvqa.processes import watch_parent
 from ugcvqa.settings import DecodeLimits
 
 
@@ -47,6 +48,7 @@ class ClipData(LightningDataModule):
             stream,
             batch_size=self.batch_size,
             num_workers=self.workers,
+            worker_init_fn=watch_parent,
             collate_fn=list,
             pin_memory=self.workers > 0 and torch.cuda.is_available(),
         )

@@ -24,6 +24,7 @@ from ugcvqa.files import error_reason
 from ugcvqa.media.facts import Findings, doubts_of
 from ugcvqa.media.opening import check_file
 from ugcvqa.media.video import Clip, Plan, TimedPlan, VideoInfo, probe, read_clips
+from ugcvqa.processes import is_lost_loader, loader_errors, watch_parent
 from ugcvqa.settings import DecodeLimits
 
 _BLOCK = 64  # videos for each decoding process before the next are taken
@@ -304,6 +305,8 @@ def _features(family: Family, item: Item) -> Any:  # noqa: ANN401 (what the fami
     except UgcvqaError as error:
         return error
     except Exception as error:  # a bug, or too little memory, must cost one row, not the other million videos
+        if is_lost_loader(error):
+            raise
         return VideoError(f"{item.family} features cannot be computed: {error_reason(error)}")
 
 
@@ -330,14 +333,14 @@ def extract_features(
     """
     target = torch.device(device)
     is_pinned = workers > 0 and target.type == "cuda"
-    loader = DataLoader(stream, batch_size=batch_size, num_workers=workers, collate_fn=list, pin_memory=is_pinned)
+    options: dict[str, Any] = {"num_workers": workers, "worker_init_fn": watch_parent, "pin_memory": is_pinned}
+    loader = DataLoader(stream, batch_size=batch_size, collate_fn=list, **options)
     families = {name: family.to(target) for name, family in families.items()}
     assembler = Assembler(families)
     waiting: dict[int, VideoResult] = {}
     following = 0
-    for batch in _batches(loader):
-        items = [item.to(target) for item in batch]
-        for result in assemble(assembler, items, compute(families, items)):
+    for items, features in _computed(loader, families, target):
+        for result in assemble(assembler, items, features):
             waiting[result.task] = result
         while following in waiting:
             yield waiting.pop(following)
@@ -374,15 +377,14 @@ def extract_files(
             yield block[result.task].path, result
 
 
-def _batches(loader: DataLoader[Item]) -> Iterator[list[Item]]:
-    with warnings.catch_warnings():
+def _computed(
+    loader: DataLoader[Item], families: Mapping[str, Family], device: torch.device
+) -> Iterator[tuple[list[Item], list[Any]]]:
+    with warnings.catch_warnings(), loader_errors():
         warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
-        try:
-            yield from loader
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise UgcvqaError(f"a decoding process ended early ({error_reason(error)}); run again") from error
+        for batch in loader:
+            items = [item.to(device) for item in batch]
+            yield items, compute(families, items)
 
 
 def usable_device(name: str) -> str:

@@ -8,6 +8,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ugcvqa.processes import watch_parent
 from ugcvqa.samples.batches import Batch, Draw, EpochBatches, EpochSampler
 
 
@@ -84,6 +85,7 @@ class TrainingData(LightningDataModule):
             self.source,  # type: ignore[arg-type]  # torch asks for its own base class
             batch_sampler=EpochBatches(sampler, self.batch_size, rank, world),
             num_workers=self.workers,
+            worker_init_fn=watch_parent,
             collate_fn=self.source.collate,
             persistent_workers=self.workers > 0,
             pin_memory=self.workers > 0 and torch.cuda.is_available(),

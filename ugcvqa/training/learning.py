@@ -20,6 +20,7 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 from ugcvqa.cli import is_main_process
 from ugcvqa.errors import CheckpointError, ConfigError
 from ugcvqa.files import error_reason
+from ugcvqa.processes import loader_errors
 from ugcvqa.trainer import TRAINING, build_trainer, has_logger, lightning_errors
 from ugcvqa.training.checkpoints import MONITORED, Checkpoints, SealedCheckpoints, best, digest, score
 from ugcvqa.training.datamodule import TrainingData
@@ -189,8 +190,9 @@ def predict(network: nn.Module, data: TrainingData, device: torch.device) -> npt
     """
     network.to(device).eval()
     scores = np.empty(len(data.val))
-    for batch in data.val_dataloader():
-        scores[batch.rows.numpy()] = network(batch.frames.to(device), batch.lengths).double().cpu().numpy()
+    with loader_errors():
+        for batch in data.val_dataloader():
+            scores[batch.rows.numpy()] = network(batch.frames.to(device), batch.lengths).double().cpu().numpy()
     return scores
 
 
