@@ -1,0 +1,237 @@
+"""Every verb is killed at work; its children end with it, and the rerun leaves the result of an unbroken run, alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from test_benchmark import arguments as benchmark_arguments
+from test_benchmark import made_up
+from test_fit_networks import GRU, make_sequences
+from test_leftovers import ended, needs_proc
+from test_study import QUICK, moving
+
+from ugcvqa.media.encode import write_video
+
+pytestmark = needs_proc
+END_S = 20.0  # a process that is killed at once ends in milliseconds, on an idle machine
+OWN = ("--data.name", "own", "--data.root", "videos", "--data.labels", "labels.csv")
+TINY = ("--families.deep.backbone", "squeezenet1_1", "--families.deep.weights", "random:0")
+MAPS = ("--families.saliency.backbone", "squeezenet1_1", "--families.saliency.weights", "random:0")
+MAPS += ("--families.saliency.layer", "features.12", "--families.saliency.method", "top:2")
+ON_CPU = ("--trainer.accelerator", "cpu", "--trainer.devices", "1")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command, and when it is killed.
+
+    Attributes:
+        arguments: verb and options.
+        outputs: folders and files that it makes; what differs from run to run in them is not in `same`.
+        moment: pattern of the files of which the first starts the kill; empty for the first child process.
+        same: patterns of files that are byte for byte the same.
+    """
+
+    arguments: tuple[str, ...]
+    outputs: tuple[str, ...]
+    moment: str
+    same: tuple[str, ...]
+
+
+EXTRACT = ("extract", *OWN)
+FIT = ("fit", *OWN)
+FITTED = ("runs/*/model.safetensors", "runs/*/predictions.csv")
+FRAMES = ("--data.name", "own", "--data.labels", "labels.csv", "--data.features", "[frames.npz]")
+BENCHMARK = ("benchmark", *benchmark_arguments(Path(), splits=6), "--jobs", "2")
+STORED = ("store/**/*.safetensors",)
+WORKERS = (*ON_CPU, "--loader.workers", "2")
+CASES = {
+    "extract between its forks": Case(EXTRACT, ("store",), "", STORED),
+    "extract": Case(EXTRACT, ("store",), "store/**/*.safetensors", STORED),
+    "extract with loaders": Case((*EXTRACT, *WORKERS), ("store",), "store/**/*.safetensors", STORED),
+    "fit, as it extracts": Case(FIT, ("store", "runs"), "store/**/*.safetensors", (*STORED, *FITTED)),
+    "fit, as it fits": Case(FIT, ("store", "runs"), "runs/*", (*STORED, *FITTED)),
+    "fit of a network": Case(("fit", *FRAMES, *GRU), ("runs",), "runs/*/checkpoints/last.ckpt", FITTED),
+    "score": Case(
+        ("score", "videos", "--output", "out/scores.csv", "--workers", "2"), ("out",), "out/*.csv", ("out/*.csv",)
+    ),
+    "benchmark": Case(BENCHMARK, ("out",), "out/**/*.safetensors", ("out/mine/splits.json", "out/mine/table.md")),
+    "benchmark, as it starts": Case(BENCHMARK, ("out",), "", ("out/mine/splits.json", "out/mine/table.md")),
+    "study": Case(
+        ("study", "videos", *QUICK, "--frames", "1", "--out", "out", *TINY, *MAPS, *ON_CPU),
+        ("store", "out"),
+        "out/**/*.safetensors",
+        ("out/tables/*.csv",),
+    ),
+}
+AT_ONCE = {("extract between its forks", "parent"), ("fit of a network", "parent")}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A folder with videos, labels and features."""
+    folder = tmp_path_factory.mktemp("inputs")
+    (folder / "videos").mkdir()
+    for number in range(10):
+        write_video(folder / "videos" / f"v{number:02d}.mp4", moving(number, 12), 4)
+    made_up(folder, n_videos=60)
+    make_sequences(folder, [f"v{number:02d}" for number in range(10)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unbroken(inputs, tmp_path_factory):
+    """Folder of the unbroken run of a command, made when it is first asked for."""
+    made = {}
+
+    def of(case):
+        if case.arguments not in made:
+            folder = made[case.arguments] = workplace(tmp_path_factory.mktemp("unbroken"), inputs)
+            finish(case, folder)
+        return made[case.arguments]
+
+    return of
+
+
+def workplace(folder, inputs):
+    """A folder to work in: inputs by links, and a $TMPDIR of its own."""
+    for path in inputs.iterdir():
+        (folder / path.name).symlink_to(path)
+    (folder / "tmp").mkdir()
+    return folder
+
+
+def start(case, folder):
+    """Starts a command in a folder, as a group of its own."""
+    command = [sys.executable, "-m", f"ugcvqa.{case.arguments[0]}", *case.arguments[1:]]
+    environment = {**os.environ, "TMPDIR": str(folder / "tmp"), "OMP_NUM_THREADS": "1"}
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **streams)
+
+
+def finish(case, folder):
+    """Runs a command to its end; the numbers of its processes."""
+    process = start(case, folder)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors[-2000:]
+    return process.pid
+
+
+def descendants(number):
+    """Numbers of all processes below one."""
+    found = []
+    for task in Path(f"/proc/{number}/task").glob("*/children"):
+        try:
+            children = [int(word) for word in task.read_text().split()]
+        except OSError:
+            children = []
+        found += [*children, *(below for child in children for below in descendants(child))]
+    return found
+
+
+def forks(number):
+    """Processes below one that run its own program, which leaves out what libraries ask the system."""
+
+    def program(one):
+        return Path(f"/proc/{one}/cmdline").read_bytes()
+
+    try:
+        return [one for one in descendants(number) if program(one) == program(number)]
+    except OSError:
+        return []
+
+
+def kill(case, folder, group):
+    """Kills a command at its moment, alone or with its group; numbers of all its processes."""
+    process = start(case, folder)
+    has_come = lambda: next(folder.glob(case.moment), None) if case.moment else forks(process.pid)  # noqa: E731
+    while not has_come() and process.poll() is None:
+        time.sleep(0.002)
+    assert process.poll() is None, process.stderr.read()[-2000:]
+    below = descendants(process.pid)
+    (os.killpg if group else os.kill)(process.pid, signal.SIGKILL)
+    process.stderr.close()
+    process.wait()
+    assert ended(below, END_S), [Path(f"/proc/{number}/cmdline").read_bytes() for number in below]
+    return [process.pid, *below]
+
+
+def names(case, folder):
+    """Names of all that a command made."""
+    paths = [path for output in case.outputs for path in (folder / output).rglob("*")]
+    return {str(path.relative_to(folder)).replace(str(folder), "") for path in paths}
+
+
+def shared_of(numbers):
+    """Names in shared memory that carry the number of one of some processes."""
+    words = {word for number in numbers for word in (f"-{number}-", f"_{number}_", f"-{number:x}-")}
+    return [path.name for path in Path("/dev/shm").iterdir() if any(word in path.name for word in words)]
+
+
+@pytest.mark.parametrize(
+    ("name", "whom"),
+    [
+        pytest.param(name, whom, marks=() if (name, whom) in AT_ONCE else pytest.mark.slow)
+        for name in CASES
+        for whom in ("parent", "group")
+    ],
+)
+def test_a_killed_verb_leaves_nothing_but_its_result(inputs, unbroken, tmp_path, name, whom):
+    case = CASES[name]
+    whole, folder = unbroken(case), workplace(tmp_path, inputs)
+    numbers = kill(case, folder, whom == "group")
+    numbers.append(finish(case, folder))
+    logs = {found for found in names(case, folder) | names(case, whole) if "/logs" in found}
+    assert names(case, folder) - logs == names(case, whole) - logs
+    for pattern in case.same:
+        expected = {path.relative_to(whole): path.read_bytes() for path in whole.glob(pattern)}
+        assert expected
+        assert {path.relative_to(folder): path.read_bytes() for path in folder.glob(pattern)} == expected
+    assert not list((folder / "tmp").iterdir())
+    assert not shared_of(numbers)
+
+
+def test_watching_loaders_end_with_their_parent(tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text(
+        "import os\nfrom torch.utils.data import DataLoader\nfrom ugcvqa.processes import watch_parent\n"
+        "class Slow:\n    def __len__(self): return 2\n"
+        "    def __getitem__(self, row):\n        print(os.getpid(), flush=True)\n        while True: pass\n"
+        "next(iter(DataLoader(Slow(), num_workers=2, worker_init_fn=watch_parent)))\n"
+    )
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    try:
+        children = [int(parent.stdout.readline()) for _ in range(2)]
+    finally:
+        parent.kill()
+        parent.wait()
+    assert ended(children, END_S)
+
+
+@pytest.mark.parametrize("devices", ["1", pytest.param("2", marks=pytest.mark.slow)])
+def test_a_killed_loader_is_one_line_and_the_command_goes_on(inputs, unbroken, tmp_path, devices):
+    folder = workplace(tmp_path, inputs)
+    placed = ("--trainer.accelerator", "cpu", "--trainer.devices", devices, "--loader.workers", "1")
+    placed += ("--trainer.strategy", "ddp_fork") if devices == "2" else ()
+    case = Case((*EXTRACT, *placed), ("store",), "", STORED)
+    process = start(case, folder)
+    while process.poll() is None and not list(folder.glob("store/**/*.safetensors")):
+        time.sleep(0.002)
+    depth = [below for below in descendants(process.pid) if not descendants(below)]
+    assert depth
+    os.kill(depth[-1], signal.SIGKILL)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2, errors
+    (line,) = [line for line in errors.splitlines() if "error" in line]
+    assert "a loading process ended early" in line
+    assert "Traceback" not in errors
+    assert "run the same command again" in line
+    finish(case, folder)
+    whole = unbroken(Case(EXTRACT, ("store",), "", STORED))
+    for path in whole.glob(STORED[0]):
+        assert (folder / path.relative_to(whole)).read_bytes() == path.read_bytes()
