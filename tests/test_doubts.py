@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import av
@@ -111,6 +113,25 @@ def test_a_part_that_the_container_shows_is_told(tmp_path):
     path = encode_frames(tmp_path / "a.mp4", rgb_frames(50, 72, 96))
     assert "only 96x54 of its 96x72 pixels" in doubts(with_clean_aperture(path, tmp_path / "cut.mp4", 96, 54))
     assert not doubts(path)
+
+
+@pytest.mark.parametrize("trainer", [("--trainer.devices", "1"), ()])
+def test_extract_tells_of_doubtful_videos_also_of_stored_ones(interlaced, tmp_path, trainer):
+    encode_frames(tmp_path / "plain.mp4", rgb_frames(50, 96, 128))
+    (tmp_path / "fields.mp4").write_bytes(interlaced.read_bytes())
+    (tmp_path / "labels.csv").write_text("file,mos\nplain.mp4,2\nfields.mp4,3\n")
+    named = ("--data.name", "own", "--data.root", ".", "--data.labels", "labels.csv", *trainer)
+    (sentence,) = doubts_of(probe(interlaced))
+    for _ in range(2):  # the second run finds all features in the store
+        done = subprocess.run(
+            [sys.executable, "-m", "ugcvqa.extract", *named], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert f"1 videos whose score will have a warning, see store/warnings-own.csv\n  own/fields: {sentence}\n" in (
+            done.stderr
+        )
+        with (tmp_path / "store" / "warnings-own.csv").open(newline="") as file:
+            assert list(csv.DictReader(file)) == [{"video_id": "own/fields", "warnings": sentence}]
 
 
 def test_no_sentence_holds_the_separator_of_tables(interlaced):

@@ -23,7 +23,8 @@ def extract(
     """Computes the features of a data set's videos and keeps them in the store.
 
     Videos whose features are in the store are skipped, so an interrupted run is continued by the same command.
-    A video that fails becomes a row of STORE/failures-NAME.csv and the rest goes on; the exit code is then 1.
+    A video that fails becomes a row of STORE/failures-NAME.csv and the rest goes on; the exit code is then 1. Videos
+    whose score will have a warning (HDR, interlaced, damaged, ...) are rows of STORE/warnings-NAME.csv.
 
     Args:
         data: the videos.

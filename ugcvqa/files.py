@@ -161,6 +161,22 @@ def arrays_from_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]
     Raises:
         StoreError: if the file is missing, damaged or was written by something else.
     """
+    with _opened(path) as (file, metadata):
+        return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a dict)
+
+
+def metadata_from_file(path: Path) -> dict[str, Any]:
+    """Reads the metadata of what `arrays_to_bytes` made, without its arrays.
+
+    Raises:
+        StoreError: as `arrays_from_file`.
+    """
+    with _opened(path) as (_, metadata):
+        return metadata
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -169,7 +185,7 @@ def arrays_from_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]
             metadata = json.loads((file.metadata() or {})[_METADATA])
             if not isinstance(metadata, dict):
                 raise ValueError("its metadata is no mapping")
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a dict)
+            yield file, metadata
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise StoreError(f"{path}: cannot be read as a file of ours ({error_reason(error)}); make it again") from error
 

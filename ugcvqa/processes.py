@@ -1,5 +1,6 @@
 """Processes: names that no two share, whether that of a name still lives, and children that end with their parent."""
 
+import builtins
 import contextlib
 import functools
 import hashlib
@@ -11,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -20,7 +22,16 @@ from ugcvqa.errors import UgcvqaError
 
 _NAME = re.compile(r"([0-9a-f]{6})-([0-9a-f]+)-([0-9a-f]+)")
 _POLL_S = 1.0
-_LOST_LOADER = "DataLoader worker"
+_LOST_LOADER = "DataLoader worker (pid"
+_OF_LOADER = re.compile(r"(?s)Caught \w+ in DataLoader worker process.*\nugcvqa\.errors\.\w+: (.*?)\s*")
+_SYSTEM_ERRORS = frozenset(
+    name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, OSError)
+)
+_PLACE = re.compile(r'(?m)^ +File "([^"]+)", line')
+_CURE = (
+    "a loading process ended early, perhaps for lack of memory; what is finished is kept: run the same command again, "
+    "with fewer --loader.workers if that happens again"
+)
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
 _ENDED = "ZX"  # states of proc(5): killed, but not yet waited for
 
@@ -87,30 +98,50 @@ def watch_parent(worker: int = 0) -> None:
 
 
 def is_lost_loader(error: BaseException) -> bool:
-    """Whether torch reports the death of a loader's process, which it does wherever this process happens to be.
+    """Whether an error tells of the death of a process of torch's loaders, wherever this process happened to be.
 
-    Where that process died before its last tensors were fetched, the connection for them ends.
+    Torch says so by a signal. Where tensors of the dead process were still to be fetched, the connection for them fails
+    within `multiprocessing`; an error of the same type that a file or a decoder raises is another thing.
     """
-    is_cut = isinstance(error, ConnectionResetError | ConnectionRefusedError | EOFError)
-    return is_cut or (isinstance(error, RuntimeError) and _LOST_LOADER in str(error))
+    return isinstance(error, RuntimeError | OSError | EOFError) and _is_lost("".join(traceback.format_exception(error)))
+
+
+def _is_lost(trace: str) -> bool:
+    places = _PLACE.findall(trace)
+    is_cut = bool(places) and Path(places[-1]).parent.name == "multiprocessing"
+    return is_cut or _LOST_LOADER in trace.strip().rpartition("\n")[2]
 
 
 @contextlib.contextmanager
 def loader_errors() -> Iterator[None]:
-    """Turns the death of a process of torch's loaders into a user error.
+    """Turns the death of a process of torch's loaders, and what such a process raises for the user, into user errors.
 
     Raises:
-        UgcvqaError: with what to do.
+        UgcvqaError: with what to do, or with what that process said.
     """
     try:
         yield
-    except (RuntimeError, ConnectionError, EOFError) as error:
+    except (RuntimeError, OSError, EOFError) as error:
         if not is_lost_loader(error):
             raise
-        raise UgcvqaError(
-            "a loading process ended early, perhaps for lack of memory; what is finished is kept: run the same command "
-            "again, with fewer --loader.workers if that happens again"
-        ) from error
+        raise UgcvqaError(_CURE) from error
+    except UgcvqaError as error:
+        if found := _OF_LOADER.fullmatch(str(error)):  # torch puts the whole traceback into the message
+            raise type(error)(found[1]) from error
+        raise
+
+
+def error_of_process(trace: str) -> UgcvqaError | None:
+    """The user error that ended another process, by the text of its traceback; None where it is a bug.
+
+    Args:
+        trace: as `traceback.format_exc` writes it.
+    """
+    kind, _, reason = trace.strip().rpartition("\n")[2].partition(": ")
+    if _is_lost(trace):
+        return UgcvqaError(_CURE)
+    is_of_system = kind in _SYSTEM_ERRORS  # a disk, a folder, a name, as where it happens in this process
+    return UgcvqaError(reason) if is_of_system or kind.startswith("ugcvqa.errors.") else None
 
 
 def end_forks_with_this_process() -> None:

@@ -13,7 +13,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 
 from ugcvqa.cli import built_arguments
 from ugcvqa.errors import ConfigError, UgcvqaError
-from ugcvqa.processes import is_lost_loader, loader_errors
+from ugcvqa.processes import error_of_process, loader_errors
 
 ADDED = ("callbacks", "logger", "plugins")
 """Arguments of which the user's are added to ours."""
@@ -169,13 +169,10 @@ def lightning_errors() -> Iterator[None]:
     except MisconfigurationException as error:
         raise ConfigError(f"--trainer: {_first_line(error)}") from error
     except ProcessRaisedException as error:
-        kind, _, reason = str(error).strip().splitlines()[-1].partition(": ")
-        with loader_errors():
-            if is_lost_loader(found := RuntimeError(reason)):
-                raise found from error
-        if not kind.startswith("ugcvqa.errors."):
+        found = error_of_process(str(error))
+        if found is None:
             raise
-        raise UgcvqaError(reason) from error
+        raise found from error
     except ProcessExitedException as error:
         raise UgcvqaError(f"a process was killed ({error}), perhaps for memory; run the same command again") from error
     except SystemExit as error:

@@ -15,16 +15,16 @@ def metrics_line(name: str, metrics: Metrics, count: int) -> str:
     return f"{name}: {values}  ({count} videos)"
 
 
-def failure_rows(failures: Mapping[str, str]) -> bytes:
-    """CSV file of failed videos: video_id, reason; sorted by id."""
+def failure_rows(failures: Mapping[str, str], column: str = "reason") -> bytes:
+    """CSV file of failed videos: video_id, reason; sorted by id. `column` names what else is told of videos."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["video_id", "reason"])
+    table.writerow(["video_id", column])
     table.writerows(map(cells_of_row, sorted(failures.items())))
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
-def read_failures(path: Path) -> dict[str, str]:
+def read_failures(path: Path, column: str = "reason") -> dict[str, str]:
     """Reads what `failure_rows` made."""
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        return {text_of(row["video_id"]): text_of(row["reason"]) for row in csv.DictReader(file)}
+        return {text_of(row["video_id"]): text_of(row[column]) for row in csv.DictReader(file)}

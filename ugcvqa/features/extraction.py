@@ -89,7 +89,7 @@ class VideoResult:
         info: facts about the video, None if it was not decoded.
         reason: why the video failed, empty if it did not.
         seconds: family -> its features second by second, of families that decode; empty unless asked for.
-        warnings: what makes a score of the video doubtful, one plain sentence each, as far as it was read.
+        warnings: what makes a score of the video doubtful, one plain sentence each, as far as it was or is read.
     """
 
     task: int
@@ -191,7 +191,9 @@ class ClipStream(IterableDataset[Item]):
         if self.store is not None and self.store.content(path) != content:
             raise VideoError(f"{path}: changed while it was read; run again when it is complete")
         facts = seen.complete()
-        yield Item(index, content=content, stored=stored, info=facts, warnings=doubts_of(facts))
+        known = () if self.store is None else (self.store.info(self.specs[name], content) for name in stored)
+        doubts = dict.fromkeys((*(line for info in known for line in info.get("warnings", ())), *doubts_of(facts)))
+        yield Item(index, content=content, stored=stored, info=facts, warnings=tuple(doubts))
 
     def _entries(self, clip: Clip) -> tuple[int, ...]:
         if not self.by_second:

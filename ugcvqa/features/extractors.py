@@ -28,6 +28,8 @@ from ugcvqa.trainer import EXTRACTION, build_trainer, lightning_errors
 log = logging.getLogger(__name__)
 
 _NOT_PROCESSED = "not processed: the run was limited by --trainer"
+_WARNINGS = "warnings"
+_SHOWN = 10  # lines on the screen, the file has all
 _ITEMS_BETWEEN_TRIMS = 64  # holes between kept arrays would otherwise add up over a long video
 
 
@@ -58,7 +60,7 @@ class FrozenExtractor(LightningModule):
 
 
 class FeatureWriter(Callback):
-    """Writes each video's features to the store as soon as the video is over, and lists the failures at the end.
+    """Writes each video's features to the store as soon as the video is over; lists failures and warnings at the end.
 
     Args:
         tasks: the videos, as given to the data module.
@@ -66,6 +68,7 @@ class FeatureWriter(Callback):
         store: where features go.
         failure_file: CSV file that the first process writes at the end, with the failures of all processes.
         failures: video id -> reason of videos that failed before.
+        warning_file: CSV file that it writes too, with what makes scores of the others doubtful.
     """
 
     def __init__(
@@ -75,10 +78,11 @@ class FeatureWriter(Callback):
         store: FeatureStore,
         failure_file: Path,
         failures: Mapping[str, str],
+        warning_file: Path,
     ) -> None:
-        self.tasks, self.store, self.failure_file = tasks, store, failure_file
+        self.tasks, self.store, self.failure_file, self.warning_file = tasks, store, failure_file, warning_file
         self.specs = {name: family.spec for name, family in families.items()}
-        self.failures = dict(failures)
+        self.failures, self.warnings = dict(failures), dict[str, str]()
         # What other processes find comes back through a file of this run alone.
         self.is_over = False
         self.outcome_file = temporary_path(store.root, ".outcome.csv")
@@ -111,9 +115,11 @@ class FeatureWriter(Callback):
             self.failures[self.tasks[task].video_id] = _NOT_PROCESSED
         if trainer.world_size > 1:
             gathered: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(gathered, self.failures)
-            self.failures = {video_id: reason for failures in gathered for video_id, reason in failures.items()}
+            torch.distributed.all_gather_object(gathered, (self.failures, self.warnings))
+            self.failures = {video_id: reason for failures, _ in gathered for video_id, reason in failures.items()}
+            self.warnings = {video_id: text for _, warnings in gathered for video_id, text in warnings.items()}
         if trainer.is_global_zero:
+            write_atomic(self.warning_file, failure_rows(self.warnings, _WARNINGS))
             write_atomic(self.outcome_file, failure_rows(self.failures))
             write_atomic(self.failure_file, failure_rows(self.failures))
         self.is_over = True
@@ -130,6 +136,7 @@ class FeatureWriter(Callback):
             write_atomic(self.failure_file, failure_rows(self.failures))
         elif not self.is_over:
             self.failures = read_failures(self.outcome_file)
+            self.warnings = read_failures(self.warning_file, _WARNINGS)
         self.outcome_file.unlink(missing_ok=True)
         return self.failures
 
@@ -142,6 +149,9 @@ class FeatureWriter(Callback):
                 self.store.drop_name(spec, video_id)
             return
         facts = video_facts(result.info)
+        if result.warnings:
+            facts[_WARNINGS] = list(result.warnings)
+            self.warnings[video_id] = "; ".join(result.warnings)
         for name, arrays in result.features.items():
             if n_empty := int(arrays.get("n_empty", 0)):
                 log.warning("%s: frames without a saliency map, for which zeros stand: %d", video_id, n_empty)
@@ -169,7 +179,8 @@ def extract_dataset(
         trainer: arguments of Lightning's Trainer; callbacks, loggers and plugins are added to ours.
 
     Returns:
-        Video id -> reason for each failed video; also written to STORE/failures-NAME.csv.
+        Video id -> reason for each failed video; also written to STORE/failures-NAME.csv. What makes scores of the
+        others doubtful is logged, and written to STORE/warnings-NAME.csv.
 
     Raises:
         ConfigError: if a Trainer argument cannot be used.
@@ -184,18 +195,31 @@ def extract_dataset(
         is_light = all(family.is_light for family in families.values())
         if not is_light:
             keep_freed_memory()
-        writer = FeatureWriter(tasks, families, store, failure_file, failures)
+        warning_file = store.root / f"warnings-{dataset.name}.csv"
+        writer = FeatureWriter(tasks, families, store, failure_file, failures, warning_file)
         processes = min(n_cores(), len(tasks)) if is_light else 1
         devices = _default_devices(processes, {name for name, value in trainer.items() if value is not None})
         workers = loader.n_workers(on_gpu=(trainer.get("accelerator") or devices["accelerator"]) != "cpu")
         clips = ClipData(tasks, families, store, limits, loader.batch_size, workers)
         _predict(writer, FrozenExtractor(families), clips, devices, trainer)
         failures = writer.outcome()
+        _tell(writer.warnings, warning_file)
     else:
         write_atomic(failure_file, failure_rows(failures))
     if failures and is_main_process():
         log.warning("%d videos failed, see %s", len(failures), failure_file)
     return failures
+
+
+def _tell(warnings: Mapping[str, str], file: Path) -> None:
+    """Says which videos will have a score with a warning, the first ones by name."""
+    if not warnings or not is_main_process():
+        return
+    log.warning("%d videos whose score will have a warning, see %s", len(warnings), file)
+    for video_id, text in sorted(warnings.items())[:_SHOWN]:
+        log.warning("  %s: %s", video_id, text)
+    if len(warnings) > _SHOWN:
+        log.warning("  .. and %d more", len(warnings) - _SHOWN)
 
 
 def _default_devices(processes: int, asked: Set[str]) -> dict[str, Any]:

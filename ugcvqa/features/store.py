@@ -32,6 +32,7 @@ from ugcvqa.files import (
     error_reason,
     file_sha256,
     is_arrays_file,
+    metadata_from_file,
     write_atomic,
 )
 from ugcvqa.leftovers import sweep
@@ -156,6 +157,15 @@ class FeatureStore:
         if metadata.get("content") != content or metadata.get("spec") != json.loads(spec.to_json()):
             raise StoreError(f"{path}: holds features of something else; delete the file and extract again")
         return arrays
+
+    def info(self, spec: FeatureSpec, content: str) -> dict[str, Any]:
+        """Reads the facts that were stored with the arrays of one video.
+
+        Raises:
+            StoreError: if they are missing or damaged.
+        """
+        info = metadata_from_file(self._object(spec, content)).get("info")
+        return info if isinstance(info, dict) else {}
 
     def put_name(self, spec: FeatureSpec, video_id: str, content: str) -> None:
         """Records under which id a content was last seen."""
