@@ -15,6 +15,7 @@ ROOMS = {
         "training_settings",
         "processes",
         "leftovers",
+        "devices",
         "cli",
         "files",
         "records",

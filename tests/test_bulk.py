@@ -17,7 +17,7 @@ import pytest
 from stub_scorer import StubScorer, main
 
 from ugcvqa import score
-from ugcvqa.bulk.shards import Shard, parse_shard, shard_of_environment
+from ugcvqa.bulk.shards import parse_shard
 from ugcvqa.cell_texts import text_of
 from ugcvqa.cli import progress_bar
 from ugcvqa.errors import ConfigError
@@ -35,7 +35,7 @@ NAMES = [*ODD, *(f"{number}.mp4" for number in range(20)), ODD[0]]
 def alone(monkeypatch):
     """No sign of SLURM or torchrun around the tests, and none of the stub after them."""
     monkeypatch.setattr(score, "_scorer", score._scorer)
-    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS", "OMPI_COMM_WORLD_RANK"):
+    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_STEP_ID", "OMPI_COMM_WORLD_RANK"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -351,23 +351,12 @@ def test_shards_that_do_not_belong_together_are_not_merged(tmp_path, capsys):
     assert main(["--merge", str(tmp_path / "out.csv")]) == 1
 
 
-@pytest.mark.parametrize(
-    ("environment", "shard"),
-    [
-        ({}, Shard(1, 1)),
-        ({"SLURM_PROCID": "2", "SLURM_NTASKS": "8"}, Shard(3, 8)),
-        ({"RANK": "0", "WORLD_SIZE": "2", "SLURM_PROCID": "2", "SLURM_NTASKS": "8"}, Shard(1, 2)),
-        ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}, Shard(2, 2)),
-        ({"SLURM_PROCID": "0"}, Shard(1, 1)),
-    ],
-)
-def test_shares_come_from_the_environment(environment, shard):
-    assert shard_of_environment(environment) == shard
-
-
 def test_a_job_under_slurm_writes_its_share(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_PROCID", "1")
     monkeypatch.setenv("SLURM_NTASKS", "4")
+    run(tmp_path)  # a batch script without srun
+    assert len(table(tmp_path / "out.csv")) == len(NAMES)
+    monkeypatch.setenv("SLURM_STEP_ID", "0")
     run(tmp_path)
     assert [row["video"] for row in table(tmp_path / "out.0002-of-0004.csv")] == NAMES[1::4]
     run(tmp_path, "--shard", "1/1")

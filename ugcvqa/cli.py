@@ -2,7 +2,6 @@
 
 import inspect
 import logging
-import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ import docstring_parser
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, get_loader, set_loader, set_parsing_settings
 
+from ugcvqa.devices import launch
 from ugcvqa.errors import ConfigError, UgcvqaError
 from ugcvqa.leftovers import use_own_folder
 from ugcvqa.processes import end_forks_with_this_process, end_with_parent
@@ -82,7 +82,7 @@ def own_this_process() -> None:
     """Prepares a process that runs one verb: a folder for temporary files, and children that end with it."""
     use_own_folder()
     end_forks_with_this_process()
-    if os.environ.get("LOCAL_RANK", "0") != "0":  # started by the first of several, or by their launcher
+    if launch().local_rank:  # started by the first of several, or by their launcher
         end_with_parent()
 
 
@@ -243,8 +243,3 @@ def progress_bar(total: int | None, unit: str, title: str, is_shown: bool = True
 
     interval = 1.0 if sys.stderr.isatty() else 10.0
     return tqdm(total=total, unit=unit, desc=title, initial=done, disable=not is_shown, mininterval=interval, delay=3.0)
-
-
-def is_main_process() -> bool:
-    """Whether this process, among those that Lightning or SLURM started, is the one that reports."""
-    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))

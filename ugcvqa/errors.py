@@ -27,3 +27,7 @@ class StoreError(UgcvqaError):
 
 class CheckpointError(UgcvqaError):
     """A saved model is missing, damaged or from another version."""
+
+
+class DeviceError(UgcvqaError):
+    """A GPU has failed for good, as far as this process goes; another process may go on."""

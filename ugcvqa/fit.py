@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ugcvqa.cli import is_main_process, run_verb
+from ugcvqa.cli import run_verb
+from ugcvqa.devices import is_main_process
 from ugcvqa.errors import ConfigError
 from ugcvqa.settings import (
     DataSettings,

@@ -251,7 +251,7 @@ class LoaderSettings:
     Attributes:
         batch_size: clips per step.
         workers: decoding processes per device; 0 decodes in the computing process; -1 takes 0 on the CPU, where
-            every core computes, and the free cores, 8 at most, for a GPU.
+            every core computes, and for a GPU the cores that fall to it but one.
     """
 
     batch_size: int = 1
@@ -263,12 +263,6 @@ class LoaderSettings:
                 f"batch_size {self.batch_size}, workers {self.workers}: at least one clip per batch, and -1, 0 or "
                 "more workers are needed"
             )
-
-    def n_workers(self, on_gpu: bool) -> int:
-        """Decoding processes per device, with -1 resolved."""
-        if self.workers >= 0:
-            return self.workers
-        return min(8, max(1, n_cores() - 1)) if on_gpu else 0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ugcvqa.cli import is_main_process, run_verb
+from ugcvqa.cli import run_verb
+from ugcvqa.devices import is_main_process
 from ugcvqa.errors import ConfigError
 from ugcvqa.settings import (
     DataSettings,

@@ -1,23 +1,33 @@
 """Lightning's Trainer with a user's arguments: what they add to ours, and which would break what we promise."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from ugcvqa.cli import built_arguments
+from ugcvqa.devices import check_fatal, float32_products, launch, start_line
 from ugcvqa.errors import ConfigError, UgcvqaError
 from ugcvqa.processes import error_of_process, loader_errors
+
+log = logging.getLogger(__name__)
 
 ADDED = ("callbacks", "logger", "plugins")
 """Arguments of which the user's are added to ours."""
 
+PLACEMENT = ("accelerator", "devices", "num_nodes", "strategy")
+"""Arguments that say where a Trainer runs."""
+
+_UNTRAINABLE = ("bf16-true", "16-true", "transformer-engine", "transformer-engine-float16")
 _OFF_IF_NONE = ("check_val_every_n_epoch", "gradient_clip_val")  # elsewhere null is as good as not given
 
 _BOTH = (
@@ -53,12 +63,15 @@ class Purpose:
         Raises:
             ConfigError: if one is unknown, of a wrong type, or would break what is promised.
         """
+        launch().check_tasks()
         _check_types(asked)
         for name, value in _given(asked).items():
             if name in self.refused and not _is_same(value, self.harmless[name]):
                 raise ConfigError(f"--trainer.{name} {value}: {self.refused[name]}")
             if name not in {*self.refused, *self.honoured, *ADDED}:
                 raise ConfigError(f"--trainer.{name}: not known to this version of ugcvqa, leave it out")
+            if name == "precision":
+                _check_precision(value)
 
 
 _NEVER = {
@@ -120,26 +133,59 @@ def build_trainer(ours: Mapping[str, Any], asked: Mapping[str, Any], purpose: Pu
     Raises:
         ConfigError: if an argument cannot be used.
     """
+    here = launch()
     purpose.check(asked)
     given = built_arguments(Trainer, "trainer", _given(asked))
     callbacks = [*_listed(given.pop("callbacks", [])), *ours["callbacks"]]
     wishes = {"enable_checkpointing": Checkpoint, "enable_progress_bar": ProgressBar}
     implied = {name: True for name, kind in wishes.items() if any(isinstance(one, kind) for one in callbacks)}
-    arguments = {
-        **{**ours, **implied, **given},
-        "callbacks": callbacks,
-        "logger": _joined_loggers(ours["logger"], given.pop("logger", [])),
-        "plugins": [*ours["plugins"], *_listed(given.pop("plugins", []))],
-    }
+    logger = _joined_loggers(ours["logger"], given.pop("logger", []))
+    plugins = [*ours["plugins"], *_listed(given.pop("plugins", []))]
+    is_placed = is_placed_by(given)
+    if here.launcher == "sbatch" and not is_placed:
+        plugins.append(LightningEnvironment())  # else Lightning would wait for tasks that srun would have started
+    placed = {} if is_placed else here.trainer_arguments()
+    arguments = {**{**ours, **implied, **placed, **given}, "callbacks": callbacks, "logger": logger, "plugins": plugins}
     try:
         trainer = Trainer(**arguments)
     except (TypeError, ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
         raise ConfigError(f"--trainer {dict(asked)}: {_first_line(error)}") from error
+    environment = trainer._accelerator_connector.cluster_environment
+    here.check(trainer.num_devices * trainer.num_nodes, environment.creates_processes_externally)
+    _check_precision(trainer.precision)
     if purpose is not TRAINING and trainer.precision != "32-true":
         raise ConfigError(f"--trainer {dict(asked)}: {EXTRACTION.refused['precision']}")
     if purpose is TRAINING and isinstance(trainer.strategy, DeepSpeedStrategy | FSDPStrategy | ModelParallelStrategy):
         raise ConfigError("--trainer.strategy: one that shards weights cannot keep our checkpoints; use ddp")
     return trainer
+
+
+def is_placed_by(asked: Mapping[str, Any]) -> bool:
+    """Whether a user's arguments say how many processes there are."""
+    return any(asked.get(name) is not None for name in PLACEMENT[1:])
+
+
+def placed(asked: Mapping[str, Any]) -> Trainer:
+    """A Trainer with a user's arguments that never runs: it tells this process's device before another one does."""
+    placement = {name: value for name, value in asked.items() if name in PLACEMENT and value is not None}
+    nothing: dict[str, Any] = {"callbacks": [], "logger": [], "plugins": []}
+    quiet = dict.fromkeys(("enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    return build_trainer({**default_devices(), **nothing, **quiet}, placement, TRAINING)
+
+
+def default_devices() -> dict[str, Any]:
+    """All GPUs if there are any, else one CPU process; MPS has no float64 and is never taken."""
+    if torch.cuda.is_available():
+        return {"accelerator": "cuda", "devices": "auto"}
+    return {"accelerator": "cpu", "devices": 1}
+
+
+def tell_place(trainer: Trainer, verb: str, decoders: int) -> None:
+    """Logs, in the first process, what a Trainer runs on, see `devices.start_line`."""
+    if launch().is_main:
+        devices, kind = trainer.num_devices * trainer.num_nodes, trainer.strategy.root_device.type
+        precision = str(trainer.precision) if kind == "cuda" or trainer.precision != "32-true" else ""
+        log.info("%s on %s", verb, start_line(devices, kind, precision, decoders, trainer.num_nodes))
 
 
 def has_logger(ours: Sequence[Any], asked: Mapping[str, Any]) -> bool:
@@ -154,17 +200,26 @@ def _joined_loggers(ours: list[Any], asked: Any) -> list[Any] | bool:  # noqa: A
     return [*ours, *_listed(asked)] or False
 
 
+def _check_precision(precision: Any) -> None:  # noqa: ANN401 (as Lightning has it)
+    if str(precision) in _UNTRAINABLE:
+        raise ConfigError(
+            f"--trainer.precision {precision}: weights of 16 bits lose the small steps of a training; use "
+            f"{'16-mixed' if '16' in str(precision).split('-') else 'bf16-mixed'}"
+        )
+
+
 @contextmanager
-def lightning_errors() -> Iterator[None]:
-    """Turns what a Trainer and the processes that it forks raise into user errors, where it is not a bug.
+def running() -> Iterator[None]:
+    """What a Trainer runs in: float32 means IEEE's float32, and what it raises are user errors, if it is no bug.
 
     Raises:
         ConfigError: for arguments that Lightning finds unusable while it runs.
         UgcvqaError: the error of another process, or word that it was killed.
+        DeviceError: if a GPU has failed for good.
         KeyboardInterrupt: where Lightning ends the program for it.
     """
     try:
-        with loader_errors():
+        with float32_products(), loader_errors():
             yield
     except MisconfigurationException as error:
         raise ConfigError(f"--trainer: {_first_line(error)}") from error
@@ -175,6 +230,9 @@ def lightning_errors() -> Iterator[None]:
         raise found from error
     except ProcessExitedException as error:
         raise UgcvqaError(f"a process was killed ({error}), perhaps for memory; run the same command again") from error
+    except RuntimeError as error:
+        check_fatal(error)
+        raise
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error

@@ -1,20 +1,13 @@
 """One list of videos shared out over several jobs or machines, and their outputs put together again."""
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from ugcvqa.devices import launch
 from ugcvqa.errors import ConfigError
-
-# Set by torchrun and Lightning, by SLURM's srun, and by Open MPI: number of this process from 0, number of processes.
-_ENVIRONMENTS = (
-    ("RANK", "WORLD_SIZE"),
-    ("SLURM_PROCID", "SLURM_NTASKS"),
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
-)
 
 
 @dataclass(frozen=True)
@@ -57,12 +50,10 @@ def parse_shard(text: str) -> Shard:
     return shard
 
 
-def shard_of_environment(environment: Mapping[str, str] = os.environ) -> Shard:
-    """The share of this process among those that torchrun, SLURM or MPI have started; the whole list without them."""
-    for number, count in _ENVIRONMENTS:
-        if environment.get(number, "").isdecimal() and environment.get(count, "").isdecimal():
-            return parse_shard(f"{int(environment[number]) + 1}/{environment[count]}")
-    return Shard()
+def shard_of_environment(environment: Mapping[str, str] | None = None) -> Shard:
+    """The share of this process among those that torchrun, srun or MPI have started; the whole list without them."""
+    found = launch(environment)
+    return parse_shard(f"{found.rank + 1}/{found.world}") if found.world > 1 else Shard()
 
 
 def shard_files(output: Path) -> list[Path]:

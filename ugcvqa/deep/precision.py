@@ -4,9 +4,11 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import torch
+
+from ugcvqa.devices import float32_products
 
 log = logging.getLogger(__name__)
 
@@ -19,24 +21,6 @@ _ON_A_CPU = {
     "float16": "precision float16 is several times slower than float32 on most CPUs; use bfloat16 or float32 there",
     "tf32": "precision tf32 computes in float32 on a CPU; use bfloat16 for speed",
 }
-
-
-@contextmanager
-def float32_products(precision: str) -> Iterator[None]:
-    """Sets how a GPU multiplies float32 numbers; PyTorch's own default for convolutions is not exact.
-
-    Args:
-        precision: `ieee` for exact products, `tf32` for fast ones.
-    """
-    units: tuple[Any, ...] = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
-    before = [unit.fp32_precision for unit in units]
-    try:
-        for unit in units:
-            unit.fp32_precision = precision
-        yield
-    finally:
-        for unit, value in zip(units, before, strict=True):
-            unit.fp32_precision = value
 
 
 @contextmanager

@@ -1,16 +1,17 @@
 """Lightning data modules: clips of many videos for the frozen extractors."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, Trainer
 from torch.utils.data import DataLoader
 
+from ugcvqa.devices import n_loaders
 from ugcvqa.features.extraction import ClipStream, Item, Task
 from ugcvqa.features.families import Family
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.processes import watch_parent
-from ugcvqa.settings import DecodeLimits
+from ugcvqa.settings import DecodeLimits, LoaderSettings
 
 
 class ClipData(LightningDataModule):
@@ -23,8 +24,7 @@ class ClipData(LightningDataModule):
         families: feature families to serve.
         store: where finished features are looked up.
         limits: bounds on what is decoded.
-        batch_size: items per batch; changes speed, never a result.
-        workers: decoding processes per rank; 0 decodes in the training process.
+        loader: how clips are read.
     """
 
     def __init__(
@@ -33,22 +33,31 @@ class ClipData(LightningDataModule):
         families: Mapping[str, Family],
         store: FeatureStore,
         limits: DecodeLimits,
-        batch_size: int = 1,
-        workers: int = 0,
+        loader: LoaderSettings,
     ) -> None:
         super().__init__()
         self.tasks, self.families, self.store, self.limits = tasks, families, store, limits
-        self.batch_size, self.workers = batch_size, workers
+        self.loader = loader
+
+    def n_workers(self, trainer: Trainer) -> int:
+        """Decoding processes of each rank of a Trainer."""
+        return n_loaders(self.loader.workers, _is_on_gpu(trainer), trainer.num_devices)
 
     def predict_dataloader(self) -> DataLoader[Item]:
         """Builds the loader of this rank."""
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        stream = ClipStream(self.tasks, self.families, self.store, self.limits, rank, world)
+        trainer: Any = self.trainer
+        stream = ClipStream(self.tasks, self.families, self.store, self.limits, trainer.global_rank, trainer.world_size)
+        workers = self.n_workers(trainer)
         return DataLoader(
             stream,
-            batch_size=self.batch_size,
-            num_workers=self.workers,
+            batch_size=self.loader.batch_size,
+            num_workers=workers,
             worker_init_fn=watch_parent,
             collate_fn=list,
-            pin_memory=self.workers > 0 and torch.cuda.is_available(),
+            pin_memory=workers > 0 and _is_on_gpu(trainer),
+            in_order=False,  # videos are taken as they come; the pieces of each are in order, as one process serves it
         )
+
+
+def _is_on_gpu(trainer: Trainer) -> bool:
+    return bool(trainer.strategy.root_device.type == "cuda")

@@ -1,10 +1,9 @@
 """Frozen extractors under Lightning: the module that computes, and the callback that writes to the store."""
 
 import logging
-import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,9 +11,10 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
-from ugcvqa.cli import is_main_process, progress_bar
+from ugcvqa.cli import progress_bar
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.deep.engine import give_back_freed_memory, keep_freed_memory
+from ugcvqa.devices import is_main_process, launch, use_float32_products
 from ugcvqa.display.lines import failure_rows, read_failures
 from ugcvqa.features.datamodule import ClipData
 from ugcvqa.features.extraction import Assembler, Item, Task, VideoResult, assemble, compute, video_facts
@@ -23,7 +23,7 @@ from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import write_atomic
 from ugcvqa.leftovers import temporary_path
 from ugcvqa.settings import DecodeLimits, LoaderSettings, n_cores
-from ugcvqa.trainer import EXTRACTION, build_trainer, lightning_errors
+from ugcvqa.trainer import EXTRACTION, build_trainer, default_devices, is_placed_by, running, tell_place
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,11 @@ class FrozenExtractor(LightningModule):
         super().__init__()
         self.families = nn.ModuleDict(families)
         self._family, self._items = "", 0  # that computed last, and items since memory was given back
+
+    def setup(self, stage: str) -> None:
+        """Sets the arithmetic also in processes that Lightning has started afresh."""
+        del stage
+        use_float32_products()
 
     def predict_step(self, batch: Sequence[Item], batch_idx: int) -> list[Any]:
         """Computes each item of a batch; None for an item that ends a video."""
@@ -197,10 +202,8 @@ def extract_dataset(
             keep_freed_memory()
         warning_file = store.root / f"warnings-{dataset.name}.csv"
         writer = FeatureWriter(tasks, families, store, failure_file, failures, warning_file)
-        processes = min(n_cores(), len(tasks)) if is_light else 1
-        devices = _default_devices(processes, {name for name, value in trainer.items() if value is not None})
-        workers = loader.n_workers(on_gpu=(trainer.get("accelerator") or devices["accelerator"]) != "cpu")
-        clips = ClipData(tasks, families, store, limits, loader.batch_size, workers)
+        devices = _devices(len(tasks), is_light, trainer)
+        clips = ClipData(tasks, families, store, limits, loader)
         _predict(writer, FrozenExtractor(families), clips, devices, trainer)
         failures = writer.outcome()
         _tell(writer.warnings, warning_file)
@@ -222,13 +225,17 @@ def _tell(warnings: Mapping[str, str], file: Path) -> None:
         log.warning("  .. and %d more", len(warnings) - _SHOWN)
 
 
-def _default_devices(processes: int, asked: Set[str]) -> dict[str, Any]:
-    """All GPUs if there are any, else that many CPU processes; MPS has no float64 and is never taken."""
-    if torch.cuda.is_available():
-        return {"accelerator": "cuda"}
-    is_placed = bool({"accelerator", "devices", "num_nodes", "strategy"} & asked) or "SLURM_PROCID" in os.environ
+def _devices(n_videos: int, is_light: bool, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What a Trainer gets where the user leaves it open: GPUs for networks, else a CPU process per core and video.
+
+    Light families leave a GPU idle, as their work for each frame is too small for it.
+    """
+    if not is_light or asked.get("accelerator") not in (None, "cpu"):
+        return default_devices()
+    is_placed = is_placed_by(asked) or asked.get("accelerator") is not None or launch().world > 1
+    processes = min(n_cores(), n_videos)
     if is_placed or processes < 2 or not sys.platform.startswith("linux"):
-        return {"accelerator": "cpu"}
+        return {"accelerator": "cpu", "devices": 1}
     return {"accelerator": "cpu", "devices": processes, "strategy": "ddp_fork"}
 
 
@@ -247,5 +254,6 @@ def _predict(
     quiet = dict.fromkeys(("enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     added = {"callbacks": [writer], "logger": [], "plugins": []}
     trainer = build_trainer({**quiet, **added, **devices, "use_distributed_sampler": False}, asked, EXTRACTION)
-    with lightning_errors():
+    tell_place(trainer, "extracts", clips.n_workers(trainer))
+    with running():
         trainer.predict(extractor, datamodule=clips, return_predictions=False)

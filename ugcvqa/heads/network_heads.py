@@ -12,6 +12,7 @@ from torch import Tensor
 from ugcvqa import untrusted
 from ugcvqa.deep.backbones import backbone_without_weights
 from ugcvqa.deep.stages import stages_of
+from ugcvqa.devices import float32_products
 from ugcvqa.errors import CheckpointError, ConfigError, UgcvqaError
 from ugcvqa.evaluation.metrics import Logistic
 from ugcvqa.features.families import Family, build_families
@@ -255,6 +256,7 @@ def build_end_to_end(settings: EndToEndSettings, network: torch.nn.Module, is_ch
     return EndToEnd(backbone, head)
 
 
+@float32_products()
 @torch.inference_mode()
 def _relative(network: VSFAHead | EndToEnd, sequences: Sequence[npt.NDArray[Any]]) -> Array:
     """Relative scores (N,), one video after the other, so that memory does not grow with their number."""
@@ -265,6 +267,7 @@ def _relative(network: VSFAHead | EndToEnd, sequences: Sequence[npt.NDArray[Any]
     return torch.cat(scores).numpy() if scores else np.empty(0)
 
 
+@float32_products()
 @torch.inference_mode()
 def _frame_scores(network: VSFAHead | EndToEnd, sequence: npt.NDArray[Any]) -> Array:
     frames = _on_device(network, sequence)

@@ -11,10 +11,10 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from ugcvqa.cli import is_main_process
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.deep.backbones import load_backbone
 from ugcvqa.deep.engine import chosen_engine
+from ugcvqa.devices import is_main_process
 from ugcvqa.display.lines import failure_rows
 from ugcvqa.display.text_tables import Table
 from ugcvqa.errors import ConfigError, VideoError

@@ -21,7 +21,7 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from lightning.pytorch.plugins.io import CheckpointIO
 from torch import Tensor
 
-from ugcvqa.cli import is_main_process
+from ugcvqa.devices import is_main_process
 from ugcvqa.errors import CheckpointError
 from ugcvqa.files import error_reason, written_atomically
 from ugcvqa.leftovers import temporary_path

@@ -81,6 +81,7 @@ class TrainingData(LightningDataModule):
 
     def _loader(self, sampler: EpochSampler) -> DataLoader[Any]:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        device = self.trainer.strategy.root_device if self.trainer else None
         return DataLoader(
             self.source,  # type: ignore[arg-type]  # torch asks for its own base class
             batch_sampler=EpochBatches(sampler, self.batch_size, rank, world),
@@ -88,5 +89,5 @@ class TrainingData(LightningDataModule):
             worker_init_fn=watch_parent,
             collate_fn=self.source.collate,
             persistent_workers=self.workers > 0,
-            pin_memory=self.workers > 0 and torch.cuda.is_available(),
+            pin_memory=self.workers > 0 and device is not None and device.type == "cuda",
         )

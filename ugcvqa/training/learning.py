@@ -17,11 +17,11 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAverag
 from torch import nn
 from torch.multiprocessing.spawn import ProcessRaisedException
 
-from ugcvqa.cli import is_main_process
+from ugcvqa.devices import float32_products, is_main_process
 from ugcvqa.errors import CheckpointError, ConfigError
 from ugcvqa.files import error_reason
 from ugcvqa.processes import loader_errors
-from ugcvqa.trainer import TRAINING, build_trainer, has_logger, lightning_errors
+from ugcvqa.trainer import TRAINING, build_trainer, default_devices, has_logger, running, tell_place
 from ugcvqa.training.checkpoints import MONITORED, Checkpoints, SealedCheckpoints, best, digest, score
 from ugcvqa.training.datamodule import TrainingData
 from ugcvqa.training.preemption import Preempted, Preemption
@@ -87,12 +87,13 @@ def train(
     callbacks = [*_callbacks(store, recipe, has_logger(loggers, arguments)), Preemption(str(folder / "last.ckpt"))]
     trainer: Any = _trainer(callbacks, recipe, store, loggers, arguments)
     started = None if trainer.fast_dev_run else _state(store)
+    tell_place(trainer, "trains", data.workers)
     if started:
         log.info("going on from %s", started)
     elif not trainer.fast_dev_run:
         _warn_of_undefined_srcc(data)
     try:
-        with lightning_errors():
+        with running():
             trainer.fit(regressor, datamodule=data, ckpt_path=started and str(started), weights_only=True)
     except Preempted:
         return Outcome(False, trainer.current_epoch, 0, math.nan, trainer.global_rank)
@@ -177,6 +178,7 @@ def _fingerprint(regressor: QualityRegressor, data: TrainingData, recipe: Recipe
 
 
 @torch.no_grad()
+@float32_products()
 def predict(network: nn.Module, data: TrainingData, device: torch.device) -> npt.NDArray[np.float64]:
     """Computes the relative scores of the videos that a data module validates on, in this process.
 
@@ -217,8 +219,7 @@ def _trainer(
     arguments: Mapping[str, Any],
 ) -> Trainer:
     ours = {
-        "accelerator": "auto" if torch.cuda.is_available() else "cpu",
-        "devices": "auto" if torch.cuda.is_available() else 1,
+        **default_devices(),
         "max_epochs": recipe.epochs,
         "gradient_clip_val": recipe.clip_norm or None,
         "logger": list(loggers),

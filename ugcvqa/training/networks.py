@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.deep.backbones import load_backbone
+from ugcvqa.devices import float32_products, n_loaders
 from ugcvqa.errors import ConfigError
 from ugcvqa.evaluation.metrics import Logistic, fit_logistic
 from ugcvqa.evaluation.splits import Split
@@ -36,6 +36,7 @@ from ugcvqa.samples.sequences import (
 )
 from ugcvqa.scoring.model import QualityModel
 from ugcvqa.settings import DecodeLimits, FamilySettings, LoaderSettings, SplitSettings
+from ugcvqa.trainer import PLACEMENT, placed
 from ugcvqa.training.checkpoints import best_score, has_state
 from ugcvqa.training.datamodule import Source, TrainingData
 from ugcvqa.training.learning import Outcome, predict, train
@@ -49,7 +50,6 @@ log = logging.getLogger(__name__)
 Array = npt.NDArray[np.float64]
 Network = TypeVar("Network", VSFAHead, EndToEnd)
 
-_PLACEMENT = ("accelerator", "devices", "num_nodes", "strategy")  # Trainer arguments that extraction shares
 _CALIBRATION_VIDEOS = 16
 END_TO_END_ROW = "CLIP"
 """What stands in for the feature row of an end-to-end model."""
@@ -152,7 +152,7 @@ def train_end_to_end(
         log.info("training starts from these")
         rows = _rows(kept, parts.train)[:_CALIBRATION_VIDEOS]
         calibrate_batchnorm(network.backbone, torch.cat([source[Draw(FIXED, row)][1] for row in rows]))
-    workers = place.loader.n_workers(on_gpu=_device(place).type == "cuda")
+    workers = n_loaders(place.loader.workers, _device(place).type == "cuda", placed(place.trainer).num_devices)
     scale, record = _label_scale(kept), {"kind": "end_to_end", **_record(settings, samples)}
     _start_at_mean(network.head, kept, parts, scale, settings.recipe)
     facts = _train_steps(network, source, samples, parts, settings, scale, record, place, workers)
@@ -240,6 +240,7 @@ def _train_head(
     return train(regressor, data, _checkpoints(place) / "head", recipe, [], place.trainer)
 
 
+@float32_products()
 @torch.no_grad()  # not inference mode, in which a move to a GPU would make weights that cannot be trained
 def _backbone_features(
     network: EndToEnd, source: ClipSource, rows: Sequence[int], batch_size: int, device: torch.device, workers: int
@@ -282,7 +283,7 @@ def _extracted(
 
 
 def _usable(dataset: Dataset, families: Mapping[str, Family], place: Place) -> tuple[Dataset, dict[str, str]]:
-    placement = {key: value for key, value in place.trainer.items() if key in _PLACEMENT}
+    placement = {key: value for key, value in place.trainer.items() if key in PLACEMENT}
     return usable_videos(dataset, families, place.store, place.loader, place.limits, placement)
 
 
@@ -386,10 +387,8 @@ def _checkpoints(place: Place) -> Path:
 
 
 def _device(place: Place) -> torch.device:
-    """Where this process computes outside of the Trainer."""
-    if place.trainer.get("accelerator") == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    """Where this process computes outside of the Trainer: where the Trainer does."""
+    return placed(place.trainer).strategy.root_device
 
 
 def _rows(dataset: Dataset, ids: Sequence[str]) -> list[int]:

@@ -1,8 +1,6 @@
 """Leaves an exact checkpoint when a cluster takes the machine back, and asks SLURM to queue the job again."""
 
 import logging
-import os
-import re
 import signal
 import subprocess
 import threading
@@ -10,9 +8,12 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from ugcvqa.devices import slurm_job
+
 log = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
+_STEPS_BETWEEN = 10  # of several processes, which ask each other whether one has received a signal
 
 
 class Preempted(Exception):
@@ -24,7 +25,7 @@ class Preemption(Callback):
 
     Lightning's own handler saves wherever the signal finds it, also between an optimiser's parts; this one waits for
     the end of the step. In a SLURM job (`#SBATCH --signal=USR1@90`) the job is queued again. Where several processes
-    train, the signal may reach any of them.
+    train, the signal may reach any of them, and they ask each other at every tenth step and the last of an epoch.
 
     Args:
         path: checkpoint file to write.
@@ -60,6 +61,9 @@ class Preemption(Callback):
         """Saves and stops if a signal has come; between optimiser steps gradients would be lost, so it waits."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches and not trainer.is_last_batch:
             return
+        # asking stops a GPU until all have answered; every process counts the same steps
+        if trainer.world_size > 1 and trainer.global_step % _STEPS_BETWEEN and not trainer.is_last_batch:
+            return
         if trainer.strategy.reduce_boolean_decision(self._received is not None, all=False):
             trainer.save_checkpoint(self.path)
             if trainer.is_global_zero:
@@ -74,9 +78,7 @@ class Preemption(Callback):
 
 def _requeue() -> None:
     """Queues this SLURM job again; does nothing elsewhere."""
-    job = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    name = f"{job[0]}_{job[1]}" if all(job) else os.environ.get("SLURM_JOB_ID", "")
-    if not re.fullmatch(r"[0-9_]+", name) or os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
+    if not (name := slurm_job()):
         return
     try:
         subprocess.run(["scontrol", "requeue", name], check=True, timeout=60)

@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from ugcvqa.devices import use_float32_products
 from ugcvqa.samples.batches import Batch
 from ugcvqa.training.losses import quality_loss
 from ugcvqa.training.metrics import GatheredMetric, gathered_batch, quality_metrics
@@ -41,6 +42,11 @@ class QualityRegressor(LightningModule):
         self.network, self.label_scale, self.recipe = network, label_scale, recipe
         self.val_metrics = quality_metrics("val")
         self.val_loss = _Loss(label_scale, recipe)
+
+    def setup(self, stage: str) -> None:
+        """Sets the arithmetic also in processes that Lightning has started afresh."""
+        del stage
+        use_float32_products()
 
     def forward(self, batch: Batch) -> Tensor:
         """Predicts the MOS (B,) of a batch."""

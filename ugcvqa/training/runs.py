@@ -18,8 +18,8 @@ import numpy.typing as npt
 import yaml
 
 from ugcvqa.cell_texts import cell_of
-from ugcvqa.cli import is_main_process
 from ugcvqa.deep.engine import chosen_engine
+from ugcvqa.devices import is_main_process
 from ugcvqa.display.figures import scatter
 from ugcvqa.display.lines import failure_rows, metrics_line
 from ugcvqa.errors import ConfigError, StoreError, UgcvqaError

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ugcvqa.deep.precision import float32_products
+from ugcvqa.devices import float32_products
 from ugcvqa.errors import ConfigError
 from ugcvqa.settings import Engine
 from ugcvqa.uvq.compression import CompressionNet
