@@ -20,6 +20,7 @@ from ugcvqa import extract
 from ugcvqa.deep import backbones, efficientnet_lite
 from ugcvqa.deep.backbones import features_of, has_weights, last_maps_layer, load_backbone, weights_checksum
 from ugcvqa.deep.efficientnet_lite import FILE, NAME, EfficientNetLite0
+from ugcvqa.deep.engine import FastNetwork
 from ugcvqa.deep.pooling import VSFA, mean_std_pool, normalise
 from ugcvqa.errors import WeightsError
 
@@ -102,6 +103,17 @@ def test_logits_and_maps_are_those_of_plain_functions(network, released, size):
     with torch.inference_mode():
         torch.testing.assert_close(network(normalise(rgb)).double(), logits, rtol=0, atol=5e-5)
         torch.testing.assert_close(trunk(normalise(rgb)).double(), maps, rtol=0, atol=5e-5)
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_engines_give_these_logits_at_every_size_in_turn(network, released, engine):
+    """One prepared network, whose padding follows the parity of each frame's sides."""
+    fast = FastNetwork(network, engine)
+    for size in [(224, 224), (193, 321), (224, 225), (97, 64), (33, 33), (192, 321), (193, 320), (5, 1)]:
+        rgb = pattern(*size)
+        expected = plain_logits(released, rgb)[1]
+        torch.testing.assert_close(fast(normalise(rgb)).double(), expected, rtol=0, atol=5e-5)
+    assert fast.engine == engine
 
 
 @pytest.mark.parametrize("size", [(143, 250), (360, 640), (721, 1281)])

@@ -12,14 +12,19 @@ from ugcvqa.heads.exporting import export_model
 from ugcvqa.heads.network_heads import EndToEndHead, MOSLine, build_end_to_end
 from ugcvqa.training_settings import ClipSettings, EndToEndSettings
 
+LITE = ("efficientnet_lite0", "IMAGENET1K_V1")
+
+
+def untrained(name, weights, clip, stages=0):
+    """A model whose head is as it was drawn."""
+    settings = EndToEndSettings(name, weights, stages=stages, reduced_dim=8, hidden_dim=6, tau=2, clip=clip)
+    network = build_end_to_end(settings, load_backbone(name, weights)).eval().requires_grad_(False)
+    return EndToEndHead(network, settings, MOSLine(0.5, 4.0), IDENTITY)
+
 
 @pytest.fixture(scope="module")
 def head():
-    settings = EndToEndSettings(
-        "resnet18", "random:2", reduced_dim=8, hidden_dim=6, tau=2, clip=ClipSettings(4, 1, "crop", 0, 48)
-    )
-    network = build_end_to_end(settings, load_backbone("resnet18", "random:2")).eval().requires_grad_(False)
-    return EndToEndHead(network, settings, MOSLine(0.5, 4.0), IDENTITY)
+    return untrained("resnet18", "random:2", ClipSettings(4, 1, "crop", 0, 48))
 
 
 @pytest.fixture
@@ -34,13 +39,23 @@ def test_torch_export_gives_the_same_score(head, clip, tmp_path):
 
 
 @pytest.mark.slow
-def test_onnx_gives_the_same_score(head, clip, tmp_path):
+@pytest.mark.parametrize(
+    ("network", "stages", "side"),
+    [(("resnet18", "random:2"), 0, 48), (LITE, 0, 75), (LITE, 6, 80), (LITE, 6, 97)],
+    ids=["resnet18", "lite", "lite-6-stages", "lite-odd"],
+)
+def test_onnx_gives_the_same_score(network, stages, side, tmp_path, capfd):
+    """Odd sides too, at which the padding of EfficientNet-Lite0 is another."""
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
+    head = untrained(*network, ClipSettings(2, 1, "crop", 0, side), stages=stages)
     export_model(head, tmp_path / "model.onnx")
+    assert capfd.readouterr() == ("", "")
     session = runtime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
-    (score,) = session.run(None, {"clip": clip})
-    assert score[0] == pytest.approx(head.predict([clip])[0], abs=1e-4)
+    for seed in range(2):
+        clip = np.random.default_rng(seed).integers(0, 256, (2, 3, side, side), np.uint8)
+        (score,) = session.run(None, {"clip": clip})
+        assert score[0] == pytest.approx(head.predict([clip])[0], abs=1e-4)
 
 
 def test_other_endings_are_refused(head, tmp_path):

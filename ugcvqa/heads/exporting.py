@@ -1,12 +1,14 @@
 """Takes an end-to-end model out of this package: one file that maps a clip to a score, without our code."""
 
+import io
+import warnings
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ugcvqa.errors import ConfigError
-from ugcvqa.files import error_reason
+from ugcvqa.files import error_reason, write_atomic
 from ugcvqa.heads.end_to_end import EndToEnd
 from ugcvqa.heads.network_heads import EndToEndHead, MOSLine
 
@@ -39,23 +41,34 @@ def export_model(head: EndToEndHead, path: Path) -> None:
 
     Raises:
         ConfigError: if the ending is another, or the packages for it are missing.
+        StoreError: if the file cannot be written.
     """
     clip = head.settings.clip
     scorer = ClipScorer(head.network, head.line, clip.frames).eval()
     example = torch.zeros(clip.frames, 3, clip.side, clip.side, dtype=torch.uint8)
     if path.suffix not in FORMATS:
         raise ConfigError(f"{path}: exported models end in {' or '.join(FORMATS)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The tensor attributes", UserWarning)  # a GRU's list of its own weights
         program = torch.export.export(scorer, (example,))
-        if path.suffix == ".pt2":
-            torch.export.save(program, path)
-            return
-        try:
-            torch.onnx.export(
-                program, (example,), path, dynamo=True, external_data=False, input_names=["clip"], output_names=["mos"]
-            )
-        except ImportError as error:
-            raise ConfigError(
-                f"{path}: ONNX needs more packages ({error_reason(error)}); pip install ugcvqa[onnx]"
-            ) from error
+        if path.suffix == ".onnx":
+            content = _onnx(program, example, path)
+        else:
+            buffer = io.BytesIO()
+            torch.export.save(program, buffer)
+            content = buffer.getvalue()
+    write_atomic(path, content)
+
+
+def _onnx(program: torch.export.ExportedProgram, example: Tensor, path: Path) -> bytes:
+    try:
+        exported = torch.onnx.export(
+            program, (example,), dynamo=True, verbose=False, input_names=["clip"], output_names=["mos"]
+        )
+    except ImportError as error:
+        raise ConfigError(
+            f"{path}: ONNX needs more packages ({error_reason(error)}); pip install ugcvqa[onnx]"
+        ) from error
+    assert exported is not None
+    content: bytes = exported.model_proto.SerializeToString()
+    return content
