@@ -30,6 +30,7 @@ ROOMS = {
             "clock",
             "boxes",
             "orientation",
+            "marks",
             "aperture",
             "levels",
             "opening",

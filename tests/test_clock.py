@@ -249,3 +249,20 @@ def test_breaks_are_told_in_the_row():
 def test_missing_stamps_are_told(tmp_path):
     info = probe(encode_frames(tmp_path / "a.h264", rgb_frames(10), rate=25))
     assert "the file holds no time stamps, so 25 frames per second are assumed" in doubts_of(info)
+
+
+def test_reordered_frames_of_a_varying_rate_are_one_recording(tmp_path):
+    stamps = [*range(120), *(120 + 120 * k for k in range(1, 13))]
+    options = {"x264-params": "b-adapt=0:bframes=3"}
+    for ending in ("mkv", "mp4"):  # Matroska has no decoding stamps
+        path = encode_frames(tmp_path / f"a.{ending}", rgb_frames(len(stamps)), rate=120, options=options, pts=stamps)
+        info = probe(path)
+        assert (info.n_frames, info.rate, info.duration_s) == (132, 120, pytest.approx(14.0, abs=0.01))
+        assert {each.kind for each in info.breaks} == {"gap"}
+
+
+def test_a_clock_that_stands_still_for_long_is_refused():
+    stamps = np.array([*range(60), *[60] * 20], np.int64)
+    with pytest.raises(StampError, match="20 frames in a row have the same time stamp"):
+        measure_clock([stamps], Fraction(1, 25), [Fraction(25)])
+    measure_clock([np.array([*range(60), *[60] * 10], np.int64)], Fraction(1, 25), [Fraction(25)])

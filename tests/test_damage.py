@@ -1,5 +1,7 @@
 """What FFmpeg notices of damage: whole files have none, cut and joined ones are read, else an error or a note."""
 
+import re
+
 import av
 import av.logging
 import numpy as np
@@ -174,3 +176,40 @@ def test_log_is_bounded_and_plain():
     assert lines[0] == "FFmpeg reports near 0.0 s: bad block 0 at 0x0[31m (1000 times)"
     assert len(lines) == 4
     assert lines[3] == "FFmpeg reports 3 more kinds of damage"
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp4", "libx264"), ("a.mov", "mpeg4"), ("a.flv", "flv"), ("a.asf", "wmv2")]
+)
+def test_joined_files_of_which_only_the_first_is_read_are_told(tmp_path, name, codec):
+    one = encode_frames(tmp_path / name, rgb_frames(30, 64, 96), codec)
+    n_bytes = one.stat().st_size
+    assert check_video(one).damage == ()
+    one.write_bytes(2 * one.read_bytes())
+    info = check_video(one)
+    assert info.n_frames == 30
+    (line,) = info.damage
+    place = int(re.search("another recording was joined to it at byte ([0-9]+)", line)[1])
+    assert n_bytes <= place < 2 * n_bytes
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "libx264"), ("a.avi", "mpeg4"), ("a.webm", "libvpx")])
+def test_joined_files_that_are_read_whole_have_all_frames(tmp_path, name, codec):
+    one = encode_frames(tmp_path / name, rgb_frames(30, 64, 96), codec)
+    one.write_bytes(2 * one.read_bytes())
+    info = check_video(one)
+    assert (info.n_frames, info.rate, info.duration_s, info.damage) == (60, 25, 2.4, ())
+
+
+@pytest.mark.parametrize("ending", ["mkv", "ts", "mp4", "flv"])
+@pytest.mark.parametrize("first", [1, 30, 35])
+def test_cuts_of_streams_without_key_pictures_tell_what_is_left_out(tmp_path, ending, first):
+    options = {"x264-params": "intra-refresh=1:keyint=30:bframes=0"}
+    source = encode_frames(tmp_path / f"a.{ending}", rgb_frames(90, 64, 96), options=options)
+    assert check_video(source).damage == ()
+    path = remux(source, tmp_path / f"cut.{ending}", lambda number: number >= first)
+    info = check_video(path)
+    assert 20 < info.n_frames < 90 - first
+    left_out = 90 - first - info.n_frames
+    assert info.damage == (f"it begins in the middle of a group of pictures, so {left_out} packets are left out",)
+    np.testing.assert_array_equal(whole(path)[0], whole(source)[0][-info.n_frames :])

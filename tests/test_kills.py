@@ -24,6 +24,7 @@ from ugcvqa.media.encode import write_video
 from ugcvqa.processes import error_of_process, loader_errors
 
 pytestmark = needs_proc
+N_VIDEOS = 14  # as many as a training needs, and one
 END_S = 20.0  # a process that is killed at once ends in milliseconds, on an idle machine
 OWN = ("--data.name", "own", "--data.root", "videos", "--data.labels", "labels.csv")
 TINY = ("--families.deep.backbone", "squeezenet1_1", "--families.deep.weights", "random:0")
@@ -95,10 +96,10 @@ def inputs(tmp_path_factory):
     """A folder with videos, labels and features."""
     folder = tmp_path_factory.mktemp("inputs")
     (folder / "videos").mkdir()
-    for number in range(10):
+    for number in range(N_VIDEOS):
         write_video(folder / "videos" / f"v{number:02d}.mp4", moving(number, 12), 4)
     made_up(folder, n_videos=60)
-    make_sequences(folder, [f"v{number:02d}" for number in range(10)])
+    make_sequences(folder, [f"v{number:02d}" for number in range(N_VIDEOS)])
     return folder
 
 

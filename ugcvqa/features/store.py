@@ -37,7 +37,7 @@ from ugcvqa.files import (
 )
 from ugcvqa.leftovers import sweep
 
-READING = 2
+READING = 3
 """Version of the reader of videos; raised whenever some files give other frames, so that no stored feature of theirs is
 used again. A model may still be used: the numbers of its features mean the same."""
 

@@ -1,4 +1,4 @@
-"""Checks the promises of MP4 and QuickTime headers before a demuxer reserves memory for them."""
+"""Looks at the boxes of MP4 and QuickTime files: demuxers believe all that they promise, and read one movie only."""
 
 import re
 import struct
@@ -37,8 +37,8 @@ def check_boxes(path: str | Path) -> None:
     promised = longest = edits = 0
     with Path(path).open("rb") as file:
         n_bytes = file.seek(0, 2)
-        for start, stop in _headers(file, n_bytes):
-            for table in _tables(file, start, stop):
+        for name, start, stop in _boxes(file, n_bytes):
+            for table in _tables(file, start, stop) if name != b"mdat" else ():
                 promised += _promised(table)
                 longest, edits = max(longest, _number(table, "number")), max(edits, _number(table, "edits"))
     if edits > _FREE_EDITS:
@@ -47,8 +47,19 @@ def check_boxes(path: str | Path) -> None:
         raise VideoError(f"{path}: damaged, its header promises {promised} frames or bytes of them; fetch it again")
 
 
-def _headers(file: BinaryIO, n_bytes: int) -> Iterator[tuple[int, int]]:
-    """Yields (start, stop) of all that is not media data; nothing for other kinds of files."""
+def second_movie(path: str | Path) -> int | None:
+    """Where the header of a second movie begins, which is not read as it was joined to another; None if none does.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        movies = [start for name, start, _ in _boxes(file, file.seek(0, 2)) if name == b"moov"]
+    return movies[1] if len(movies) > 1 else None
+
+
+def _boxes(file: BinaryIO, n_bytes: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yields (name, start, stop) of all boxes that are not within another; nothing for other kinds of files."""
     at, is_known = 0, False
     while at < n_bytes:
         file.seek(at)
@@ -58,8 +69,8 @@ def _headers(file: BinaryIO, n_bytes: int) -> Iterator[tuple[int, int]]:
             (size,) = struct.unpack(">Q", head[8:])
         is_known |= name in _TOP_LEVEL
         stop = at + size if 8 <= size <= n_bytes - at else n_bytes
-        if is_known and name != b"mdat":
-            yield at, stop
+        if is_known:
+            yield name, at, stop
         at = stop
 
 

@@ -6,6 +6,7 @@ rate that header and times agree on and is sampled by counting frames, as the pu
 constant rate would misplace frames by half a second, or held frames hide the rate, is a second a second of time.
 """
 
+import heapq
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,10 +31,9 @@ _HELD_STEPS = 2.5  # steps from here on are held frames and tell nothing about t
 _HELD_SHARE = 1.1  # of the mean rate: from here on held frames hide the rate
 _GAP_SHARE = 1.01  # ... where there are gaps
 _WINDOW = 12  # steps: two to three of a telecine pattern average out
-_LATE_STEPS, _REORDERED = (
-    4,
-    17,
-)  # how far stamps go back within a recording: by jitter; by reordering (H.264: 16 frames)
+_LATE_STEPS = 4  # how many usual steps stamps go back within a recording by jitter
+_REORDERED = 16  # ... and how many frames by reordering, in H.264 and HEVC at most
+_STUCK, _STUCK_SHARE = 16, 0.1  # frames of one stamp from which on the clock has stopped, and their share
 _MAX_RATE = 1000
 _FALLBACK_RATE = Fraction(25)
 _LARGEST = 1 << 56
@@ -96,23 +96,42 @@ def recordings(stamps: Ticks, decoding: Ticks | None = None) -> list[Ticks]:
     Returns:
         The stamps of each recording, ascending.
     """
-    clock, late = stamps, _LATE_STEPS
-    if decoding is not None:
-        is_known = not (decoding == NO_STAMP).any()
-        clock, late = (decoding, _LATE_STEPS) if is_known else (stamps, _REORDERED)
+    if decoding is not None and (decoding == NO_STAMP).any():
+        cuts = _starts_of_reordered(stamps)
+    else:
+        cuts = _starts(stamps if decoding is None else decoding)
+    return [np.sort(part) for part in np.split(stamps, cuts)]
+
+
+def _starts(clock: Ticks) -> list[int]:
+    """Where stamps that ascend within a recording, but for jitter, start again."""
     steps = np.abs(np.diff(clock))
     steps = steps[steps > 0]
-    tolerance = late * float(np.median(steps)) if len(steps) else 0.0
+    tolerance = _LATE_STEPS * float(np.median(steps)) if len(steps) else 0.0
     # A file without a break needs no search: nothing lies further back than the latest before it.
     if not (np.maximum.accumulate(clock) - clock > tolerance).any():
-        return [np.sort(stamps)]
-    cuts, latest = [0], clock[0]
+        return []
+    cuts, latest = list[int](), clock[0]
     for place, stamp in enumerate(clock.tolist()):
         if latest - stamp > tolerance:
             cuts.append(place)
             latest = stamp
         latest = max(latest, stamp)
-    return [np.sort(part) for part in np.split(stamps, cuts[1:])]
+    return cuts
+
+
+def _starts_of_reordered(stamps: Ticks) -> list[int]:
+    """Where presentation stamps in decoding order start again: further back than reordering can take a frame.
+
+    That counts frames and not time, so it holds where the rate varies.
+    """
+    cuts, latest = list[int](), list[int]()
+    for place, stamp in enumerate(stamps.tolist()):
+        if len(latest) > _REORDERED and stamp < latest[0]:
+            cuts.append(place)
+            latest = []
+        (heapq.heappushpop if len(latest) > _REORDERED else heapq.heappush)(latest, stamp)
+    return cuts
 
 
 def decoded_only(parts: Sequence[Ticks], decoded: Ticks) -> list[Ticks] | None:
@@ -160,6 +179,8 @@ def closed_up(parts: Sequence[Ticks], time_base: Fraction) -> tuple[Ticks, tuple
     if usual <= 0:
         same = "all" if not within.any() else "most"
         raise StampError(f"{same} of its frames have the same time stamp; write it anew with a frame rate")
+    if (stuck := _longest_run(within == 0) + 1) > max(_STUCK, _STUCK_SHARE * len(within)):
+        raise StampError(f"{stuck} frames in a row have the same time stamp; write it anew with a frame rate")
     tick, fill = float(time_base), max(1, round(usual))
     steps = np.concatenate([step for part in parts for step in ([fill], np.diff(part))])[1:]
     starts = np.cumsum([len(part) for part in parts])[:-1] - 1
@@ -226,6 +247,12 @@ def filled(stamps: Ticks) -> Ticks | None:
     if len(known) == len(stamps):
         return stamps
     return np.rint(np.interp(np.arange(len(stamps)), known, stamps[known])).astype(np.int64)
+
+
+def _longest_run(flags: npt.NDArray[np.bool_]) -> int:
+    """Length of the longest row of flags that are set."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return int((edges[1::2] - edges[::2]).max(initial=0))
 
 
 def _usual(steps: Ticks) -> float:

@@ -30,6 +30,8 @@ _T = TypeVar("_T")
 # A cut H.264 stream asks to forget pictures that were cut away. No pixel depends on it, but it counts as an error.
 _FORGOTTEN = re.compile("(mmco: unref short failure ?)+")
 _BEGIN_ANYWHERE = frozenset({"mpegts", "mpeg", "mpegvideo", "h264", "hevc", "m4v", "obu"})
+# In these codecs a packet is a frame, but for single fields. Others may hide or pack frames.
+PACKET_IS_FRAME = frozenset({"h264", "hevc", "vp9", "av1", "mjpeg", "prores", "ffv1"})
 _MOST_KINDS = 3
 _LONGEST = 120
 
@@ -45,8 +47,13 @@ class DamageLog:
     """
 
     n_lead_in: int = 0
+    _own: list[str] = field(default_factory=list)
     _first: dict[str, tuple[int, str]] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, text: str) -> None:
+        """Notes what we found ourselves in the file as a whole."""
+        self._own.append(text)
 
     def note(self, frame: int, text: str) -> None:
         """Notes damage near a frame; what differs in its numbers only is one kind of damage."""
@@ -58,7 +65,7 @@ class DamageLog:
     def lines(self, times_s: npt.NDArray[np.float64]) -> tuple[str, ...]:
         """One line for each kind of damage, of the first kinds that were met, by the times of the frames."""
         begins = f"it begins in the middle of a group of pictures, so {self.n_lead_in} packets are left out"
-        lines = [begins] if self.n_lead_in else []
+        lines = [*self._own, *([begins] if self.n_lead_in else [])]
         for kind, (frame, text) in list(self._first.items())[:_MOST_KINDS]:
             times = f" ({self._counts[kind]} times)" if self._counts[kind] > 1 else ""
             lines.append(f"FFmpeg reports near {times_s[min(frame, len(times_s) - 1)]:.1f} s: {text}{times}")
@@ -120,6 +127,7 @@ class Decoder:
         self._is_transport = container == "mpegts"
         self._begins_anywhere = container in _BEGIN_ANYWHERE
         self._n_keys, self._first_key = 0, NO_STAMP
+        self._n_fed, self._earliest, self._first_shown, self._has_fields = 0, NO_STAMP, NO_STAMP, False
 
     def __call__(self, packet: "av.Packet[Any]") -> tuple[list[av.VideoFrame], str]:
         """The pictures that a packet completes, and why it is damaged; empty if it is not."""
@@ -128,6 +136,7 @@ class Decoder:
         if packet.is_corrupt and not self._is_transport:
             return [], "incomplete packet"
         is_lead_in = self._is_lead_in(packet)
+        self._count(packet)
         (frames, fault), said = heard(partial(_decoded, packet))
         if fault and is_lead_in:
             self._log.n_lead_in += 1
@@ -143,8 +152,30 @@ class Decoder:
             self._log.note(self._n_frames, said)
         if packet.is_corrupt and not is_lead_in:
             self._log.note(self._n_frames, "the transport stream lost packets, or recordings were joined")
+        self._note_left_out(packet, whole)
         self._n_frames += len(whole)
         return whole, "" if len(whole) == len(frames) or is_lead_in else "corrupt frame"
+
+    def _count(self, packet: "av.Packet[Any]") -> None:
+        """Takes note of a packet that is to be shown."""
+        if packet.size and not packet.is_discard:
+            stamp = stamp_of(packet)
+            self._n_fed += 1
+            if stamp is not None and (self._earliest == NO_STAMP or stamp < self._earliest):
+                self._earliest = stamp
+
+    def _note_left_out(self, packet: "av.Packet[Any]", frames: list[av.VideoFrame]) -> None:
+        """At the end, notes packets that decoders have skipped without a word, as where they miss a reference."""
+        if frames and self._n_frames == 0:
+            self._first_shown = NO_STAMP if frames[0].pts is None else frames[0].pts
+        self._has_fields |= any(frame.interlaced_frame for frame in frames)
+        if packet.size or self._has_fields or packet.stream.codec.canonical_name not in PACKET_IS_FRAME:
+            return
+        left_out = self._n_fed - self._n_frames - len(frames)
+        if left_out > self._log.n_lead_in and self._first_shown > self._earliest != NO_STAMP:
+            self._log.n_lead_in = left_out
+        elif left_out > self._log.n_lead_in:
+            self._log.add(f"{left_out} packets give no picture")
 
     def _is_lead_in(self, packet: "av.Packet[Any]") -> bool:
         """Whether a packet comes before the first key frame, by its place or by the time at which it is shown."""

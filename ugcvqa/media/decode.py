@@ -13,15 +13,19 @@ import av.container
 import numpy as np
 
 from ugcvqa.errors import VideoError
+from ugcvqa.media.boxes import second_movie
 from ugcvqa.media.clock import NO_STAMP, Ticks, recordings
 from ugcvqa.media.damage import DamageLog, Decoder, packets, stamp_of
-from ugcvqa.media.opening import Stopwatch, check_limit, only_stream, opened
+from ugcvqa.media.opening import Stopwatch, check_limit, only_stream, opened, other_videos
 from ugcvqa.settings import DecodeLimits
 
 Frame: TypeAlias = av.VideoFrame
 """A decoded frame, for modules that hand it on."""
 
 _LARGEST_OGG_PAGE = 65307
+# What files begin with whose demuxers stop at the end of the first recording, where several were joined.
+_BEGINNINGS = {"flv": b"FLV\x01", "asf": bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")}
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Survey:
         last_s: how long the last packet is shown, in seconds; 0 if it is not known.
         first_frame: the first decoded frame.
         pixel_aspect: width of a pixel divided by its height, before any turn.
+        tag: name that the container gives to the codec.
+        other_videos: size and codec of the video streams that are not read.
         transfers: FFmpeg's codes of the colour transfer that the first frame and the stream state.
         has_audio: the file has an audio track too.
         file_bytes: size of the file.
@@ -56,6 +62,8 @@ class Survey:
     last_s: float
     first_frame: av.VideoFrame
     pixel_aspect: Fraction
+    tag: str
+    other_videos: tuple[str, ...]
     transfers: frozenset[int]
     has_audio: bool
     file_bytes: int
@@ -116,6 +124,8 @@ def survey_packets(path: str | Path, limits: DecodeLimits) -> Survey:
             last_s=float(scan.last_ticks * time_base),
             first_frame=scan.first_frame,
             pixel_aspect=stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1),
+            tag=stream.codec_context.codec_tag,
+            other_videos=other_videos(container, stream),
             transfers=frozenset((int(scan.first_frame.color_trc), int(stream.codec_context.color_trc))),
             has_audio=len(container.streams.audio) > 0,
             file_bytes=container.size,
@@ -209,6 +219,7 @@ class _Scan:
         end_s: the latest end of any packet, in seconds.
         stamps: presentation stamps of the packets that are shown, in decoding order.
         decoding: their decoding stamps.
+        end_byte: where the last packet of any stream ends.
         last_ticks: how long the packet with the latest stamp is shown.
         has_marks: a packet is marked as damaged, has no presentation stamp of its own, or could not be decoded before
             the first frame.
@@ -224,6 +235,7 @@ class _Scan:
     n_packets: int = 0
     n_shown: int = 0
     end_s: float = 0.0
+    end_byte: int = 0
     has_marks: bool = False
     _latest: int = NO_STAMP
     _lead_in: DamageLog = field(default_factory=DamageLog)
@@ -237,6 +249,7 @@ class _Scan:
         stamp = stamp_of(packet)
         if stamp is not None:
             self.end_s = max(self.end_s, float((stamp + (packet.duration or 0)) * packet.time_base))
+        self.end_byte = max(self.end_byte, (packet.pos or 0) + packet.size)
         if packet.stream_index != self.video_index:
             return
         if packet.is_corrupt and self.container != "mpegts":
@@ -290,8 +303,10 @@ def _check_complete(
     n_bytes = Path(path).stat().st_size
     if name == "mpegts" and all(n_bytes % packet for packet in (188, 192, 204)):
         raise VideoError(f"{path}: cut short, ends within a transport packet; fetch the file again")
+    if (begins := second_recording(path, name, scan.end_byte)) is not None:
+        scan.damage.add(f"another recording was joined to it at byte {begins}, of which nothing or not all is read")
     if name == "ogg" and not ends_as_ogg(path):
-        scan.damage.note(scan.n_shown, "cut short: its last page is not marked as the end")
+        scan.damage.add("cut short: its last page is not marked as the end")
     promised_s = 0.0
     if name.startswith(("matroska", "flv", "asf")):
         promised_s = (container.duration or 0) / 1e6
@@ -303,7 +318,30 @@ def _check_complete(
         if not name.startswith(("flv", "asf")):
             raise VideoError(f"{path}: cut short, {found}; fetch the file again")
         # Programs that cut such files leave this header as it was.
-        scan.damage.note(scan.n_shown, f"{found} that its header states")
+        scan.damage.add(f"{found} that its header states")
+
+
+def second_recording(path: str | Path, container: str, end: int) -> int | None:
+    """Where a recording begins that is not read; None if none does, or the format reads all of them.
+
+    Args:
+        path: the file.
+        container: name of the container format.
+        end: where the last packet that was read ends, in bytes.
+    """
+    if container.startswith("mov"):
+        return second_movie(path)
+    beginning = _BEGINNINGS.get(container)
+    if beginning is None:
+        return None
+    with Path(path).open("rb") as file:
+        file.seek(end)
+        data = b""
+        while block := file.read(_BLOCK):
+            data = data[-len(beginning) :] + block
+            if (place := data.find(beginning)) >= 0:
+                return file.tell() - len(data) + place
+    return None
 
 
 def ends_as_ogg(path: str | Path) -> bool:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ugcvqa.media.clock import KINDS, Break
 from ugcvqa.media.damage import DamageLog
 from ugcvqa.media.levels import Levels
+from ugcvqa.media.marks import Marks
 from ugcvqa.media.orientation import Orientation, Rectangle
 from ugcvqa.media.sampling import Seconds
 
@@ -59,6 +60,8 @@ class VideoInfo:
             None for all of it; only the form "shown" is cut to it.
         transfer: name of a colour transfer that is not that of standard video, empty if there is none.
         levels: what the pictures are like as a whole, known after decoding only.
+        other_videos: video streams of the file that are not read, such as "640x360 h264"; pictures are none of them.
+        marks: what stream and frames say of themselves that makes a score doubtful; of frames known after decoding.
         damage: what was noticed of damage that cost no frame, see `damage.py`; that of the pictures is known after
             decoding only.
     """
@@ -92,6 +95,8 @@ class VideoInfo:
     shown_part: Rectangle | None = None
     transfer: str = ""
     levels: str = ""
+    other_videos: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
     damage: tuple[str, ...] = ()
 
     @property
@@ -122,7 +127,8 @@ class VideoInfo:
     def with_findings(self, findings: "Findings") -> "VideoInfo":
         """The same facts with what decoding found."""
         damage = tuple(dict.fromkeys((*self.damage, *findings.damage.lines(self.times_s))))
-        return replace(self, damage=damage, levels=findings.levels.summary())
+        marks = tuple(dict.fromkeys((*self.marks, *findings.marks.sentences(self.times_s))))
+        return replace(self, damage=damage, levels=findings.levels.summary(), marks=marks)
 
 
 @dataclass
@@ -132,10 +138,12 @@ class Findings:
     Attributes:
         damage: what the decoder noticed of damage that cost no frame.
         levels: what the pictures are like as a whole.
+        marks: what frames say of themselves.
     """
 
     damage: DamageLog = field(default_factory=DamageLog)
     levels: Levels = field(default_factory=Levels)
+    marks: Marks = field(default_factory=Marks)
 
 
 def doubts_of(info: VideoInfo | None) -> tuple[str, ...]:
@@ -169,6 +177,10 @@ def _doubts(info: VideoInfo) -> Iterator[str]:
         )
     if info.is_turned_oddly:
         yield "the file asks for a turn by an odd angle, and is scored at the nearest right angle"
+    yield from info.marks
+    if info.other_videos:
+        others, used = ", ".join(info.other_videos), f"{info.width}x{info.height} {info.codec}"
+        yield f"the file holds other video too ({others}), only its main stream ({used}) is scored"
     if info.is_interlaced:
         yield "the video is interlaced and is scored as it is coded, so the lines of its two fields count as detail"
 

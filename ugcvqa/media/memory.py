@@ -12,7 +12,8 @@ from av.video.reformatter import ColorRange
 from ugcvqa.errors import VideoError
 from ugcvqa.media.convert import Converter
 from ugcvqa.media.decode import Frame
-from ugcvqa.media.video import VideoInfo, orientation_on, state_range
+from ugcvqa.media.marks import mark_of, state_range
+from ugcvqa.media.video import VideoInfo
 
 NAME = "frames in memory"
 """Stands for the file name."""
@@ -41,7 +42,7 @@ def memory_info(
         full_range: the source of RGB pictures or planes is full-range video.
     """
     frame = first or av.VideoFrame(2, 2, "rgb24")
-    orientation = orientation_on(frame)
+    orientation = mark_of(frame).orientation
     is_upright = orientation.quarter_turns % 2 == 0
     return VideoInfo(
         path=NAME,

@@ -133,14 +133,26 @@ def _container(path: str | Path, limits: DecodeLimits) -> av.container.InputCont
 
 def _best_video(path: str | Path, container: av.container.InputContainer) -> av.VideoStream:
     """The main video stream: the default one, else the largest, else the first; never a cover picture."""
-    pictures = Disposition.attached_pic | Disposition.timed_thumbnails
-    streams = [stream for stream in container.streams.video if not stream.disposition & pictures]
+    streams = _videos(container)
     if not streams:
         raise VideoError(f"{path}: holds no video stream")
     known = [stream for stream in streams if stream.codec_context is not None]
     if not known:
         raise VideoError(f"{path}: holds video of a codec that this build of FFmpeg does not know")
     return max(known, key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height))
+
+
+def _videos(container: av.container.InputContainer) -> list[av.VideoStream]:
+    """The video streams that are no pictures."""
+    pictures = Disposition.attached_pic | Disposition.timed_thumbnails
+    return [stream for stream in container.streams.video if not stream.disposition & pictures]
+
+
+def other_videos(container: av.container.InputContainer, used: av.VideoStream) -> tuple[str, ...]:
+    """Size and codec of the video streams of a file beside the one that is read, such as "640x360 h264"."""
+    others = [stream.codec_context for stream in _videos(container) if stream.index != used.index]
+    known = (f"{one.width}x{one.height} {one.codec.canonical_name}" if one else "an unknown codec" for one in others)
+    return tuple(known)
 
 
 def only_stream(container: av.container.InputContainer, stream: av.VideoStream) -> av.VideoStream:

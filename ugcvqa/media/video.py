@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
@@ -18,10 +17,11 @@ from ugcvqa.errors import VideoError
 from ugcvqa.media.aperture import shown_part
 from ugcvqa.media.clock import NO_STAMP, Clock, StampError, decoded_only, even_clock, filled, measure_clock, recordings
 from ugcvqa.media.convert import Converter
+from ugcvqa.media.damage import PACKET_IS_FRAME
 from ugcvqa.media.decode import Frame, Survey, decoded_frames, frame_near, survey_packets
 from ugcvqa.media.facts import Findings, VideoInfo
+from ugcvqa.media.marks import DOLBY_TAGS, DOLBY_VISION, mark_of, state_range, transfer_name
 from ugcvqa.media.opening import check_limit
-from ugcvqa.media.orientation import UPRIGHT, Orientation, orientation_of
 from ugcvqa.media.sampling import FIXED_SIZES, FORMS, Piece
 from ugcvqa.settings import DecodeLimits
 
@@ -31,12 +31,10 @@ __all__ = [
     "VideoInfo",
     "check_video",
     "clips_of",
-    "orientation_on",
     "picture_at",
     "probe",
     "read_clips",
     "read_frames",
-    "state_range",
 ]
 
 Plan = Callable[[int, Fraction, tuple[int, int]], Iterable[Piece]]
@@ -54,18 +52,6 @@ class TimedPlan:
     pieces: "Callable[[VideoInfo], Iterable[Piece]]"
 
 
-# In these codecs a packet is a frame. Others may hide or pack frames, so their frames are counted by decoding.
-_PACKET_IS_FRAME = frozenset({"h264", "hevc", "vp9", "av1", "mjpeg", "prores", "ffv1"})
-# Codes of FFmpeg's AVColorTransferCharacteristic.
-_TRANSFERS = {
-    16: "HDR (PQ, SMPTE ST 2084)",
-    18: "HDR (HLG, ARIB STD-B67)",
-    8: "linear light",
-    9: "a logarithmic transfer",
-    10: "a logarithmic transfer",
-    17: "digital cinema (SMPTE ST 428)",
-}
-_RANGES = {1: "tv", 2: "pc"}  # codes of FFmpeg's AVColorRange
 # Elementary streams, which hold no time stamps.
 _WITHOUT_STAMPS = frozenset({"h264", "hevc", "m4v", "mpegvideo", "obu", "yuv4mpegpipe"})
 
@@ -129,12 +115,12 @@ def probe(path: str | Path, limits: DecodeLimits = DecodeLimits()) -> VideoInfo:
     frame, n_frames, stamps = survey.first_frame, survey.n_packets, survey.recordings
     starts_whole = frame.pts is None or not stamps or frame.pts == stamps[0][0]
     is_counted = survey.is_doubtful or frame.interlaced_frame or not starts_whole
-    if is_counted or survey.codec not in _PACKET_IS_FRAME:
+    if is_counted or survey.codec not in PACKET_IS_FRAME:
         decoded = np.array([NO_STAMP if each.pts is None else each.pts for each in decoded_frames(path, limits)])
         n_frames, stamps = len(decoded), _decoded_stamps(decoded, stamps)
     clock = _clock(path, survey, stamps, n_frames)
     check_limit(path, "duration in seconds", round(clock.duration_s, 1), limits.max_duration_s)
-    orientation = orientation_on(frame)
+    orientation = mark_of(frame).orientation
     is_upright = orientation.quarter_turns % 2 == 0
     height, width = (frame.height, frame.width) if is_upright else (frame.width, frame.height)
     part = shown_part(path, frame.width, frame.height)
@@ -165,16 +151,11 @@ def probe(path: str | Path, limits: DecodeLimits = DecodeLimits()) -> VideoInfo:
         is_mirrored=orientation.is_mirrored,
         is_turned_oddly=not orientation.is_exact,
         shown_part=part and orientation.apply_to_part(part, frame.height, frame.width),
-        transfer=next((name for code, name in _TRANSFERS.items() if code in survey.transfers), ""),
+        transfer=next(filter(None, map(transfer_name, sorted(survey.transfers, reverse=True))), ""),
+        other_videos=survey.other_videos,
+        marks=(DOLBY_VISION,) if survey.tag in DOLBY_TAGS else (),
         damage=survey.damage.lines(clock.times_s),
     )
-
-
-def orientation_on(frame: Frame) -> Orientation:
-    """How a frame is shown, by what the container and its own stream say, as far as FFmpeg puts it on the frame."""
-    data: Iterable[Any] = frame.side_data
-    matrices = [bytes(each) for each in data if each.type.name == "DISPLAYMATRIX"]
-    return orientation_of(matrices[0]) if matrices else UPRIGHT
 
 
 def _decoded_stamps(decoded: np.ndarray, packets: list[np.ndarray]) -> list[np.ndarray]:
@@ -183,11 +164,6 @@ def _decoded_stamps(decoded: np.ndarray, packets: list[np.ndarray]) -> list[np.n
     if stamps is None:
         return []
     return decoded_only(packets, stamps) or recordings(stamps)
-
-
-def state_range(frame: Frame) -> str:
-    """The levels of a frame: "tv", "pc", or "" where it states none."""
-    return "pc" if frame.format.name.startswith("yuvj") else _RANGES.get(frame.color_range, "")
 
 
 def _clock(path: str | Path, survey: Survey, stamps: list[np.ndarray], n_frames: int) -> Clock:
@@ -266,6 +242,7 @@ def clips_of(
         for queue in queues:
             queue.open_pieces(index)
         findings.levels.add(convert.glance(frame))
+        findings.marks.add(mark_of(frame))
         forms = {form for queue in queues for form in queue.wanted(index)}
         if not forms:
             continue
