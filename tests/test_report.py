@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 
 from ugcvqa import score
+from ugcvqa.deep.scorecam import ScoreCAM
 from ugcvqa.display.charts import rate_ticks, time_chart, time_text
 from ugcvqa.display.images import resized
 from ugcvqa.errors import ConfigError, StoreError
 from ugcvqa.heads.svr import fit_svr
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import probe
+from ugcvqa.reports import figure
 from ugcvqa.reports.data import Entry
 from ugcvqa.reports.outputs import read_scores
 from ugcvqa.reports.overview import MOST_ROWS, Overview
@@ -317,6 +319,23 @@ def test_saliency_maps_are_drawn_on_request(ladder, tmp_path):
     overlays = [image["alt"] for image in shown.of("img") if image["alt"].startswith("saliency")]
     assert 2 <= len(overlays) <= 3
     assert "Score-CAM of resnet18, RANDOM weights, which mean nothing" in shown.words
+
+
+def test_picture_of_one_video_shows_its_maps_and_that_of_several_computes_none(ladder, tmp_path, monkeypatch):
+    settings = SaliencySettings(backbone="resnet18", weights="random:0", method="top:2")
+    scores = [explained(ladder / name, 3.4, [3.0, 2.5, 4.0]) for name in ("c.mp4", "a.mp4")]
+    drawn = []
+    monkeypatch.setattr(figure, "_strip", lambda row, images, titles: drawn.append((images, titles)))
+    write(tmp_path / "one.png", scores[:1], saliency=settings)
+    (frames, times), (maps, captions) = drawn
+    assert 0 < len(maps) < len(frames)
+    for image, caption in zip(maps, captions, strict=True):
+        frame = frames[times.index(caption.removeprefix("saliency at "))]
+        assert image.shape == frame.shape
+        assert (image != frame).any()
+    monkeypatch.setattr(ScoreCAM, "forward", lambda *_: pytest.fail("maps that are not shown"))
+    write(tmp_path / "two.png", scores, saliency=settings)
+    assert not [title for _, titles in drawn[2:] for title in titles if "saliency" in title]
 
 
 def test_pictures_show_the_same_numbers_and_are_the_same_every_time(ladder, tmp_path):

@@ -87,8 +87,9 @@ def score(
             PyTorch; they differ by rounding only.
         limits: bounds on what is decoded.
         report: write a page (.html) or a picture (.png, .svg, .pdf) of the scores too.
-        report_saliency: add saliency maps to the page, for up to 12 videos; needs weights. Left out, there are maps
-            where the extra `lite` is installed: EfficientNet-Lite0's, with the approximation top:24.
+        report_saliency: add saliency maps to the page, for up to 12 videos, or to the picture of one video; needs
+            weights. Left out, there are maps where the extra `lite` is installed: EfficientNet-Lite0's, with the
+            approximation top:24.
         saliency: how these maps are computed; they do not change the score.
         saliency_backbone: network of these maps in place of VGG-16, short for --saliency.backbone: a classification
             network of torchvision, or efficientnet_lite0.

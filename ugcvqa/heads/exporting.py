@@ -3,6 +3,7 @@
 import io
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,13 +63,12 @@ def export_model(head: EndToEndHead, path: Path) -> None:
 
 def _onnx(program: torch.export.ExportedProgram, example: Tensor, path: Path) -> bytes:
     try:
-        exported = torch.onnx.export(
+        exported: Any = torch.onnx.export(
             program, (example,), dynamo=True, verbose=False, input_names=["clip"], output_names=["mos"]
         )
     except ImportError as error:
         raise ConfigError(
             f"{path}: ONNX needs more packages ({error_reason(error)}); pip install ugcvqa[onnx]"
         ) from error
-    assert exported is not None
     content: bytes = exported.model_proto.SerializeToString()
     return content

@@ -13,7 +13,7 @@ from ugcvqa.display.figures import PALETTE, picture_bytes
 from ugcvqa.display.html import printable
 from ugcvqa.display.images import Image
 from ugcvqa.reports.data import N_WORST, Entry, Report
-from ugcvqa.reports.parts import base_name, coarse
+from ugcvqa.reports.parts import base_name, coarse, map_note, map_pictures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _GRADES = ("#b5402b", "#cb7330", "#ab8c22", "#4a91c2", "#2a6db0")
 _PLAIN, _GREY = "#0b5fa5", "#555555"
-_WIDTH = 9.0  # inches
+_WIDTH, _MAPS_HEIGHT = 9.0, 1.8  # inches
 _MOST_NAME = 60  # characters
 
 
@@ -66,7 +66,9 @@ def _single(report: Report, entry: Entry) -> "Figure":
     score = entry.score
     explanation = score.explanation
     values = dict(sorted(explanation.contributions.items(), key=lambda item: -item[1])) if explanation else {}
+    maps = map_pictures(entry.shots)
     heights = [1.1, *([2.0] if _has_timeline(entry) else []), *([_strip_height(entry)] if entry.shots else [])]
+    heights += [_MAPS_HEIGHT] if maps else []
     heights += [0.6 + 0.26 * len(values)] if values else []
     figure, rows = _rows(report, base_name(score.path), heights)
     left = iter(rows)
@@ -77,6 +79,10 @@ def _single(report: Report, entry: Entry) -> "Figure":
         axes.axhline(score.mos, color=_GREY, linestyle="--", linewidth=1)
     if entry.shots:
         _strip(next(left), [shot.image for shot in entry.shots], [time_text(shot.time_s) for shot in entry.shots])
+    if maps:
+        row = next(left)
+        _strip(row, [image for _, image in maps], [f"saliency at {caption}" for caption, _ in maps])
+        row.supxlabel(_plain(map_note(report.saliency), 140), fontsize=8, color=_GREY)
     if values:
         axes = next(left).subplots()
         colours = [_GRADES[-1] if value > 0 else _GRADES[0] for value in values.values()]

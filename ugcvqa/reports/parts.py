@@ -157,21 +157,32 @@ def _mos_at(timeline: Timeline | None, time_s: float) -> float:
     return math.nan if place is None else timeline.mos[place]
 
 
-def _maps_html(shots: Sequence[Shot], text: str) -> str:
-    figures = []
+def map_pictures(shots: Sequence[Shot]) -> list[tuple[str, Image]]:
+    """Caption and picture of each saliency map, laid over its frame."""
+    found = []
     for shot in shots:
-        if shot.saliency is None:
-            continue
-        height, width = shot.image.shape[:2]
-        image = overlay(shot.image, enlarged_map(shot.saliency, width, height))
-        missing = "" if shot.saliency.max() > 0 else ", no map"
-        caption = f"<figcaption>{time_text(shot.time_s)}{missing}</figcaption>"
-        figures.append(f"<figure>{picture(image, f'saliency at {time_text(shot.time_s)}')}{caption}</figure>")
+        if shot.saliency is not None:
+            height, width = shot.image.shape[:2]
+            missing = "" if shot.saliency.max() > 0 else ", no map"
+            image = overlay(shot.image, enlarged_map(shot.saliency, width, height))
+            found.append((f"{time_text(shot.time_s)}{missing}", image))
+    return found
+
+
+def map_note(text: str) -> str:
+    """What made the maps, and what their colours mean."""
+    return f"{text}; standardised for display, yellow is salient."
+
+
+def _maps_html(shots: Sequence[Shot], text: str) -> str:
+    figures = [
+        f"<figure>{picture(image, f'saliency at {caption}')}<figcaption>{caption}</figcaption></figure>"
+        for caption, image in map_pictures(shots)
+    ]
     if not figures:
         return ""
-    note = escaped(f"{text}; standardised for display, yellow is salient.")
     body = f'<div class="frames{shape_class(shots[0].image)}">{"".join(figures)}</div>'
-    return f'<h3>Saliency</h3>{body}<p class="note">{note}</p>'
+    return f'<h3>Saliency</h3>{body}<p class="note">{escaped(map_note(text))}</p>'
 
 
 def contributions_section(entry: Entry) -> str:

@@ -83,8 +83,9 @@ class Reporter:
         """
         if self._path is None:
             return
-        report = gather(self._overview, about, limits, self._saliency)
         suffix = self._path.suffix.lower()
+        has_room = suffix == ".html" or self._overview.n_videos == 1  # a picture of several videos shows no maps
+        report = gather(self._overview, about, limits, self._saliency if has_room else None)
         if suffix == ".html":
             write_atomic(self._path, report_html(report).encode())
             return
