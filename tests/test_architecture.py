@@ -72,7 +72,7 @@ ROOMS = {
     ),
     "samples": ("batches", "sequences", "clips"),
     "heads": (
-        *("solver", "svr_grid", "svr", "scaling", "kernels", "gp", "inducing", "ladders", "sparse_gp"),
+        *("solver", "svr_grid", "svr", "scaling", "kernels", "gp", "inducing", "ladders", "sparse_gp", "sparse_fit"),
         *("gru", "end_to_end", "gru_stack", "network_heads", "kinds", "exporting"),
     ),
     "scoring": (

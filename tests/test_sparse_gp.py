@@ -1,5 +1,9 @@
 """The sparse process against the exact one, finite differences and draws of a known process."""
 
+import subprocess
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
@@ -13,7 +17,7 @@ from ugcvqa.heads.inducing import cluster_means, negative_bound, placed, princip
 from ugcvqa.heads.kernels import Kernel, squared_distances
 from ugcvqa.heads.kinds import fit_process, head_from_arrays
 from ugcvqa.heads.ladders import read_ladders
-from ugcvqa.heads.sparse_gp import fit_sparse_gp
+from ugcvqa.heads.sparse_fit import fit_sparse_gp
 from ugcvqa.settings import SparseGPSettings
 
 PARTS = (
@@ -85,6 +89,45 @@ def test_predictions_are_near_those_of_the_exact_process(fitted):
     exact, exact_report = fit_gp(features, mos, PARTS)
     assert np.corrcoef(head.predict(new), exact.predict(new))[0, 1] > 0.98
     assert report == exact_report
+
+
+def test_a_sample_teaches_the_kernel_and_all_videos_the_rest():
+    features, mos = problem(900)
+    new, truth = problem(400, seed=9)
+    whole, sampled = (
+        fit_sparse_gp(features, mos, PARTS, replace(SMALL, sample=most))[0] for most in (len(mos), len(mos) // 3)
+    )
+    assert whole.kernel != sampled.kernel
+    for name in ("tables", "mos_mean", "mos_deviation", "ranges"):
+        np.testing.assert_equal(getattr(sampled, name), getattr(whole, name))
+    error, least = (float(np.sqrt(np.mean((head.predict(new) - truth) ** 2))) for head in (sampled, whole))
+    assert error < 1.05 * least
+
+
+def test_points_of_many_videos_are_those_of_each(fitted):
+    features, _ = problem(5000, seed=5)
+    _, _, head, _ = fitted
+    for together, alone in zip(head.points(features), head.points(features[4000:4100]), strict=True):
+        np.testing.assert_allclose(together[4000:4100], alone, rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_memory_grows_in_proportion_to_the_number_of_videos():
+    """A process of its own; the exact process would need 21 GB."""
+    code = """
+import resource, sys
+import numpy as np
+from ugcvqa.heads.gp import gp_parts
+from ugcvqa.heads.sparse_fit import fit_sparse_gp
+random = np.random.default_rng(0)
+features = random.normal(size=(int(sys.argv[1]), 1839)).astype(np.float32)
+features[:, -3:] = 2.0 ** random.integers(6, 12, (len(features), 3))
+fit_sparse_gp(features, features[:, 0] + 0.3 * random.normal(size=len(features)), gp_parts("NSS_CONTAINER", 1839))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+    command = [sys.executable, "-c", code, "30000"]
+    peak = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert peak < 2e9
 
 
 def test_intervals_hold_nine_of_ten_new_scores(fitted):

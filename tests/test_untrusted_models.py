@@ -14,7 +14,7 @@ from ugcvqa import score, untrusted
 from ugcvqa.deep.backbones import backbone_without_weights, load_backbone
 from ugcvqa.errors import CheckpointError, ConfigError, WeightsError
 from ugcvqa.heads.gp import GPPart
-from ugcvqa.heads.sparse_gp import fit_sparse_gp
+from ugcvqa.heads.sparse_fit import fit_sparse_gp
 from ugcvqa.scoring.model import load
 from ugcvqa.settings import FamilySettings, SparseGPSettings
 from ugcvqa.training_settings import EndToEndSettings

@@ -433,6 +433,7 @@ class SparseGPSettings:
         dimensions: principal axes kept of each group of columns.
         quantiles: kept per column in rank scaling.
         steps: bound on the search for the inducing points.
+        sample: most videos that the kernel and the principal axes are learned from; memory grows with its square.
         margin: by how much each rung of a ladder shall be worse than the one before, in MOS.
         tolerated: deviation from the margin that is as bad as one standard deviation, in MOS.
         max_evaluations: as of the exact process.
@@ -445,13 +446,14 @@ class SparseGPSettings:
     dimensions: int = 192
     quantiles: int = 64
     steps: int = 25
+    sample: int = 2000
     margin: float = 0.05
     tolerated: float = 0.08
     max_evaluations: int = 100
     tolerance: float = 1e-5
 
     def __post_init__(self) -> None:
-        for name in ("inducing", "ladder_inducing", "dimensions", "steps"):
+        for name in ("inducing", "ladder_inducing", "dimensions", "steps", "sample"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: it must be at least 1")
         if not 2 <= self.quantiles <= 128:

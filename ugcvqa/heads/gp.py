@@ -412,7 +412,7 @@ def fit_gp(
     """
     settings = settings or GPSettings()
     scores = np.asarray(mos, dtype=np.float64)
-    _check_tables(features, scores, parts)
+    check_training(features, scores, parts)
     tables = tuple(fit_scaling(features[:, part.start : part.stop], part.scaling) for part in parts)
     scaled = _scaled(features, parts, tables)
     distances, units = _unit_distances(scaled)
@@ -497,7 +497,12 @@ def _unit_distances(scaled: Sequence[Array]) -> tuple[list[Array], Array]:
     return distances, np.where(units > 0, units, 1.0)
 
 
-def _check_tables(features: npt.NDArray[Any], mos: Array, parts: Sequence[GPPart]) -> None:
+def check_training(features: npt.NDArray[Any], mos: Array, parts: Sequence[GPPart]) -> None:
+    """Checks what a process shall be fitted to.
+
+    Raises:
+        LabelError: as `fit_gp` says.
+    """
     if features.ndim != 2 or mos.ndim != 1 or len(features) != len(mos):
         raise LabelError(f"features of shape {features.shape} do not match MOS of shape {mos.shape}")
     if not parts or max(part.stop for part in parts) != features.shape[1]:

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from ugcvqa.errors import CheckpointError
 from ugcvqa.heads.gp import GPHead, GPReport, fit_gp, gp_parts
-from ugcvqa.heads.sparse_gp import SparseGPHead, fit_sparse_gp
+from ugcvqa.heads.sparse_fit import fit_sparse_gp
+from ugcvqa.heads.sparse_gp import SparseGPHead
 from ugcvqa.heads.svr import SVRHead
 from ugcvqa.settings import GPSettings, SparseGPSettings
 

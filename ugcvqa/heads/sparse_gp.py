@@ -6,9 +6,8 @@ columns contributes. Numpy and scipy only.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -17,21 +16,15 @@ from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
 from ugcvqa import untrusted
 from ugcvqa.errors import CheckpointError, LabelError
-from ugcvqa.evaluation.metrics import Logistic, fit_logistic
-from ugcvqa.heads.gp import GPPart, GPReport, fit_gp, parts_from
-from ugcvqa.heads.inducing import JITTER, by_term, cluster_means, placed, principal_axes
+from ugcvqa.evaluation.metrics import Logistic
+from ugcvqa.heads.gp import GPPart, parts_from
+from ugcvqa.heads.inducing import JITTER
 from ugcvqa.heads.kernels import Kernel, squared_distances
-from ugcvqa.heads.ladders import Ladders, read_ladders
-from ugcvqa.heads.scaling import apply_scaling, check_scaling, fit_scaling
-from ugcvqa.settings import GPSettings, SparseGPSettings
+from ugcvqa.heads.scaling import apply_scaling, check_scaling
 
 Array = npt.NDArray[np.float64]
 
-COVERAGE = 0.9
-"""Share of newly measured MOS that intervals are made to hold."""
-
-_USUAL = 0.995  # share of the training videos that are not novel; of held-out ones it is about 98 %
-_ROUNDS = 4
+_BLOCK_ROWS = 2048  # videos whose scaled columns are in memory at a time
 
 
 class Interval(NamedTuple):
@@ -50,7 +43,7 @@ class Interval(NamedTuple):
     high: Array
 
 
-class _Reference(NamedTuple):
+class Reference(NamedTuple):
     """What new videos are compared with."""
 
     places: list[Array]
@@ -117,8 +110,8 @@ class SparseGPHead:
         Raises:
             LabelError: if `features` is not a table of D columns.
         """
-        covariance = self._covariance(self._points(features))
-        return covariance @ self._reference.weights * self.mos_deviation + self.mos_mean
+        covariance = self._covariance(self.points(features))
+        return covariance @ self.reference.weights * self.mos_deviation + self.mos_mean
 
     def predict_with_std(self, features: npt.NDArray[Any]) -> tuple[Array, Array]:
         """Predicts MOS as `predict` does, and the standard deviation of a newly measured MOS about it, both (N,)."""
@@ -130,18 +123,18 @@ class SparseGPHead:
 
         Source: Titsias (2009), equation 6; the intervals' width is conformal (Lei et al., 2018, section 5.2).
         """
-        covariance = self._covariance(self._points(features))
-        explained = solve_triangular(self._reference.prior, covariance.T, lower=True, check_finite=False)
-        doubt = solve_triangular(self._reference.posterior, explained, lower=True, check_finite=False)
+        covariance = self._covariance(self.points(features))
+        explained = solve_triangular(self.reference.prior, covariance.T, lower=True, check_finite=False)
+        doubt = solve_triangular(self.reference.posterior, explained, lower=True, check_finite=False)
         variance = self.kernel.variance - np.sum(explained**2, axis=0) + np.sum(doubt**2, axis=0)
         deviation = np.sqrt(np.maximum(variance, 0) + self.noise) * self.mos_deviation
-        mean = covariance @ self._reference.weights * self.mos_deviation + self.mos_mean
+        mean = covariance @ self.reference.weights * self.mos_deviation + self.mos_mean
         return Interval(mean, deviation, mean - self.width * deviation, mean + self.width * deviation)
 
     @property
     def base(self) -> float:
         """Mean prediction of the training videos, on the MOS scale; what `contributions` are relative to."""
-        constant = self.kernel.constant * float(self._reference.weights.sum())
+        constant = self.kernel.constant * float(self.reference.weights.sum())
         return (constant + float(self.means.sum())) * self.mos_deviation + self.mos_mean
 
     def contributions(self, features: npt.NDArray[Any]) -> dict[str, Array]:
@@ -150,9 +143,9 @@ class SparseGPHead:
         Returns:
             Group -> (N,) MOS units relative to the training mean: with `base` they add up to `predict`.
         """
-        points, own = self._points(features), self._reference
+        points, own = self.points(features), self.reference
         return {
-            group: (_term(self.kernel, index, points[index], own.places[index]) @ own.weights - self.means[index])
+            group: (term(self.kernel, index, points[index], own.places[index]) @ own.weights - self.means[index])
             * self.mos_deviation
             for index, group in enumerate(self.groups)
         }
@@ -163,7 +156,7 @@ class SparseGPHead:
         Returns:
             N tuples of sentences.
         """
-        points = self._points(features)
+        points = self.points(features)
         found: list[list[str]] = [[] for _ in features]
         for part in self.parts:
             if part.name in self.ranges:
@@ -173,7 +166,7 @@ class SparseGPHead:
                         found[row].append(_beyond(part.name, value, low, high))
         for index, group in enumerate(self.groups):
             if not self._is_of_facts(group):
-                for row in np.flatnonzero(self._novelty(points, index) > self.novelty[index]).tolist():
+                for row in np.flatnonzero(self.openness(points, index) > self.novelty[index]).tolist():
                     found[row].append(
                         f"the {group} features are unlike those of nearly all training videos, so the score is a guess"
                     )
@@ -182,31 +175,42 @@ class SparseGPHead:
     def _is_of_facts(self, group: str) -> bool:
         return all(part.name in self.ranges for part in self.parts if part.group == group)
 
-    def _novelty(self, points: Sequence[Array], index: int) -> Array:
+    def openness(self, points: Sequence[Array], index: int) -> Array:
         """Share of a term's variance (N,) that the inducing points leave open, 0..1."""
-        covariance = _term(self.kernel, index, points[index], self._reference.places[index])
-        explained = solve_triangular(self._reference.own[index], covariance.T, lower=True, check_finite=False)
+        covariance = term(self.kernel, index, points[index], self.reference.places[index])
+        explained = solve_triangular(self.reference.own[index], covariance.T, lower=True, check_finite=False)
         share: Array = 1 - np.sum(explained**2, axis=0) / self.kernel.amplitudes[index]
         return share
 
     @cached_property
-    def _reference(self) -> _Reference:
+    def reference(self) -> Reference:
+        """What new videos are compared with, computed once."""
         places = np.split(self.inducing.astype(np.float64), np.cumsum([a.shape[1] for a in self.axes])[:-1], axis=1)
-        prior = _factor(self.kernel([squared_distances(place, place) for place in places]))
+        prior = factor_of(self.kernel([squared_distances(place, place) for place in places]))
         posterior = np.tril(self.factor.astype(np.float64))
         weights = solve_triangular(prior, self.whitened, lower=True, trans="T", check_finite=False)
-        own = [_factor(_term(self.kernel, index, place, place)) for index, place in enumerate(places)]
-        return _Reference(places, prior, posterior, weights, own)
+        own = [factor_of(term(self.kernel, index, place, place)) for index, place in enumerate(places)]
+        return Reference(places, prior, posterior, weights, own)
 
-    def _points(self, features: npt.NDArray[Any]) -> list[Array]:
+    def points(self, features: npt.NDArray[Any]) -> list[Array]:
+        """Projects videos into the space of each term of the kernel: (N, d_t) float64 each.
+
+        Raises:
+            LabelError: if `features` is not a table of D columns.
+        """
         n_columns = max(part.stop for part in self.parts)
         if features.ndim != 2 or features.shape[1] != n_columns:
             raise LabelError(f"features of shape {features.shape} do not fit a head trained on {n_columns} columns")
-        blocks = _blocks(features, self.parts, self.tables, self.scales, self.groups)
-        return [block @ axes.astype(np.float64) for block, axes in zip(blocks, self.axes, strict=True)]
+        axes = [table.astype(np.float64) for table in self.axes]
+        found = []
+        for start in range(0, max(1, len(features)), _BLOCK_ROWS):
+            rows = features[start : start + _BLOCK_ROWS]
+            blocks = scaled_blocks(rows, self.parts, self.tables, self.scales, self.groups)
+            found.append([block @ table for block, table in zip(blocks, axes, strict=True)])
+        return [np.concatenate(blocks) for blocks in zip(*found, strict=True)]
 
     def _covariance(self, points: Sequence[Array]) -> Array:
-        pairs = zip(points, self._reference.places, strict=True)
+        pairs = zip(points, self.reference.places, strict=True)
         return self.kernel([squared_distances(new, known) for new, known in pairs])
 
     def to_arrays(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
@@ -312,101 +316,7 @@ _LISTS = ("scales", "means", "novelty")
 _NUMBERS = ("noise", "mos_mean", "mos_deviation", "width")
 
 
-def fit_sparse_gp(
-    features: npt.NDArray[Any],
-    mos: npt.ArrayLike,
-    parts: Sequence[GPPart],
-    settings: SparseGPSettings | None = None,
-) -> tuple[SparseGPHead, GPReport]:
-    """Fits the head to all given videos; deterministic, nothing is held out.
-
-    Source: own; parameters of the exact process (`gp.fit_gp`), inducing points after Titsias (2009). What the head
-    learns from ladders is a penalty on pairs whose heavier video is not predicted worse by a margin; the penalty's
-    margin and strength, and the number of dimensions and points, were chosen on inner validation parts of the first
-    benchmark splits.
-
-    Args:
-        features: (N, D) numbers of the training videos, as `gp.fit_gp` takes them.
-        mos: (N,) subjective scores.
-        parts: columns and their scaling, see `gp.gp_parts`.
-        settings: sizes, and the file of the ladders.
-
-    Returns:
-        The head and what the exact process learned.
-
-    Raises:
-        LabelError: as `gp.fit_gp`, or if the ladders cannot be read or have other columns.
-    """
-    settings = settings or SparseGPSettings()
-    ladders = _ladders(settings, features)
-    exact, report = fit_gp(features, mos, parts, GPSettings(settings.max_evaluations, settings.tolerance))
-    used = [bool(column.any()) for column in exact.kernel.weights.T]
-    parts = tuple(parts)
-    scales = np.sqrt(exact.kernel.weights.sum(axis=0) / exact.unit_distances)
-    groups = tuple(dict.fromkeys(part.group for part, is_used in zip(parts, used, strict=True) if is_used))
-    tables = tuple(fit_scaling(features[:, part.start : part.stop], part.scaling, settings.quantiles) for part in parts)
-    blocks, rungs = (_blocks(table, parts, tables, scales, groups) for table in (features, ladders.features))
-    axes = tuple(principal_axes(np.concatenate(pair), settings.dimensions) for pair in zip(blocks, rungs, strict=True))
-    points, rungs = ([block @ a.astype(np.float64) for block, a in zip(b, axes, strict=True)] for b in (blocks, rungs))
-    kernel = Kernel(exact.kernel.constant, exact.kernel.amplitudes, exact.kernel.mixtures, np.eye(len(groups)))
-    scores = np.asarray(mos, dtype=np.float64)
-    problem = _Problem(points, (scores - exact.mos_mean) / exact.mos_deviation, rungs, ladders, kernel, exact.noise)
-    inducing = _inducing(problem, settings)
-    solution = _solve(problem, inducing, settings, exact.mos_deviation)
-    head = SparseGPHead(
-        parts=parts,
-        tables=tables,
-        scales=scales,
-        axes=axes,
-        groups=groups,
-        inducing=inducing,
-        kernel=kernel,
-        noise=exact.noise,
-        whitened=solution.whitened,
-        factor=solution.factor.astype(np.float32),
-        mos_mean=exact.mos_mean,
-        mos_deviation=exact.mos_deviation,
-        means=np.zeros(len(groups)),
-        width=solution.width,
-        novelty=np.ones(len(groups)),
-        ranges={part.name: _range(features[:, part.start]) for part in parts if part.scaling == "log"},
-        logistic=fit_logistic(solution.left_out * exact.mos_deviation + exact.mos_mean, scores),
-    )
-    return _described(head, points), report
-
-
-class _Problem(NamedTuple):
-    """Training in standard units."""
-
-    points: list[Array]
-    scores: Array
-    rungs: list[Array]
-    ladders: Ladders
-    kernel: Kernel
-    noise: float
-
-
-class _Solution(NamedTuple):
-    whitened: Array
-    factor: Array
-    left_out: Array
-    width: float
-
-
-def _ladders(settings: SparseGPSettings, features: npt.NDArray[Any]) -> Ladders:
-    if settings.ladders is None:
-        none = np.empty(0, dtype=np.int64)
-        return Ladders(np.empty((0, features.shape[1])), none, none, none)
-    ladders = read_ladders(Path(settings.ladders))
-    if ladders.features.shape[1] != features.shape[1]:
-        raise LabelError(
-            f"{settings.ladders}: {ladders.features.shape[1]} columns, the training features have {features.shape[1]}; "
-            "make it for the same row with tools/make_ladders.py"
-        )
-    return ladders
-
-
-def _blocks(
+def scaled_blocks(
     features: npt.NDArray[Any],
     parts: Sequence[GPPart],
     tables: Sequence[npt.NDArray[np.float32]],
@@ -420,50 +330,6 @@ def _blocks(
             columns = features[:, part.start : part.stop]
             blocks[part.group].append(apply_scaling(columns, part.scaling, table) * scale)
     return [np.concatenate(block, axis=1) for block in blocks.values()]
-
-
-def _inducing(problem: _Problem, settings: SparseGPSettings) -> npt.NDArray[np.float32]:
-    """Places of the inducing points: moved among the training videos, means of the ladders besides."""
-    together = np.concatenate(problem.points, axis=1)
-    start = cluster_means(together, min(settings.inducing, len(together)))
-    found = [placed(problem.points, problem.scores, problem.kernel, problem.noise, start, settings.steps)]
-    if problem.ladders.light.size:
-        rungs = np.concatenate(problem.rungs, axis=1)
-        found.append(cluster_means(rungs, min(settings.ladder_inducing, len(rungs))))
-    return np.concatenate(found).astype(np.float32)
-
-
-def _solve(problem: _Problem, inducing: npt.NDArray[np.float32], settings: SparseGPSettings, unit: float) -> _Solution:
-    """Finds the process at the inducing points, and what it says of each training video without that video."""
-    places = by_term(inducing.astype(np.float64), problem.points)
-
-    def whitened(points: Sequence[Array]) -> Array:
-        pairs = zip(points, places, strict=True)
-        covariance = problem.kernel([squared_distances(one, other) for one, other in pairs])
-        explained: Array = solve_triangular(prior, covariance.T, lower=True, check_finite=False)
-        return explained
-
-    prior = _factor(problem.kernel([squared_distances(place, place) for place in places]))
-    explained, rungs = whitened(problem.points), whitened(problem.rungs)
-    steps = (rungs[:, problem.ladders.light] - rungs[:, problem.ladders.heavy]).T
-    margin, precision = settings.margin / unit * problem.ladders.steps, (unit / settings.tolerated) ** 2
-    evidence = np.eye(len(inducing)) + explained @ explained.T / problem.noise
-    target = explained @ problem.scores / problem.noise
-    mean = np.linalg.solve(evidence, target)
-    posterior = evidence
-    for _ in range(_ROUNDS if len(steps) else 0):
-        broken = steps @ mean < margin
-        posterior = evidence + precision * steps[broken].T @ steps[broken]
-        mean = np.linalg.solve(posterior, target + precision * steps[broken].T @ margin[broken])
-    factor: Array = cholesky(posterior, lower=True).astype(np.float64)
-    doubt = np.sum(solve_triangular(factor, explained, lower=True) ** 2, axis=0)
-    leverage = doubt / problem.noise
-    # Rasmussen and Williams (2006), section 5.4.2, for a model that is linear in the inducing points.
-    residual = (problem.scores - mean @ explained) / (1 - leverage)
-    variance = problem.kernel.variance - np.sum(explained**2, axis=0) + doubt / (1 - leverage) + problem.noise
-    ratio = np.sort(np.abs(residual) / np.sqrt(variance))
-    width = float(ratio[min(len(ratio) - 1, int(np.ceil(COVERAGE * (len(ratio) + 1))) - 1)])
-    return _Solution(np.asarray(mean, dtype=np.float64), factor, problem.scores - residual, width)
 
 
 def _numbers(values: Mapping[str, Any], n_parts: int, n_groups: int) -> dict[str, Any]:
@@ -483,23 +349,19 @@ def _ranges(values: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     return ranges
 
 
-def _described(head: SparseGPHead, points: Sequence[Array]) -> SparseGPHead:
-    """Adds what the finished head says about the training videos."""
-    own = head._reference
-    terms = range(len(head.groups))
-    means = [float(np.mean(_term(head.kernel, t, points[t], own.places[t]) @ own.weights)) for t in terms]
-    novelty = [float(np.quantile(head._novelty(points, t), _USUAL)) for t in terms]
-    return replace(head, means=np.array(means), novelty=np.array(novelty))
-
-
-def _term(kernel: Kernel, index: int, a: Array, b: Array) -> Array:
+def term(kernel: Kernel, index: int, a: Array, b: Array) -> Array:
     """One term of the covariance (A, B)."""
     mixture = kernel.mixtures[index]
     values: Array = kernel.amplitudes[index] * (1 + squared_distances(a, b) / (2 * mixture)) ** -mixture
     return values
 
 
-def _factor(covariance: Array) -> Array:
+def factor_of(covariance: Array) -> Array:
+    """Lower Cholesky factor of a covariance (M, M) of inducing points.
+
+    Raises:
+        CheckpointError: if it has none.
+    """
     noisy = covariance.copy()
     noisy.flat[:: len(noisy) + 1] += JITTER
     try:
@@ -507,11 +369,6 @@ def _factor(covariance: Array) -> Array:
     except (LinAlgError, ValueError) as error:
         raise CheckpointError("the sparse GP head's covariance is not positive definite; train it again") from error
     return factor
-
-
-def _range(column: npt.NDArray[Any]) -> tuple[float, float]:
-    known = column[np.isfinite(column)]
-    return (float(known.min()), float(known.max())) if known.size else (-np.inf, np.inf)
 
 
 def _beyond(name: str, value: float, low: float, high: float) -> str:
