@@ -3,6 +3,7 @@
 import copy
 import logging
 import pickle
+import subprocess
 import sys
 
 import pytest
@@ -65,6 +66,29 @@ def test_maps_of_openvino_are_those_of_the_plain_layers(name):
     pytest.importorskip("openvino", reason="needs the extra `cpu`")
     trunk, _ = features_of(calibrated(load_backbone(name, "random:0")), name)
     assert_same_maps(trunk, FastNetwork(trunk, "openvino"), (64, 96), (75, 101))
+
+
+def test_signals_reach_a_process_whose_networks_of_openvino_ended_in_another_thread():
+    """OpenVINO gives the thread that loads it another stack for signals, and may free it elsewhere."""
+    pytest.importorskip("openvino", reason="needs the extra `cpu`")
+    code = """
+import faulthandler, gc, os, signal, threading
+import torch
+from ugcvqa.deep.engine import FastNetwork
+faulthandler.enable()  # a stack for signals, as every process of pytest has it
+held = [FastNetwork(torch.nn.Conv2d(3, 4, 3), "openvino")]
+held[0](torch.zeros(1, 3, 8, 8))
+def drop():
+    held.clear()
+    gc.collect()
+thread = threading.Thread(target=drop)
+thread.start()
+thread.join()
+signal.signal(signal.SIGCHLD, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGCHLD)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
 def test_normalisations_are_folded_and_activations_and_sums_joined():

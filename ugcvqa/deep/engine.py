@@ -111,7 +111,7 @@ class FastNetwork(nn.Module):
 
     def _compile(self, x: Tensor) -> None:
         """Translates the network, for any number and size of such frames; where that fails, PyTorch takes over."""
-        import openvino
+        import openvino  # here because the import takes a noticeable time
 
         settings = {
             "INFERENCE_PRECISION_HINT": _OPENVINO_FORMATS[self.precision],
@@ -124,7 +124,7 @@ class FastNetwork(nn.Module):
             with warnings.catch_warnings(), arithmetic("float32", x.device):
                 warnings.simplefilter("ignore")  # of the tracer, about itself
                 model = openvino.convert_model(self.layers, example_input=torch.zeros(1, x.shape[1], *sides))
-            self._compiled = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+            self._compiled = _core().compile_model(model, "CPU", settings).create_infer_request()
         except Exception as error:  # a translator of any network may raise anything
             if self._is_required:
                 raise ConfigError(f"engine openvino: cannot compute this network ({error_reason(error)})") from error
@@ -280,6 +280,18 @@ def _is_used_once(network: fx.GraphModule, node: fx.Node) -> bool:
 def _replace(node: fx.Node, other: fx.Node) -> None:
     node.replace_all_uses_with(other)
     node.graph.erase_node(node)
+
+
+@cache
+def _core() -> Any:  # noqa: ANN401 (openvino.Core)
+    """OpenVINO's entry, one for the life of the process.
+
+    Its CPU plugin gives the thread that loads it another stack for signals and frees that stack with the last core,
+    in whatever thread this is; the next signal that Python handles would then end the process (SIGSEGV).
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def keep_freed_memory() -> bool:
