@@ -15,6 +15,7 @@ class StubScorer:
     """The score of a file is a hash of its name; a name that holds a word of `ENDS` ends otherwise."""
 
     label, scale, name, trained_on = "MOS", (1.0, 5.0), "stub", "nothing"
+    modules = ("ugcvqa.scoring.model",)
 
     def __init__(self, fingerprint="0" * 64, part_names=("sharpness",), delay_s=0.0, starts=True):
         self.fingerprint, self.part_names, self.delay_s, self.starts = fingerprint, part_names, delay_s, starts

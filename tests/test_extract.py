@@ -19,7 +19,9 @@ from ugcvqa.datasets.catalogue import Dataset, Video
 from ugcvqa.errors import ConfigError, StoreError
 from ugcvqa.features.extraction import ClipStream, Item, Task, extract_features
 from ugcvqa.features.extractors import FrozenExtractor, extract_dataset
-from ugcvqa.features.families import Family, build_families, nss_plan
+from ugcvqa.features.families import build_families
+from ugcvqa.features.family import Family
+from ugcvqa.features.light_families import nss_plan
 from ugcvqa.features.store import FeatureSpec, FeatureStore
 from ugcvqa.media.encode import write_video
 from ugcvqa.settings import DecodeLimits, FamilySettings, LoaderSettings, NSSSettings, SaliencySettings
@@ -179,15 +181,15 @@ def test_results_come_in_the_order_of_the_tasks(videos):
 
 
 def test_error_in_a_network_costs_one_video_and_no_other(videos, tmp_path, monkeypatch):
-    import ugcvqa.features.families
+    import ugcvqa.features.light_families
 
     def forward(self, frames):
         if frames["y"].shape[-1] == 66:  # good2
             raise IndexError("a bug")
         return original(self, frames)
 
-    original = ugcvqa.features.families.NSSFamily.forward
-    monkeypatch.setattr(ugcvqa.features.families.NSSFamily, "forward", forward)
+    original = ugcvqa.features.light_families.NSSFamily.__call__
+    monkeypatch.setattr(ugcvqa.features.light_families.NSSFamily, "__call__", forward)
     failures = run(dataset(videos), tmp_path / "store")
     assert failures == {"own/good2": "nss features cannot be computed: IndexError: a bug"}
     assert len(list((tmp_path / "store").rglob("*.safetensors"))) == 4

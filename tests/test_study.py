@@ -18,7 +18,7 @@ from ugcvqa.deep.pooling import CNN
 from ugcvqa.deep.saliency import KnownMaps
 from ugcvqa.deep.scorecam import ScoreCAM
 from ugcvqa.errors import ConfigError, LabelError
-from ugcvqa.features.families import SaliencyFamily
+from ugcvqa.features.network_families import SaliencyFamily
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import read_frames

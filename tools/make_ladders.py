@@ -17,9 +17,10 @@ from ugcvqa.cli import progress_bar
 from ugcvqa.datasets.tables import FeatureTable, write_table
 from ugcvqa.demo.ladders import SCENES, ladder_plan, write_ladders
 from ugcvqa.errors import UgcvqaError, VideoError
-from ugcvqa.features.extraction import ClipStream, Task, extract_features
+from ugcvqa.features.extraction import extract_features
 from ugcvqa.features.families import build_families
 from ugcvqa.features.rows import assemble_row, families_of
+from ugcvqa.features.stream import ClipStream, Task
 from ugcvqa.settings import FamilySettings
 
 

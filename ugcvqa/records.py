@@ -4,8 +4,7 @@ import json
 import platform
 import subprocess
 from dataclasses import asdict
-from importlib.metadata import version
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +25,20 @@ def named_folder(out: Path, name: str) -> Path:
 
 def versions() -> dict[str, str]:
     """Versions of the package and of what decides its numbers, and the commit where there is one."""
-    names = ["torch", "lightning", "scikit-learn", "numpy", "scipy", "av"]
-    if find_spec("openvino") is not None:
-        names.append("openvino")
+    names = ("torch", "lightning", "scikit-learn", "numpy", "scipy", "av", "numba", "openvino")
     return {
         "ugcvqa": __version__,
         "python": platform.python_version(),
-        **{name: version(name) for name in names},
+        **{name: found for name in names if (found := _version(name))},
     } | ({"commit": commit} if (commit := _commit()) else {})
+
+
+def _version(name: str) -> str:
+    """Version of a package, empty where it is not installed: scoring alone needs few of them."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
 
 
 def _commit() -> str:

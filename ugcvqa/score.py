@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from ugcvqa.cli import run_verb
 from ugcvqa.errors import ConfigError
-from ugcvqa.settings import DecodeLimits, Engine, LoaderSettings, SaliencySettings, UVQSettings
+from ugcvqa.settings import DecodeLimits, Engine, LoaderSettings, NSSEngine, SaliencySettings, UVQSettings
 
 if TYPE_CHECKING:
     from ugcvqa.bulk.sinks import Tally
@@ -38,6 +38,7 @@ def score(
     frames: str | None = None,
     device: str = "cpu",
     engine: Engine = "auto",
+    nss_engine: NSSEngine | None = None,
     limits: DecodeLimits = DecodeLimits(),
     report: str | None = None,
     report_saliency: bool | None = None,
@@ -85,6 +86,8 @@ def score(
         device: where features are computed: cpu, cuda, cuda:1.
         engine: library that computes networks: `auto` takes OpenVINO where it is installed and there is no GPU, else
             PyTorch; they differ by rounding only.
+        nss_engine: how NSS features are computed, `torch` or `compiled` (several times faster, without PyTorch); they
+            differ by rounding, and scores by less than 0.001. Left out, it is the way of the model's training.
         limits: bounds on what is decoded.
         report: write a page (.html) or a picture (.png, .svg, .pdf) of the scores too.
         report_saliency: add saliency maps to the page, for up to 12 videos, or to the picture of one video; needs
@@ -117,7 +120,7 @@ def score(
             raise ConfigError(
                 "--features takes no videos, and prints: give it with --checkpoint, --json or --csv alone"
             )
-        return _from_tables(features, made_by, _scorer(checkpoint, model, uvq, engine), form)
+        return _from_tables(features, made_by, _scorer(checkpoint, model, uvq, engine, nss_engine), form)
     from ugcvqa.bulk.listing import Inputs
     from ugcvqa.bulk.printing import print_scores
     from ugcvqa.bulk.run import Call, check_output, n_workers, score_into, with_progress
@@ -128,7 +131,7 @@ def score(
     processes = n_workers(workers, total, output is not None, timeout_s)
     if output is not None:
         check_output(Path(output))
-    scorer, pictures = _scorer(checkpoint, model, uvq, engine), None if frames is None else Path(frames)
+    scorer, pictures = _scorer(checkpoint, model, uvq, engine, nss_engine), None if frames is None else Path(frames)
     call = Call(scorer, processes, device, batch_size, limits, timeout_s, timeline, explain, pictures)
     if output is None:
         part = Shard() if shard is None else parse_shard(shard)
@@ -158,13 +161,15 @@ def _with_backbone(saliency: SaliencySettings, backbone: str | None) -> Saliency
     return replace(saliency, backbone=backbone)
 
 
-def _scorer(checkpoint: str | None, model: str | None, uvq: UVQSettings, engine: Engine) -> "Scorer":
+def _scorer(
+    checkpoint: str | None, model: str | None, uvq: UVQSettings, engine: Engine, nss_engine: NSSEngine | None
+) -> "Scorer":
     from ugcvqa.scoring import released
     from ugcvqa.scoring.model import load
     from ugcvqa.scoring.scorers import UVQ_NAMES
 
     if checkpoint is not None:
-        return load(checkpoint, engine)
+        return load(checkpoint, engine, nss_engine)
     if model in UVQ_NAMES:
         from ugcvqa.scoring.uvq_score import UVQModel
 
@@ -172,7 +177,7 @@ def _scorer(checkpoint: str | None, model: str | None, uvq: UVQSettings, engine:
     if model is not None and model not in released.SHA256:
         known = ", ".join((*released.SHA256, *UVQ_NAMES))
         raise ConfigError(f"--model {model} is unknown; choose {known}, or give --checkpoint RUN")
-    return load(released.released_file(model or released.DEFAULT), engine)
+    return load(released.released_file(model or released.DEFAULT), engine, nss_engine)
 
 
 def _from_tables(

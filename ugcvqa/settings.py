@@ -14,6 +14,9 @@ from ugcvqa.errors import ConfigError
 Engine = Literal["auto", "torch", "openvino"]
 """Which library computes the networks, see `FamilySettings`."""
 
+NSSEngine = Literal["torch", "compiled"]
+"""How NSS features are computed, see `NSSSettings`."""
+
 _LARGEST_EXPONENT = 100
 _LARGEST_FPS = 1000
 _CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -81,7 +84,7 @@ class NSSSettings:
     precision: Literal["float32", "float64"] = "float32"
     min_side: int = 512
     short: Literal["error", "nan"] = "error"
-    engine: Literal["torch", "compiled"] = "torch"
+    engine: NSSEngine = "torch"
 
     def __post_init__(self) -> None:
         if self.min_side < 1:

@@ -17,9 +17,10 @@ from ugcvqa.benchmarks.protocol import Entry, Problem, Rules, run_split
 from ugcvqa.benchmarks.results import SplitResult
 from ugcvqa.display.benchmark_tables import RowCost
 from ugcvqa.evaluation.splits import Split, protocol_split
-from ugcvqa.features.extraction import ClipStream, Task, VideoResult, compute, extract_features, video_facts
-from ugcvqa.features.families import Family
+from ugcvqa.features.extraction import VideoResult, compute, extract_features, video_facts
+from ugcvqa.features.family import Family
 from ugcvqa.features.rows import assemble_row, families_of
+from ugcvqa.features.stream import ClipStream, Task
 from ugcvqa.heads.gp import GPHead
 from ugcvqa.heads.kinds import fit_process
 from ugcvqa.heads.sparse_gp import SparseGPHead
@@ -209,7 +210,7 @@ def _warm_up(paths: Sequence[str], families: Mapping[str, Family], device: str, 
     for name, family in families.items():
         for item in _first_items(paths, {name: family}, limits):
             if item.family:
-                compute({name: family.to(target)}, [item.to(target)])
+                compute({name: family.on(device)}, [item.tensors().to(target)])
                 break
 
 

@@ -99,7 +99,7 @@ class Call:
         if self.workers == 0:
             yield from score_many(paths)
             return
-        with WorkerPool(score_many, self.workers, self.timeout_s) as pool:
+        with WorkerPool(score_many, self.workers, self.timeout_s, self.scorer.modules) as pool:
             yield from pool.scores(paths)
 
     def record(self, shard: Shard) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 import math
 import multiprocessing
+import os
 import queue
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from types import TracebackType
@@ -23,7 +26,6 @@ WINDOW = 256
 _QUEUED = 64  # names read ahead
 _POLL_S = 0.05  # how long a new name may wait while workers are idle
 _MOST_FAILED_STARTS = 3
-_PRELOADED = ["__main__", "ugcvqa.features.extraction", "ugcvqa.features.families", "ugcvqa.scoring.model"]
 
 ScoreMany = Callable[[Iterable[str]], Iterator[Score]]
 
@@ -37,11 +39,14 @@ class WorkerPool:
         score_many: what scores paths one after the other; it is sent to every process.
         workers: most processes; each is started when there is a video for it.
         timeout_s: seconds for one video, after which its process is ended; None for no limit.
+        modules: what `score_many` is going to import, which the processes can share.
     """
 
-    def __init__(self, score_many: ScoreMany, workers: int, timeout_s: float | None = None) -> None:
+    def __init__(
+        self, score_many: ScoreMany, workers: int, timeout_s: float | None = None, modules: Sequence[str] = ()
+    ) -> None:
         self._score_many, self._workers, self._timeout_s = score_many, workers, timeout_s
-        self._context = _context()
+        self._context = _context(modules)
         self._running: list[_Worker] = []
         self._failed_starts = 0
 
@@ -54,6 +59,7 @@ class WorkerPool:
         for worker in self._running:
             worker.end()
         self._running.clear()
+        _wait_for_server()
 
     def scores(self, paths: Iterable[str]) -> Iterator[Score]:
         """Yields the score of each path, in order.
@@ -214,13 +220,24 @@ class _NamesAhead:
             self._queue.put(error)
 
 
-def _context() -> BaseContext:
+def _context(modules: Sequence[str]) -> BaseContext:
     """Processes that inherit neither threads nor open files of this one, and share the libraries they need."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
+    context.set_forkserver_preload(["__main__", *modules])
     return context
+
+
+def _wait_for_server() -> None:
+    """Ends the server of processes and waits for it, so that the time of its children counts as this process's.
+
+    Without that, `time` and the accounting of a cluster would miss what the processes have used. The next pool starts
+    another server.
+    """
+    stop = getattr(getattr(forkserver, "_forkserver", None), "_stop", None)
+    if stop is not None:
+        stop()
 
 
 def _failure(path: str, reason: str) -> Score:
@@ -238,11 +255,7 @@ def _serve(connection: "Connection[Any, Any]", score_many: ScoreMany) -> None:
     """What a process does: scores the paths that it is sent, until the connection ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     end_with_parent()
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    torch.set_num_threads(1)
-    threadpool_limits(1)
+    _use_one_thread()
     paths = _Received(connection)
     while not paths.is_over:
         try:
@@ -259,6 +272,17 @@ def _serve(connection: "Connection[Any, Any]", score_many: ScoreMany) -> None:
             if paths.current is None:
                 raise
             connection.send(VideoError(f"{paths.current}: unexpected {error_reason(error)}"))
+
+
+def _use_one_thread() -> None:
+    """Keeps arithmetic to one thread, in libraries that are loaded already and in those to come."""
+    from threadpoolctl import threadpool_limits
+
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
+    threadpool_limits(1)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 class _Received:

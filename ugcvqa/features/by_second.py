@@ -4,16 +4,14 @@ import tempfile
 import weakref
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from ugcvqa.features.families import Family, Pool
+from ugcvqa.features.family import Family, Pool, as_array
 from ugcvqa.media.sampling import Seconds, chunk_centres, rounded_rate
 from ugcvqa.media.video import Clip, VideoInfo
 
@@ -179,16 +177,18 @@ class SecondPools:
 
     def _close(self) -> None:
         if self._pool is not None:
-            self._vectors.append(self._pool.result()["video"].cpu().double().numpy())
+            self._vectors.append(as_array(self._pool.result()["video"]).astype(np.float64))
             self._pool = None
 
 
-def take_rows(parts: Sequence[Any], rows: list[int]) -> Any:  # noqa: ANN401 (what a family's network returns)
+def take_rows(parts: Sequence[Any], rows: list[int]) -> Any:  # noqa: ANN401 (what a family computes)
     """Takes rows of tensors, or of dataclasses or named tuples of tensors, that follow each other."""
     first = parts[0]
-    if isinstance(first, Tensor):
-        return torch.cat(list(parts))[rows]
     if isinstance(first, tuple):
         return type(first)(*(take_rows(columns, rows) for columns in zip(*parts, strict=True)))
-    names = [one.name for one in fields(first)]
-    return replace(first, **{name: take_rows([getattr(part, name) for part in parts], rows) for name in names})
+    if is_dataclass(first) and not isinstance(first, type):
+        names = [one.name for one in fields(first)]
+        return replace(first, **{name: take_rows([getattr(part, name) for part in parts], rows) for name in names})
+    import torch
+
+    return torch.cat(list(parts))[rows]

@@ -7,9 +7,10 @@ from lightning.pytorch import LightningDataModule, Trainer
 from torch.utils.data import DataLoader
 
 from ugcvqa.devices import n_loaders
-from ugcvqa.features.extraction import ClipStream, Item, Task
-from ugcvqa.features.families import Family
+from ugcvqa.features.family import Family
+from ugcvqa.features.loading import ClipDataset
 from ugcvqa.features.store import FeatureStore
+from ugcvqa.features.stream import ClipStream, Item, Task
 from ugcvqa.processes import watch_parent
 from ugcvqa.settings import DecodeLimits, LoaderSettings
 
@@ -49,7 +50,7 @@ class ClipData(LightningDataModule):
         stream = ClipStream(self.tasks, self.families, self.store, self.limits, trainer.global_rank, trainer.world_size)
         workers = self.n_workers(trainer)
         return DataLoader(
-            stream,
+            ClipDataset(stream),
             batch_size=self.loader.batch_size,
             num_workers=workers,
             worker_init_fn=watch_parent,

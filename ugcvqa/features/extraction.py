@@ -1,80 +1,28 @@
-"""From files to video vectors: the stream of clips that loaders serve, and the assembly of pieces into vectors.
+"""From files to video vectors: computes the clips that a stream serves, and assembles pieces into vectors.
 
-Used by the `extract` verb through Lightning (`extractors.py`) and by scoring without it.
+Used by the `extract` verb through Lightning (`extractors.py`) and by scoring without it. Frames are arrays; they become
+tensors in `loading.py`, and torch is imported, only where a family takes tensors, or another process decodes.
 """
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from ugcvqa.errors import ConfigError, UgcvqaError, VideoError
-from ugcvqa.features.by_second import Grid, SecondFeatures, SecondPools, frames_of_rows, take_rows
-from ugcvqa.features.container import container_vector
-from ugcvqa.features.families import Family, Pool
-from ugcvqa.features.store import FeatureStore
+from ugcvqa.features.by_second import SecondFeatures, SecondPools, take_rows
+from ugcvqa.features.family import Family, Pool, as_array
+from ugcvqa.features.stream import ClipStream, Item, Task
 from ugcvqa.files import error_reason
-from ugcvqa.media.facts import Findings, doubts_of
-from ugcvqa.media.opening import check_file
-from ugcvqa.media.video import Clip, Plan, TimedPlan, VideoInfo, probe, read_clips
-from ugcvqa.processes import is_lost_loader, loader_errors, watch_parent
+from ugcvqa.media.video import VideoInfo
+from ugcvqa.processes import is_lost_loader
 from ugcvqa.settings import DecodeLimits
 
 _BLOCK = 64  # videos for each decoding process before the next are taken
-
-
-@dataclass(frozen=True)
-class Task:
-    """One video to work on: its id and its file."""
-
-    video_id: str
-    path: str
-
-
-@dataclass(frozen=True)
-class Item:
-    """What a loader serves: one clip of a video, or word that the video is over.
-
-    Attributes:
-        task: index of the video in the list of tasks.
-        family: family the frames belong to; empty at the end of a video.
-        frames: form -> (T, ...) uint8, see `sampling.FORMS`, and the facts of the piece; empty at the end of a video.
-        places: of a family that looks at frames one by one, for each frame of the piece its place among `frames`, from
-            which frames equal to the one before are left out; -1 stands for the frame before the piece.
-        entries: for each row of features, its place in the timeline, see `by_second.Grid`; empty unless asked for.
-        content: at the end: SHA-256 of the file, empty without a store.
-        stored: at the end: families whose features are in the store already.
-        info: at the end: facts about the video, None if it was not decoded.
-        reason: at the end: why the video failed, empty if it did not.
-        warnings: at the end: what makes a score of the video doubtful, one plain sentence each.
-    """
-
-    task: int
-    family: str = ""
-    frames: Mapping[str, Tensor] = field(default_factory=dict)
-    places: tuple[int, ...] = ()
-    entries: tuple[int, ...] = ()
-    content: str = ""
-    stored: tuple[str, ...] = ()
-    info: VideoInfo | None = None
-    reason: str = ""
-    warnings: tuple[str, ...] = ()
-
-    def to(self, device: torch.device, non_blocking: bool = True) -> "Item":
-        """Copies the frames to a device (Lightning calls this for every batch)."""
-        moved = {form: planes.to(device, non_blocking=non_blocking) for form, planes in self.frames.items()}
-        return replace(self, frames=moved)
-
-    def pin_memory(self) -> "Item":
-        """Moves the frames to page-locked memory, from which a GPU fetches them while it computes (loaders call it)."""
-        return replace(self, frames={form: planes.pin_memory() for form, planes in self.frames.items()})
 
 
 @dataclass(frozen=True)
@@ -100,148 +48,6 @@ class VideoResult:
     reason: str
     seconds: Mapping[str, SecondFeatures] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-
-
-class ClipStream(IterableDataset[Item]):
-    """Clips of many videos, each decoded once for all families, shared out over ranks and loader workers.
-
-    A video is served by one worker, its pieces in time order, closed by an `Item` without frames. A video that cannot
-    be read is closed with the reason; the stream goes on.
-
-    Args:
-        tasks: the videos.
-        families: feature families to serve; only their plans and specs are kept.
-        store: where finished features are looked up; None to compute all.
-        limits: bounds on what is decoded.
-        rank: this process among `world`; it serves tasks rank, rank + world, ...
-        world: number of processes.
-        by_second: also serves the place of every piece in the timeline.
-    """
-
-    def __init__(
-        self,
-        tasks: Sequence[Task],
-        families: Mapping[str, Family],
-        store: FeatureStore | None = None,
-        limits: DecodeLimits | None = None,
-        rank: int = 0,
-        world: int = 1,
-        by_second: bool = False,
-    ) -> None:
-        super().__init__()
-        self.tasks, self.store, self.limits = tasks, store, limits or DecodeLimits()
-        self.plans = {name: family.plan for name, family in families.items()}
-        self.specs = {name: family.spec for name, family in families.items()}
-        self.per_frame = {name for name, family in families.items() if family.is_per_frame}
-        self.of_container = {name for name, family in families.items() if not family.needs_frames}
-        self.by_second = by_second
-        self.rank, self.world = rank, world
-
-    def __iter__(self) -> Iterator[Item]:
-        worker = get_worker_info()
-        number, count = (worker.id, worker.num_workers) if worker else (0, 1)
-        for index in range(self.rank + number * self.world, len(self.tasks), self.world * count):
-            yield from self._video(index)
-
-    def measure(self, index: int) -> VideoInfo:
-        """Measures a video.
-
-        Raises:
-            VideoError: if it cannot be read.
-        """
-        return probe(self.tasks[index].path, self.limits)
-
-    def clips(
-        self, index: int, plans: Mapping[str, Plan | TimedPlan], info: VideoInfo, findings: Findings
-    ) -> Iterator[Clip]:
-        """Decodes a video once and yields the pieces of all plans, see `media.video.read_clips`."""
-        return read_clips(self.tasks[index].path, plans, self.limits, info, findings)
-
-    def _video(self, index: int) -> Iterator[Item]:
-        path, seen = Path(self.tasks[index].path), _Seen()
-        try:
-            yield from self._clips(index, path, seen)
-        except UgcvqaError as error:
-            yield Item(index, reason=str(error), warnings=doubts_of(seen.complete()))
-        except Exception as error:  # a bug must cost one row, not the other million videos
-            yield Item(index, reason=f"{path}: unexpected {error_reason(error)}", warnings=doubts_of(seen.complete()))
-
-    def _clips(self, index: int, path: Path, seen: "_Seen") -> Iterator[Item]:
-        content, stored, places = "", tuple[str, ...](), tuple[int, ...]()
-        if self.store is not None:
-            check_file(path, self.limits)  # before all of it is read
-            content = self.store.content(path)
-            stored = tuple(name for name, spec in self.specs.items() if self.store.has(spec, content))
-        wanted = {name: plan for name, plan in self.plans.items() if name not in stored}
-        if wanted:
-            repeats = {name: _Repeats() for name in self.per_frame}
-            try:
-                info = seen.info = self.measure(index)
-                for name in self.of_container & set(wanted):
-                    yield Item(index, name, {"container": torch.from_numpy(container_vector(info))})
-                plans = {name: plan for name, plan in wanted.items() if name not in self.of_container}
-                for clip in self.clips(index, plans, info, seen.findings) if plans else ():
-                    arrays, places = {**clip.frames, **clip.facts}, ()
-                    if clip.family in repeats:
-                        arrays, places = repeats[clip.family].left_out(arrays)
-                    frames = {name: torch.from_numpy(array) for name, array in arrays.items()}
-                    yield Item(index, clip.family, frames, places, self._entries(clip))
-            except VideoError as error:
-                raise VideoError(_with_path(path, str(error))) from error
-        if self.store is not None and self.store.content(path) != content:
-            raise VideoError(f"{path}: changed while it was read; run again when it is complete")
-        facts = seen.complete()
-        known = () if self.store is None else (self.store.info(self.specs[name], content) for name in stored)
-        doubts = dict.fromkeys((*(line for info in known for line in info.get("warnings", ())), *doubts_of(facts)))
-        yield Item(index, content=content, stored=stored, info=facts, warnings=tuple(doubts))
-
-    def _entries(self, clip: Clip) -> tuple[int, ...]:
-        if not self.by_second:
-            return ()
-        grid = Grid.of(clip.info.n_frames, clip.info.rate, clip.info.seconds)
-        return tuple(grid.entry(frame) for frame in frames_of_rows(clip, clip.family in self.per_frame))
-
-
-@dataclass
-class _Seen:
-    """What is known of a video so far."""
-
-    info: VideoInfo | None = None
-    findings: Findings = field(default_factory=Findings)
-
-    def complete(self) -> VideoInfo | None:
-        """The facts with what decoding has found until now; None before the video was measured."""
-        return self.info and self.info.with_findings(self.findings)
-
-
-class _Repeats:
-    """Finds frames of a video that are byte for byte the one before, also across pieces: each is computed once."""
-
-    def __init__(self) -> None:
-        self._before: dict[str, np.ndarray] = {}
-
-    def left_out(self, frames: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
-        """Drops repeats; returns the other frames and, for each frame, its place among them, see `Item`."""
-        kept, places, before = list[int](), list[int](), self._before
-        for index in range(len(next(iter(frames.values())))):
-            frame = {form: planes[index] for form, planes in frames.items()}
-            if not before or not all(_is_same(planes, before[form]) for form, planes in frame.items()):
-                kept.append(index)
-            places.append(len(kept) - 1)
-            before = frame
-        self._before = {form: planes.copy() for form, planes in before.items()}  # not the whole piece
-        if len(kept) == len(places):
-            return dict(frames), tuple(places)
-        return {form: planes[kept] for form, planes in frames.items()}, tuple(places)
-
-
-def _is_same(one: np.ndarray, other: np.ndarray) -> bool:
-    # most frames differ in the first column already
-    return np.array_equal(one[..., 0], other[..., 0]) and np.array_equal(one, other)
-
-
-def _with_path(path: Path, message: str) -> str:
-    return message if str(path) in message else f"{path}: {message}"
 
 
 class Assembler:
@@ -287,7 +93,7 @@ class Assembler:
             if not reason and by_second is not None:
                 seconds[name] = by_second.result()
             if not reason and name not in item.stored:
-                results[name] = {key: array.cpu().numpy() for key, array in pool.result().items()}
+                results[name] = {key: as_array(values) for key, values in pool.result().items()}
         return VideoResult(item.task, results, item.content, item.stored, item.info, reason, seconds, item.warnings)
 
 
@@ -328,20 +134,16 @@ def extract_features(
 
     Args:
         stream: the clips.
-        families: the frozen networks.
+        families: the feature families.
         batch_size: items per loader batch; changes speed, never a result.
         workers: processes that decode; 0 decodes in this one.
         device: where the networks run.
     """
-    target = torch.device(device)
-    is_pinned = workers > 0 and target.type == "cuda"
-    options: dict[str, Any] = {"num_workers": workers, "worker_init_fn": watch_parent, "pin_memory": is_pinned}
-    loader = DataLoader(stream, batch_size=batch_size, collate_fn=list, **options)
-    families = {name: family.to(target) for name, family in families.items()}
+    families = {name: family.on(device) for name, family in families.items()}
     assembler = Assembler(families)
     waiting: dict[int, VideoResult] = {}
     following = 0
-    for items, features in _computed(loader, families, target):
+    for items, features in _computed(stream, families, batch_size, workers, device):
         for result in assemble(assembler, items, features):
             waiting[result.task] = result
         while following in waiting:
@@ -380,13 +182,17 @@ def extract_files(
 
 
 def _computed(
-    loader: DataLoader[Item], families: Mapping[str, Family], device: torch.device
+    stream: ClipStream, families: Mapping[str, Family], batch_size: int, workers: int, device: str
 ) -> Iterator[tuple[list[Item], list[Any]]]:
-    with warnings.catch_warnings(), loader_errors():
-        warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
-        for batch in loader:
-            items = [item.to(device) for item in batch]
-            yield items, compute(families, items)
+    """Items by batches, with their features; as arrays where these serve, else as tensors on the device."""
+    if workers == 0 and device == "cpu" and not any(family.takes_tensors for family in families.values()):
+        items = iter(stream)
+        while batch := list(islice(items, batch_size)):
+            yield batch, compute(families, batch)
+        return
+    from ugcvqa.features.loading import through_loader
+
+    yield from through_loader(stream, partial(compute, families), batch_size, workers, device)
 
 
 def usable_device(name: str) -> str:
@@ -398,8 +204,11 @@ def usable_device(name: str) -> str:
     kind, _, number = name.partition(":")
     if name != "cpu" and (kind != "cuda" or not (number or "0").isdecimal()):
         raise ConfigError(f"device {name!r}: use cpu, cuda, or cuda:N")
-    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device {name!r}: this machine shows {torch.cuda.device_count()} CUDA devices; use cpu")
+    if kind == "cuda":
+        import torch
+
+        if int(number or 0) >= torch.cuda.device_count():
+            raise ConfigError(f"device {name!r}: this machine shows {torch.cuda.device_count()} CUDA devices; use cpu")
     return name
 
 

@@ -17,9 +17,10 @@ from ugcvqa.deep.engine import give_back_freed_memory, keep_freed_memory
 from ugcvqa.devices import is_main_process, launch, use_float32_products
 from ugcvqa.display.lines import failure_rows, read_failures
 from ugcvqa.features.datamodule import ClipData
-from ugcvqa.features.extraction import Assembler, Item, Task, VideoResult, assemble, compute, video_facts
-from ugcvqa.features.families import Family
+from ugcvqa.features.extraction import Assembler, VideoResult, assemble, compute, video_facts
+from ugcvqa.features.family import Family
 from ugcvqa.features.store import FeatureStore
+from ugcvqa.features.stream import Item, Task
 from ugcvqa.files import write_atomic
 from ugcvqa.leftovers import temporary_path
 from ugcvqa.settings import DecodeLimits, LoaderSettings, n_cores
@@ -42,7 +43,9 @@ class FrozenExtractor(LightningModule):
 
     def __init__(self, families: Mapping[str, Family]) -> None:
         super().__init__()
-        self.families = nn.ModuleDict(families)
+        self.families = dict(families)
+        # what Lightning moves to a device
+        self.networks = nn.ModuleList(family for family in families.values() if isinstance(family, nn.Module))
         self._family, self._items = "", 0  # that computed last, and items since memory was given back
 
     def setup(self, stage: str) -> None:
@@ -57,11 +60,10 @@ class FrozenExtractor(LightningModule):
 
     def _compute(self, item: Item) -> list[Any]:
         self._items += 1
-        families = cast(Mapping[str, Family], self.families)
         if item.family and (item.family != self._family or self._items >= _ITEMS_BETWEEN_TRIMS):
             give_back_freed_memory()
             self._family, self._items = item.family, 0
-        return compute(families, [item])
+        return compute(self.families, [item])
 
 
 class FeatureWriter(Callback):

@@ -30,6 +30,9 @@ DIMENSIONS: dict[str, int] = {
 OF_BACKBONE = frozenset({"cnn", "vsfacnn", "vsfacnn_saliency", "vsfacnn_224", "stages"})
 """Families whose vector is as long as another backbone, or the choice of its stages, makes it."""
 
+LIGHT = frozenset({"nss", "container"})
+"""Families without a network."""
+
 _OF_SEQUENCE = frozenset({"vsfacnn", "vsfacnn_saliency", "vsfacnn_224"})
 
 

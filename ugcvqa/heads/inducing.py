@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
-from scipy.optimize import minimize
 
 from ugcvqa.heads.kernels import Kernel, squared_distances
 
@@ -92,6 +91,8 @@ def placed(points: Sequence[Array], scores: Array, kernel: Kernel, noise: float,
     Returns:
         (M, sum of d_t).
     """
+    from scipy.optimize import minimize  # here because the import takes a noticeable part of a second
+
     found = minimize(
         negative_bound,
         start.ravel(),

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_solve, lapack
-from scipy.optimize import minimize
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -117,6 +116,8 @@ class ParameterPosterior:
         """
         lowest = self.start - _RANGE
         lowest[2 * self.n_terms] = np.log(_SMALLEST_NOISE)
+        from scipy.optimize import minimize  # here because the import takes a noticeable part of a second
+
         result = minimize(
             self.negative_log,
             self.start,

@@ -15,7 +15,8 @@ from ugcvqa.deep.stages import stages_of
 from ugcvqa.devices import float32_products
 from ugcvqa.errors import CheckpointError, ConfigError, UgcvqaError
 from ugcvqa.evaluation.metrics import Logistic
-from ugcvqa.features.families import Family, build_families
+from ugcvqa.features.families import build_families
+from ugcvqa.features.family import Family
 from ugcvqa.features.rows import FRAME_ROWS, families_of
 from ugcvqa.files import error_reason
 from ugcvqa.heads.end_to_end import Backbone, EndToEnd

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ugcvqa.nss import compiled_maps as kernels
+from ugcvqa.nss.chunks import check_chunk, working_ratio
 from ugcvqa.nss.compiled_resize import Shrink, halve
 from ugcvqa.nss.compiled_statistics import map_sums
 from ugcvqa.nss.constants import N_BANDS, N_FULL_SCALE, N_MAPS, N_SLOTS
@@ -51,6 +52,28 @@ class _Sums:
     def statistics(self) -> Array:
         """(34 * maps,) float64."""
         return statistics(self._sums, self._pixels).ravel()
+
+
+def chunk(y: Levels, u: Levels, v: Levels, colour: str, min_side: int) -> Array:
+    """Computes the (1836,) float64 vector of one chunk.
+
+    Args:
+        y: (2 + T, H, W) uint8, and so on as `features.NSS.forward` takes them.
+        u: (2, ceil(H/2), ceil(W/2)) uint8.
+        v: (2, ceil(H/2), ceil(W/2)) uint8.
+        colour: see `features.NSS`.
+        min_side: see `features.NSS`.
+
+    Raises:
+        ValueError: as `features.NSS.forward`.
+    """
+    check_chunk(y, u, v)
+    ratio = working_ratio(y.shape[1:], min_side)
+    first, second = (spatial(rgb) for rgb in rgb_frames(y[:2], u, v, colour, ratio))
+    with np.errstate(invalid="ignore"):  # both infinite
+        mean = np.where(np.isnan(first), second, np.where(np.isnan(second), first, (first + second) / 2))
+        difference = np.abs(first - second)
+    return np.concatenate((mean, difference, temporal(y[2:], ratio)))
 
 
 def rgb_frames(y: Levels, u: Levels, v: Levels, colour: str, ratio: float) -> Levels:

@@ -1,26 +1,23 @@
 """NSS features: RAPIQUE's 1836 hand-crafted statistics per one-second chunk, as batched torch."""
 
-import math
-from types import ModuleType
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ugcvqa.errors import ConfigError
 from ugcvqa.media.imresize import imresize
-from ugcvqa.nss.constants import N_BANDS, N_FULL_SCALE, N_MAPS, N_SLOTS
-from ugcvqa.nss.fits import N_STATISTICS, statistics
+from ugcvqa.nss.chunks import (
+    CHUNK_DIM,
+    SPATIAL_DIM,
+    check_chunk,
+    check_size,
+    is_of_bytes,
+    working_ratio,
+)
+from ugcvqa.nss.constants import N_FULL_SCALE, N_SLOTS
+from ugcvqa.nss.engines import check_settings, compiled_kernels
+from ugcvqa.nss.fits import statistics
 from ugcvqa.nss.maps import spatial_maps, temporal_bands, yuv_to_rgb
 from ugcvqa.nss.stats import map_sums
-
-SPATIAL_DIM = (N_MAPS + N_FULL_SCALE) * N_STATISTICS
-TEMPORAL_DIM = 2 * N_BANDS * N_STATISTICS
-CHUNK_DIM = 2 * SPATIAL_DIM + TEMPORAL_DIM
-COLOURS = ("bt601", "rapique")
-ENGINES = ("torch", "compiled")
-SMALLEST_SIDE_PX = 13
-"""Shortest side of a map for which the 11 x 11 filter and, at half size, the 7 x 7 window still fit."""
 
 _PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
@@ -50,18 +47,8 @@ class NSS(nn.Module):
         self, colour: str = "bt601", precision: str = "float32", min_side: int = 512, engine: str = "torch"
     ) -> None:
         super().__init__()
-        if colour not in COLOURS:
-            raise ConfigError(f"NSS colour must be one of {', '.join(COLOURS)}, got {colour!r}")
-        if precision not in _PRECISIONS:
-            raise ConfigError(f"NSS precision must be one of {', '.join(_PRECISIONS)}, got {precision!r}")
-        if isinstance(min_side, bool) or not isinstance(min_side, int) or min_side < SMALLEST_SIDE_PX:
-            raise ConfigError(f"NSS min_side must be an integer of at least {SMALLEST_SIDE_PX}, got {min_side!r}")
-        if engine not in ENGINES or (engine == "compiled" and precision != "float32"):
-            raise ConfigError(
-                f"NSS engine must be one of {', '.join(ENGINES)}, compiled with precision float32, got {engine!r} with "
-                f"{precision}"
-            )
-        self._compiled = _compiled() if engine == "compiled" else None
+        check_settings(colour, precision, min_side, engine)
+        self._compiled = compiled_kernels() if engine == "compiled" else None
         self.colour = colour
         self.precision = precision
         self.min_side = min_side
@@ -82,12 +69,11 @@ class NSS(nn.Module):
         Raises:
             ValueError: if a shape or dtype differs, or a map would be smaller than the filters.
         """
-        _check_chunk(y, u, v)
-        ratio = self._ratio(*y.shape[-2:])
+        check_chunk(y, u, v)
         if self._compiled and y.device.type == "cpu":
-            planes = (plane.contiguous().numpy() for plane in (y[:2], u, v))
-            spatial = self.spatial(torch.from_numpy(self._compiled.rgb_frames(*planes, self.colour, ratio)))
-            return torch.cat((spatial.nanmean(0), (spatial[0] - spatial[1]).abs(), self.temporal(y[2:])))
+            planes = (plane.contiguous().numpy() for plane in (y, u, v))
+            return torch.from_numpy(self._compiled.chunk(*planes, self.colour, self.min_side))
+        ratio = working_ratio(y.shape[-2:], self.min_side)
         # inference mode makes slicing cheaper, which counts on small tiles; a clone made outside is an ordinary tensor
         with torch.inference_mode():
             rgb = yuv_to_rgb(y[:2], u, v, self.colour)
@@ -95,14 +81,6 @@ class NSS(nn.Module):
             parts = (spatial.nanmean(0), (spatial[0] - spatial[1]).abs(), self._temporal(y[2:], ratio))
             features = torch.cat(parts)
         return features.clone()
-
-    def _ratio(self, height: int, width: int) -> float:
-        """The factor that shrinks frames to the working size, 1 or more where they keep theirs."""
-        ratio = self.min_side / min(height, width)
-        if ratio < 1:  # the bands are shrunk a second time, as in the public code
-            once = [math.ceil(ratio * side) for side in (height, width)]
-            _check_size("temporal bands", *(math.ceil(ratio * side) for side in once))
-        return ratio
 
     def spatial(self, rgb: Tensor) -> Tensor:
         """Computes the spatial features of frames at their working size.
@@ -116,9 +94,9 @@ class NSS(nn.Module):
         Raises:
             ValueError: if shape or dtype differs, or H or W is below 13.
         """
-        if rgb.dtype != torch.uint8 or rgb.ndim != 4 or rgb.shape[1] != 3:
+        if not is_of_bytes(rgb, 4) or rgb.shape[1] != 3:
             raise ValueError(f"rgb must be (N, 3, H, W) uint8, got {tuple(rgb.shape)} {rgb.dtype}")
-        _check_size("frames", *rgb.shape[-2:])
+        check_size("frames", *rgb.shape[-2:])
         if self._compiled and rgb.device.type == "cpu":
             features = torch.empty(len(rgb), SPATIAL_DIM, dtype=torch.float64)
             for vector, frame in zip(features, rgb.contiguous().numpy(), strict=True):
@@ -158,10 +136,10 @@ class NSS(nn.Module):
         Raises:
             ValueError: if shape or dtype differs, or a band would be smaller than 13 pixels on a side.
         """
-        if luma.dtype != torch.uint8 or luma.ndim != 3 or len(luma) > N_SLOTS:
+        if not is_of_bytes(luma, 3) or len(luma) > N_SLOTS:
             raise ValueError(f"luma must be (T <= {N_SLOTS}, H, W) uint8, got {tuple(luma.shape)} {luma.dtype}")
-        _check_size("frames", *luma.shape[-2:])
-        ratio = self._ratio(*luma.shape[-2:])
+        check_size("frames", *luma.shape[-2:])
+        ratio = working_ratio(luma.shape[-2:], self.min_side)
         if self._compiled and luma.device.type == "cpu":
             return torch.from_numpy(self._compiled.temporal(luma.contiguous().numpy(), ratio))
         with torch.inference_mode():
@@ -182,21 +160,6 @@ class NSS(nn.Module):
         return _two_scales(bands, with_full=True)
 
 
-def _compiled() -> ModuleType:
-    """The compiled kernels.
-
-    Raises:
-        ConfigError: if Numba is not here.
-    """
-    try:
-        from ugcvqa.nss import compiled
-    except ImportError as error:
-        raise ConfigError(
-            f"the NSS engine compiled needs Numba ({error}); install it or choose the engine torch"
-        ) from error
-    return compiled
-
-
 def _two_scales(maps: Tensor, with_full: bool) -> Tensor:
     """Statistics of (N, H, W) maps as one vector, map by map, full size before half size."""
     half = _statistics(imresize(maps, 0.5))
@@ -209,55 +172,3 @@ def _statistics(maps: Tensor) -> Tensor:
     """The 34 statistics of (N, H, W) maps, (N, 34) float64."""
     sums = map_sums(maps).cpu().numpy()
     return torch.from_numpy(statistics(sums, np.full(len(sums), maps[0].numel()))).to(maps.device)
-
-
-def _check_chunk(y: Tensor, u: Tensor, v: Tensor) -> None:
-    for name, plane in (("y", y), ("u", u), ("v", v)):
-        if plane.dtype != torch.uint8 or plane.ndim != 3:
-            raise ValueError(f"{name} must be a 3-D uint8 tensor, got {tuple(plane.shape)} {plane.dtype}")
-    frames, height, width = y.shape
-    if not 2 <= frames <= 2 + N_SLOTS:
-        raise ValueError(f"y must hold 2 spatial and at most {N_SLOTS} temporal frames, got {frames} frames")
-    chroma = (2, (height + 1) // 2, (width + 1) // 2)
-    if u.shape != chroma or v.shape != chroma:
-        raise ValueError(
-            f"u and v must be {chroma} for frames of {height} x {width}, got {tuple(u.shape)} and {tuple(v.shape)}"
-        )
-    _check_size("frames", height, width)
-
-
-def _check_size(what: str, height: int, width: int) -> None:
-    if min(height, width) < SMALLEST_SIDE_PX:
-        raise ValueError(
-            f"NSS features need {what} of at least {SMALLEST_SIDE_PX} x {SMALLEST_SIDE_PX} px, got {height} x {width}"
-        )
-
-
-class ChunkMean:
-    """Streaming mean over chunks, ignoring NaN per dimension.
-
-    Source: RAPIQUE public code (mean over chunks, ignoring NaN). Sums run in float64 in the order in which chunks
-    are added; infinite values stay infinite, and a dimension without any number gives NaN.
-    """
-
-    def __init__(self) -> None:
-        self.n_chunks = 0
-        self._sum = torch.zeros(CHUNK_DIM, dtype=torch.float64)
-        self._count = torch.zeros(CHUNK_DIM, dtype=torch.int64)
-
-    def add(self, chunk: Tensor) -> None:
-        """Adds the (1836,) vector of the next chunk.
-
-        Raises:
-            ValueError: if the shape differs.
-        """
-        if chunk.shape != (CHUNK_DIM,):
-            raise ValueError(f"chunk vector must have shape ({CHUNK_DIM},), got {tuple(chunk.shape)}")
-        values = chunk.detach().to("cpu", torch.float64)
-        self._sum += values.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf)
-        self._count += ~values.isnan()
-        self.n_chunks += 1
-
-    def result(self) -> Tensor:
-        """Returns the (1836,) float64 mean so far; all NaN before the first chunk."""
-        return self._sum / self._count

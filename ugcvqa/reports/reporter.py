@@ -147,7 +147,7 @@ def saliency_maps(settings: SaliencySettings, device: str = "cpu", engine: Engin
 
     from ugcvqa.features.families import build_families
 
-    family = build_families(("saliency",), FamilySettings(saliency=settings, engine=engine))["saliency"].to(device)
+    family = build_families(("saliency",), FamilySettings(saliency=settings, engine=engine))["saliency"].on(device)
 
     def maps(frames: Sequence[Image]) -> list[np.ndarray]:
         batch = torch.from_numpy(np.stack(frames)).to(device)

@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from ugcvqa.errors import StoreError
-from ugcvqa.features.families import Family
+from ugcvqa.features.network_families import NetworkFamily
 from ugcvqa.features.store import FeatureSpec
 from ugcvqa.files import error_reason
 from ugcvqa.media.sampling import Piece
@@ -29,7 +29,7 @@ VERSION = 3
 """Code version of the family; raise it whenever its pictures change."""
 
 
-class ClipFamily(Family):
+class ClipFamily(NetworkFamily):
     """The frames that end-to-end models see, resized or cut to fragments, kept as pictures.
 
     It is no network, but like one it states which frames it needs, so they come from the same decode pass, survive

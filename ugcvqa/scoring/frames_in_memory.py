@@ -13,8 +13,9 @@ import numpy.typing as npt
 from torch import Tensor
 
 from ugcvqa.errors import VideoError
-from ugcvqa.features.extraction import ClipStream, Task, VideoResult, extract_features
-from ugcvqa.features.families import Family
+from ugcvqa.features.extraction import VideoResult, extract_features
+from ugcvqa.features.family import Family
+from ugcvqa.features.stream import ClipStream, Task
 from ugcvqa.leftovers import temporary_folder
 from ugcvqa.media.decode import Frame, decoded_frames
 from ugcvqa.media.encode import write_video

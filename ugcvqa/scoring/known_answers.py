@@ -13,8 +13,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ugcvqa.errors import CheckpointError, UgcvqaError, VideoError
-from ugcvqa.features.extraction import ClipStream, Task, extract_features
+from ugcvqa.features.extraction import extract_features
 from ugcvqa.features.families import build_families
+from ugcvqa.features.stream import ClipStream, Task
 from ugcvqa.media.encode import has_encoder, write_video
 from ugcvqa.media.video import read_frames
 from ugcvqa.scoring.model import load

@@ -16,18 +16,19 @@ import numpy.typing as npt
 from ugcvqa import __version__, untrusted
 from ugcvqa.errors import CheckpointError, StoreError, UgcvqaError, VideoError
 from ugcvqa.features.provenance import OURS, UNKNOWN, parts_of, why_not_from_video
-from ugcvqa.features.rows import ROWS, assemble_row, families_of
+from ugcvqa.features.rows import LIGHT, ROWS, assemble_row, families_of
 from ugcvqa.files import arrays_from_file, arrays_to_bytes, error_reason, write_atomic
 from ugcvqa.heads.kinds import Head, head_from_arrays, is_network, kind_of, outlook, predict_with_std
+from ugcvqa.nss.engines import usable_engine
 from ugcvqa.scoring.contributions import contributions_of
 from ugcvqa.scoring.explanation import Explanation, Timeline
 from ugcvqa.scoring.moments import Picture, file_picture, worst_and_best
 from ugcvqa.scoring.timeline import timeline_of
-from ugcvqa.settings import DecodeLimits, Engine, FamilySettings
+from ugcvqa.settings import DecodeLimits, Engine, FamilySettings, NSSEngine
 
 if TYPE_CHECKING:
     from ugcvqa.features.extraction import VideoResult
-    from ugcvqa.features.families import Family
+    from ugcvqa.features.family import Family
     from ugcvqa.scoring.frames_in_memory import Frames
 
 FORMAT = 1
@@ -368,6 +369,29 @@ class QualityModel:
                     )
 
     @property
+    def modules(self) -> tuple[str, ...]:
+        """What a process needs to import before it scores."""
+        if is_network(self.head) or self.row not in ROWS or not set(families_of(self.row)) <= LIGHT:
+            return ("ugcvqa.features.extraction", "ugcvqa.features.network_families", "ugcvqa.heads.network_heads")
+        is_compiled = usable_engine(self.settings.nss.engine) == "compiled"
+        nss = "ugcvqa.nss.compiled" if is_compiled else "ugcvqa.nss.features"
+        return ("ugcvqa.features.extraction", "ugcvqa.features.families", nss)
+
+    def with_nss_engine(self, engine: NSSEngine) -> "QualityModel":
+        """The same model on NSS features that are computed in another way; they differ by rounding, and so do scores.
+
+        On the three public clips they moved by up to 3.4e-4.
+        """
+        specs = dict(self.specs)
+        if "nss" in specs:
+            spec = json.loads(specs["nss"])
+            kept = {name: value for name, value in spec["settings"].items() if name != "engine"}
+            spec["settings"] = kept | ({} if engine == "torch" else {"engine": engine})
+            specs["nss"] = json.dumps(spec, sort_keys=True)
+        nss = replace(self.settings.nss, engine=engine)
+        return replace(self, specs=specs, settings=replace(self.settings, nss=nss))
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the model as `save` writes it: what tells its scores from those of another model."""
         return hashlib.sha256(self._to_bytes()).hexdigest()
@@ -398,12 +422,14 @@ class QualityModel:
         return arrays_to_bytes(arrays, metadata)
 
 
-def load(path: str | Path, engine: Engine = "auto") -> QualityModel:
+def load(path: str | Path, engine: Engine = "auto", nss_engine: NSSEngine | None = None) -> QualityModel:
     """Loads a trained model from a run folder or a model file.
 
     Args:
         path: the run folder or the file.
         engine: library that computes networks, see `FamilySettings`.
+        nss_engine: how NSS features are computed, see `NSSSettings`; None for the way of the training, as far as this
+            machine has it.
 
     Raises:
         CheckpointError: if there is none, or it is damaged or from an incompatible version.
@@ -419,7 +445,9 @@ def load(path: str | Path, engine: Engine = "auto") -> QualityModel:
     _check_version(file, metadata)
     try:
         model = _from_parts(arrays, metadata)
-        return replace(model, settings=replace(model.settings, engine=engine))
+        model = replace(model, settings=replace(model.settings, engine=engine))
+        wanted = usable_engine(nss_engine or model.settings.nss.engine)
+        return model if wanted == model.settings.nss.engine else model.with_nss_engine(wanted)
     except (UgcvqaError, LookupError, TypeError, ValueError, RecursionError) as error:
         is_plain = isinstance(error, UgcvqaError) and not isinstance(error, untrusted.Unfit)
         reason = str(error) if is_plain else f"is not a complete model ({_reason(error)})"

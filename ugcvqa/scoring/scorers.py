@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ugcvqa.scoring import released
 from ugcvqa.scoring.model import QualityModel, Score
 from ugcvqa.scoring.model import load as load_model
-from ugcvqa.scoring.uvq_score import UVQModel
-from ugcvqa.settings import DecodeLimits, Engine, UVQSettings
+from ugcvqa.settings import DecodeLimits, Engine, NSSEngine, UVQSettings
+
+if TYPE_CHECKING:
+    from ugcvqa.scoring.uvq_score import UVQModel  # imports torch
 
 UVQ_NAMES = ("uvq", "uvq1.5")
 """Names of the scorers that need no training."""
@@ -25,6 +27,7 @@ class Scorer(Protocol):
         part_names: names of `Score.parts`, in order.
         facts: what else belongs to a record of its scores.
         fingerprint: SHA-256 that differs between scorers whose scores differ.
+        modules: what a process needs to import before it scores.
     """
 
     @property
@@ -41,6 +44,8 @@ class Scorer(Protocol):
     def facts(self) -> Mapping[str, Any]: ...  # noqa: D102
     @property
     def fingerprint(self) -> str: ...  # noqa: D102
+    @property
+    def modules(self) -> tuple[str, ...]: ...  # noqa: D102
 
     def score_many(
         self,
@@ -56,8 +61,11 @@ class Scorer(Protocol):
 
 
 def load(
-    model: str | Path | None = None, uvq: UVQSettings = UVQSettings(), engine: Engine = "auto"
-) -> QualityModel | UVQModel:
+    model: str | Path | None = None,
+    uvq: UVQSettings = UVQSettings(),
+    engine: Engine = "auto",
+    nss_engine: NSSEngine | None = None,
+) -> "QualityModel | UVQModel":
     """Loads a scorer.
 
     Args:
@@ -66,15 +74,18 @@ def load(
             released model `released.DEFAULT`, which needs no network weights.
         uvq: settings of UVQ.
         engine: library that computes networks, see `FamilySettings`.
+        nss_engine: how NSS features are computed, see `NSSSettings`; None for the way of the training.
 
     Raises:
         CheckpointError: if there is no such model, or it is damaged or from an incompatible version.
         WeightsError: if UVQ's weights are missing or damaged.
     """
     if model is None:
-        return load_model(released.released_file(released.DEFAULT), engine)
+        return load_model(released.released_file(released.DEFAULT), engine, nss_engine)
     if str(model) in UVQ_NAMES and not Path(model).exists():
+        from ugcvqa.scoring.uvq_score import UVQModel
+
         return UVQModel(cast(Any, str(model)), uvq, engine)
     if str(model) in released.SHA256 and not Path(model).exists():
-        return load_model(released.released_file(str(model)), engine)
-    return load_model(model, engine)
+        return load_model(released.released_file(str(model)), engine, nss_engine)
+    return load_model(model, engine, nss_engine)

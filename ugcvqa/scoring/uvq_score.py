@@ -12,7 +12,8 @@ import numpy as np
 
 from ugcvqa.deep.engine import chosen_engine
 from ugcvqa.features.extraction import VideoResult, extract_files, usable_device
-from ugcvqa.features.families import UVQFamily, build_families
+from ugcvqa.features.families import build_families
+from ugcvqa.features.network_families import UVQFamily
 from ugcvqa.media.memory import NAME
 from ugcvqa.media.video import VideoInfo
 from ugcvqa.scoring.contributions import NONE
@@ -71,6 +72,11 @@ class UVQModel:
             "engine": chosen_engine(engine),
             "weights": dict(self._family.checksums) or self._family.spec.weights,
         }
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """What a process needs to import before it scores."""
+        return (__name__,)
 
     @property
     def fingerprint(self) -> str:

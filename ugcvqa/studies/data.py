@@ -17,7 +17,9 @@ from ugcvqa.datasets.finding import video_files
 from ugcvqa.deep.pooling import CNN
 from ugcvqa.deep.saliency import MapMean
 from ugcvqa.errors import ConfigError, StoreError, VideoError
-from ugcvqa.features.families import Family, build_families
+from ugcvqa.features.families import build_families
+from ugcvqa.features.family import Family
+from ugcvqa.features.network_families import NetworkFamily
 from ugcvqa.features.store import FeatureSpec, FeatureStore
 from ugcvqa.media.sampling import Piece, Seconds, saliency_frames, small_pieces
 from ugcvqa.media.video import TimedPlan, VideoInfo
@@ -74,7 +76,7 @@ def _plan(limit: int, info: VideoInfo) -> Iterable[Piece]:
     return small_pieces(study_frames(info.n_frames, info.rate, limit, info.seconds), _FRAMES_PER_PIECE)
 
 
-class StudyMaps(Family):
+class StudyMaps(NetworkFamily):
     """The saliency map of each frame of the study.
 
     Args:
@@ -112,7 +114,7 @@ class _MapPool:
         return {"video": self._mean.result(), "maps": torch.cat(self._maps)}
 
 
-class StudyDeep(Family):
+class StudyDeep(NetworkFamily):
     """The deep vector of each frame of the study, and whether the frame has colour.
 
     Source: Algorithm 1 of the paper, on the same 224 x 224 pixels that the saliency map explains; the public script

@@ -20,7 +20,7 @@ from ugcvqa.cli import progress_bar
 from ugcvqa.datasets.catalogue import Dataset, Video
 from ugcvqa.deep.pooling import normalise
 from ugcvqa.errors import StoreError, UgcvqaError
-from ugcvqa.features.families import SaliencyFamily
+from ugcvqa.features.network_families import SaliencyFamily
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import arrays_from_file, arrays_to_bytes, error_reason, write_atomic
 from ugcvqa.media.sampling import rounded_rate

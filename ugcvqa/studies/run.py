@@ -19,8 +19,8 @@ from ugcvqa.display.lines import failure_rows
 from ugcvqa.display.text_tables import Table
 from ugcvqa.errors import ConfigError, VideoError
 from ugcvqa.features.extraction import usable_device
-from ugcvqa.features.families import SaliencyFamily
 from ugcvqa.features.inputs import open_dataset
+from ugcvqa.features.network_families import SaliencyFamily
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import write_atomic
 from ugcvqa.records import plain_settings, versions

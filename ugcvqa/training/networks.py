@@ -18,7 +18,7 @@ from ugcvqa.devices import float32_products, n_loaders
 from ugcvqa.errors import ConfigError
 from ugcvqa.evaluation.metrics import Logistic, fit_logistic
 from ugcvqa.evaluation.splits import Split
-from ugcvqa.features.families import Family
+from ugcvqa.features.family import Family
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import file_sha256
 from ugcvqa.heads.end_to_end import EndToEnd, calibrate_batchnorm

@@ -47,7 +47,7 @@ def saliency_overlays(
     if device.type == "cpu" and settings.method == "exact":
         families = replace(families, saliency=replace(settings, method=_QUICK))
     try:
-        family = build_families(("saliency",), families)["saliency"].to(device)
+        family = build_families(("saliency",), families)["saliency"].on(str(device))
         for video_id in chosen:
             path = str(paths[video_id])
             frames = read_frames(path, [probe(path).n_frames // 2], form="rgb224")

@@ -12,7 +12,7 @@ from ugcvqa.cli import progress_bar
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.errors import LabelError
 from ugcvqa.evaluation.splits import Split, group_split, protocol_split, read_permutation, stored_split
-from ugcvqa.features.families import Family
+from ugcvqa.features.family import Family
 from ugcvqa.features.imported import read_features
 from ugcvqa.features.provenance import OURS, Provenance
 from ugcvqa.features.rows import assemble_row

@@ -1,0 +1,90 @@
+"""What a feature family is: which frames it needs, what it computes of them, how that is pooled over a video."""
+
+from collections.abc import Callable, Iterable, Mapping
+from fractions import Fraction
+from typing import Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ugcvqa.errors import VideoError
+from ugcvqa.features.store import FeatureSpec
+from ugcvqa.media.sampling import Piece, rounded_rate
+from ugcvqa.media.video import TimedPlan, VideoInfo
+
+Plan = Callable[[int, Fraction, tuple[int, int]], Iterable[Piece]] | TimedPlan
+"""Function of (frame count, frames per second, (height, width)), or of all facts, that states a family's pieces."""
+
+VERSIONS = {
+    "nss": 1,
+    "cnn": 1,
+    "vsfacnn": 1,
+    "saliency": 1,
+    "vsfacnn_saliency": 1,
+    "vsfacnn_224": 1,
+    "stages": 1,
+    "uvq": 1,
+    "uvq15": 1,
+    "container": 1,
+}
+"""Family -> code version; raise it whenever the family's numbers change, so that no stored feature is reused."""
+
+
+class Pool(Protocol):
+    """Streams the features of a video's pieces into its arrays."""
+
+    def add(self, features: Any) -> None:  # noqa: ANN401 (what the family computes)
+        """Takes the features of the next piece, in time order."""
+
+    def result(self) -> Mapping[str, Any]:
+        """Returns `video` (D,) float64, and what else the settings ask to keep; arrays, or tensors."""
+
+
+def as_array(values: Any) -> npt.NDArray[Any]:  # noqa: ANN401 (an array, or a tensor on any device)
+    """Features as an array."""
+    array: npt.NDArray[Any] = values if isinstance(values, np.ndarray) else values.cpu().numpy()
+    return array
+
+
+class Family:
+    """What computes one kind of features: its place in the store, and in the decoder's plan.
+
+    Attributes:
+        spec: under which the features are stored.
+        plan: which frames are needed.
+        is_per_frame: each frame of a piece gives one row of features that depends on no other frame, so that frames
+            equal to the one before need not be computed.
+        is_light: it uses one core and little memory, so that a process per core is best; networks take all cores.
+        needs_frames: whether frames are decoded for it; if not, it gets `container_vector` as "container".
+        takes_tensors: it works on torch's tensors, not on arrays.
+    """
+
+    is_per_frame = False
+    is_light = False
+    needs_frames = True
+    takes_tensors = False
+
+    def __init__(self, spec: FeatureSpec, plan: Plan) -> None:
+        self.spec, self.plan = spec, plan
+
+    def __call__(self, frames: Mapping[str, Any]) -> Any:  # noqa: ANN401 (what its pool takes)
+        """Computes the features of one piece, whose frames are arrays or tensors (T, ...) by form."""
+        raise NotImplementedError
+
+    def on(self, device: str) -> Self:
+        """The same family with its network, if it has one, on a device."""
+        del device
+        return self
+
+    def pool(self) -> Pool:
+        """Starts the pooling of one video."""
+        raise NotImplementedError
+
+
+def too_short(name: str, info: VideoInfo, more: str = "") -> VideoError:
+    """What to say of a video without a single chunk."""
+    needed = rounded_rate(info.rate) // 2 + 2
+    return VideoError(
+        f"too short for {name} features: {info.n_frames} frames at {float(info.rate):.4g} per second, at least "
+        f"{needed} are needed; leave the video out {more}".rstrip()
+    )

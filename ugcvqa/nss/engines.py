@@ -1,0 +1,61 @@
+"""Which ways to compute the NSS features there are, and which of them this machine has."""
+
+import logging
+from functools import cache
+from types import ModuleType
+
+from ugcvqa.errors import ConfigError
+from ugcvqa.nss.chunks import SMALLEST_SIDE_PX
+from ugcvqa.settings import NSSEngine
+
+COLOURS = ("bt601", "rapique")
+ENGINES = ("torch", "compiled")
+PRECISIONS = ("float32", "float64")
+
+log = logging.getLogger(__name__)
+
+
+def check_settings(colour: str, precision: str, min_side: int, engine: str) -> None:
+    """Checks the settings of the NSS features, see `features.NSS`.
+
+    Raises:
+        ConfigError: if one cannot be used.
+    """
+    if colour not in COLOURS:
+        raise ConfigError(f"NSS colour must be one of {', '.join(COLOURS)}, got {colour!r}")
+    if precision not in PRECISIONS:
+        raise ConfigError(f"NSS precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if isinstance(min_side, bool) or not isinstance(min_side, int) or min_side < SMALLEST_SIDE_PX:
+        raise ConfigError(f"NSS min_side must be an integer of at least {SMALLEST_SIDE_PX}, got {min_side!r}")
+    if engine not in ENGINES or (engine == "compiled" and precision != "float32"):
+        raise ConfigError(
+            f"NSS engine must be one of {', '.join(ENGINES)}, compiled with precision float32, got {engine!r} with "
+            f"{precision}"
+        )
+
+
+def compiled_kernels() -> ModuleType:
+    """The compiled kernels.
+
+    Raises:
+        ConfigError: if Numba is not here.
+    """
+    try:
+        from ugcvqa.nss import compiled
+    except ImportError as error:
+        raise ConfigError(
+            f"the NSS engine compiled needs Numba ({error}); install it or choose the engine torch"
+        ) from error
+    return compiled
+
+
+@cache
+def usable_engine(engine: NSSEngine) -> NSSEngine:
+    """The engine that is asked for, or torch with one line of warning where Numba cannot be had."""
+    if engine == "compiled":
+        try:
+            compiled_kernels()
+        except ConfigError as error:
+            log.warning("%s; NSS features are computed by torch, which takes several times longer", error)
+            return "torch"
+    return engine
