@@ -24,6 +24,7 @@ ROOMS = {
     ),
     "media": (
         *(
+            "arrays",
             "bicubic",
             "imresize",
             "sampling",

@@ -111,7 +111,7 @@ def test_forked_processes_do_not_change_a_byte(videos, reference, tmp_path):
 def test_second_run_computes_nothing(videos, tmp_path, monkeypatch):
     run(dataset(videos), tmp_path / "store")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*.safetensors")}
-    monkeypatch.setattr("ugcvqa.features.extraction.read_clips", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr("ugcvqa.features.stream.read_clips", lambda *_: pytest.fail("decoded again"))
     assert run(dataset(videos), tmp_path / "store") == {}
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
@@ -263,7 +263,7 @@ def test_damaged_feature_file_is_made_again(videos, reference, tmp_path):
 
 def test_unwritable_store_is_told_before_any_work(videos, tmp_path, monkeypatch):
     (tmp_path / "store").write_text("a file")
-    monkeypatch.setattr("ugcvqa.features.extraction.read_clips", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr("ugcvqa.features.stream.read_clips", lambda *_: pytest.fail("decoded"))
     with pytest.raises(StoreError, match="cannot be written"):
         run(dataset(videos), tmp_path / "store")
 

@@ -192,14 +192,14 @@ def test_equal_frames_are_computed_once_also_across_pieces(tmp_path, monkeypatch
     still = Still(tmp_path, [20, 12, 9, 7])
     names = ("cnn", "vsfacnn", "saliency", "vsfacnn_saliency", "vsfacnn_224")
     families = build_families(names, SMALL)
-    monkeypatch.setattr("ugcvqa.features.families._PIECE_PIXELS", 5 * 48 * 64)
-    monkeypatch.setattr("ugcvqa.features.families._SMALL_FRAMES", 2)
+    monkeypatch.setattr("ugcvqa.features.network_families._PIECE_PIXELS", 5 * 48 * 64)
+    monkeypatch.setattr("ugcvqa.features.network_families._SMALL_FRAMES", 2)
     seen = forwards(families, monkeypatch)
     (result,) = vectors([still.path], families)
     assert seen["vsfacnn"] == 4  # of 48 frames in ten pieces
     # 0, 8, .. of 48; 4, 12, ..; 7, 15, ..: of frames up to 20, 32 and 41
     assert (seen["cnn"], seen["saliency"], seen["vsfacnn_saliency"], seen["vsfacnn_224"]) == (4, 4, 3, 3)
-    monkeypatch.setattr("ugcvqa.features.extraction._is_same", lambda *_: False)
+    monkeypatch.setattr("ugcvqa.features.stream._is_same", lambda *_: False)
     seen = forwards(families, monkeypatch)
     (plain,) = vectors([still.path], families)
     assert seen["vsfacnn"] == 48

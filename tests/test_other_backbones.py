@@ -36,7 +36,7 @@ def test_networks_without_stages_go_from_extract_to_fit_to_score(videos, tmp_pat
     assert extract.main([*flags, "--rows", "CNN_SALIENCY"]) == 0
     stored = {folder.name.split("-")[0] for folder in (tmp_path / "store").glob("*-*/")}
     assert stored == {"cnn_squeezenet1_1", "saliency_mobilenet_v3_small"}
-    monkeypatch.setattr("ugcvqa.features.extraction.read_clips", lambda *_: pytest.fail("extracted again"))
+    monkeypatch.setattr("ugcvqa.features.stream.read_clips", lambda *_: pytest.fail("extracted again"))
     assert fit.main([*flags, *GRID, "--row", "CNN_SALIENCY"]) == 0
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)

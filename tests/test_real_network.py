@@ -109,7 +109,7 @@ def test_rows_go_from_extract_to_fit_to_score(videos, tmp_path, monkeypatch, cap
     assert extract.main([*named(videos), *few, *ONE, "--rows", "[CNN,VSFACNN,SALIENCY]"]) == 0
     stored = {folder.name.split("-")[0] for folder in (tmp_path / "store").glob("*-*/")}
     assert {f"{row}_{NAME}" for row in ("cnn", "vsfacnn", "saliency")} <= stored
-    monkeypatch.setattr("ugcvqa.features.extraction.read_clips", lambda *_: pytest.fail("extracted again"))
+    monkeypatch.setattr("ugcvqa.features.stream.read_clips", lambda *_: pytest.fail("extracted again"))
     grid = ["--svr.c_exponents", "[1,3]", "--svr.gamma_exponents", "[-8,-4]"]
     for row in ("CNN", "VSFACNN", "SALIENCY"):
         assert fit.main([*named(videos), *few, *ONE, *grid, "--row", row]) == 0

@@ -186,7 +186,7 @@ def test_second_run_measures_nothing_again(whole, videos, monkeypatch):
     folder, _ = whole
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
     monkeypatch.setattr("ugcvqa.studies.measures.pixel_curves", lambda *_: pytest.fail("measured again"))
-    monkeypatch.setattr("ugcvqa.features.extraction.read_clips", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr("ugcvqa.features.stream.read_clips", lambda *_: pytest.fail("decoded again"))
     names = [str(videos / f"plain{number}.mp4") for number in range(9)]
     assert run(folder.parent, *names, "--frames", "2", "--pictures.videos", "0") == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before

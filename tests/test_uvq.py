@@ -102,7 +102,7 @@ def test_seconds_without_any_frame_are_black_in_reference_mode(stand_ins, clips,
         object.__setattr__(info, "container_s", 5.5)
         return info
 
-    monkeypatch.setattr("ugcvqa.features.extraction.probe", longer)
+    monkeypatch.setattr("ugcvqa.features.stream.probe", longer)
     for name in ("uvq", "uvq15"):
         found = features((name,), clips / "a.mkv", UVQSettings(counting="reference", keep_frames=True))[name]
         assert len(found["seconds"]) == len(found["frames"]) == 6

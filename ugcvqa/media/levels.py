@@ -19,6 +19,11 @@ class Levels:
         self._n_frames = 0
         self._brightest, self._widest, self._change = 0, 0, 0.0
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether no further frame can change the summary: there is light, there is detail, and something moves."""
+        return self._brightest > _BLACK and self._widest > _PLAIN and self._change >= _STILL
+
     def add(self, levels: npt.NDArray[np.uint8]) -> None:
         """Takes some levels of the next frame, always of the same places.
 

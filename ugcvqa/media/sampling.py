@@ -17,6 +17,9 @@ import numpy as np
 FIXED_SIZES = {"rgb224": (224, 224), "fit720": (720, 1280), "fit496": (496, 496), "stretch1080": (1080, 1920)}
 """Forms of a fixed size -> (height, width)."""
 
+CODED = frozenset({"y", "u", "v"})
+"""Forms with the levels of the file, often the decoder's own memory."""
+
 FORMS = ("y", "u", "v", "rgb", "shown", *FIXED_SIZES)
 """Forms a frame can be asked for: 8-bit planes of YUV 4:2:0 ("y" (H, W); "u", "v" (ceil(H/2), ceil(W/2));
 levels as coded, no range or matrix conversion), "rgb" (3, H, W) 8-bit by the file's own colour tags, "shown" the same

@@ -15,6 +15,7 @@ import numpy as np
 
 from ugcvqa.errors import VideoError
 from ugcvqa.media.aperture import shown_part
+from ugcvqa.media.arrays import Memory
 from ugcvqa.media.clock import NO_STAMP, Clock, StampError, decoded_only, even_clock, filled, measure_clock, recordings
 from ugcvqa.media.convert import Converter
 from ugcvqa.media.damage import PACKET_IS_FRAME
@@ -22,7 +23,7 @@ from ugcvqa.media.decode import Frame, Survey, decoded_frames, frame_near, surve
 from ugcvqa.media.facts import Findings, VideoInfo
 from ugcvqa.media.marks import DOLBY_TAGS, DOLBY_VISION, mark_of, state_range, transfer_name
 from ugcvqa.media.opening import check_limit
-from ugcvqa.media.sampling import FIXED_SIZES, FORMS, Piece
+from ugcvqa.media.sampling import CODED, FIXED_SIZES, FORMS, Piece
 from ugcvqa.settings import DecodeLimits
 
 __all__ = [
@@ -207,7 +208,8 @@ def read_clips(
     """Decodes a video once, from start to end, and hands out each family's pieces as soon as they are complete.
 
     A frame is converted only to the forms that some open piece wants of it, each form once. Frames live as long
-    as a piece that holds them, so memory does not grow with the length of the video.
+    as a piece that holds them, so memory does not grow with the length of the video, and that of pieces which nobody
+    holds any more is used again. A clip that is kept stays as it is.
 
     A caller may trust the clips once the iterator has ended without an error: damage shows when the decoder
     reaches it, and the number of frames is compared with the plan's at the end.
@@ -236,20 +238,23 @@ def clips_of(
     frames: Iterable[Frame], plans: Mapping[str, Plan | TimedPlan], info: VideoInfo, findings: Findings
 ) -> Iterator[Clip]:
     """Hands out the pieces of all plans from frames in presentation order, see `read_clips`."""
-    queues = [_Queue(name, _pieces(plan, info), info) for name, plan in plans.items()]
+    memory = Memory()
+    queues = [_Queue(name, _pieces(plan, info), info, memory) for name, plan in plans.items()]
     convert = Converter(info)
     for index, frame in enumerate(frames):
         for queue in queues:
             queue.open_pieces(index)
-        findings.levels.add(convert.glance(frame))
+        if not findings.levels.is_settled:
+            findings.levels.add(convert.glance(frame))
         findings.marks.add(mark_of(frame))
         forms = {form for queue in queues for form in queue.wanted(index)}
         if not forms:
             continue
         images = convert(frame, forms)
+        unclaimed = {form for form in forms - CODED if images[form].flags.c_contiguous}
         time_s = info.start_s + float(info.times_s[index])
         for queue in queues:
-            queue.fill(index, time_s, images)
+            queue.fill(index, time_s, images, unclaimed)
         for queue in queues:
             yield from queue.complete(index)
 
@@ -342,26 +347,36 @@ def _shape(form: str, info: VideoInfo) -> tuple[int, ...]:
 
 @dataclass
 class _OpenPiece:
-    """A piece whose frames are being gathered, with memory for all of them."""
+    """A piece whose frames are being gathered."""
 
     piece: Piece
     piece_index: int
     info: VideoInfo
-    buffers: dict[str, np.ndarray] = field(init=False)
+    buffers: dict[str, np.ndarray] = field(init=False, default_factory=dict)
     times: dict[str, list[float]] = field(init=False)
     slots: dict[int, list[tuple[str, int]]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         wanted = self.piece.frames.items()
-        self.buffers = {f: np.empty((len(at), *_memory_shape(f, self.info)), np.uint8) for f, at in wanted}
         self.times = {form: [0.0] * len(indices) for form, indices in wanted}
         for form, indices in wanted:
             for slot, index in enumerate(indices):
                 self.slots.setdefault(index, []).append((form, slot))
 
+    def put(self, form: str, slot: int, image: np.ndarray, unclaimed: set[str], memory: Memory) -> None:
+        """Takes a frame: its own memory where that is all the piece wants and nobody has it, else a copy."""
+        n_frames = len(self.piece.frames[form])
+        if n_frames == 1 and form in unclaimed:
+            unclaimed.remove(form)
+            self.buffers[form] = image[None]
+            return
+        if form not in self.buffers:
+            self.buffers[form] = memory.take((n_frames, *image.shape))
+        self.buffers[form][slot] = image
+
     def clip(self, family: str) -> Clip:
         """The finished piece."""
-        images = {f: b.transpose(0, 3, 1, 2) if b.ndim == 4 else b for f, b in self.buffers.items()}
+        images = {form: self._frames(form) for form in self.piece.frames}
         times = {form: tuple(times) for form, times in self.times.items()}
         return Clip(
             family,
@@ -373,18 +388,19 @@ class _OpenPiece:
             self.piece.facts,
         )
 
-
-def _memory_shape(form: str, info: VideoInfo) -> tuple[int, ...]:
-    """The shape of one frame as the converter writes it: RGB interleaved."""
-    shape = _shape(form, info)
-    return (*shape[1:], shape[0]) if len(shape) == 3 else shape
+    def _frames(self, form: str) -> np.ndarray:
+        """The frames of a form, RGB with the channels first."""
+        if form not in self.buffers:
+            return np.empty((0, *_shape(form, self.info)), np.uint8)
+        images = self.buffers[form]
+        return images.transpose(0, 3, 1, 2) if images.ndim == 4 else images
 
 
 class _Queue:
     """One family's pieces: the next one to open, and the open ones."""
 
-    def __init__(self, family: str, pieces: Iterable[Piece], info: VideoInfo) -> None:
-        self._family, self._pieces, self._info = family, enumerate(pieces), info
+    def __init__(self, family: str, pieces: Iterable[Piece], info: VideoInfo, memory: Memory) -> None:
+        self._family, self._pieces, self._info, self._memory = family, enumerate(pieces), info, memory
         self._open: deque[_OpenPiece] = deque()
         self._next = self._draw(0)
 
@@ -409,11 +425,11 @@ class _Queue:
             for form, _ in piece.slots.get(index, ()):
                 yield form
 
-    def fill(self, index: int, time_s: float, images: Mapping[str, np.ndarray]) -> None:
-        """Copies a frame to all places that want it."""
+    def fill(self, index: int, time_s: float, images: Mapping[str, np.ndarray], unclaimed: set[str]) -> None:
+        """Puts a frame in all places that want it; forms whose memory a piece has taken leave `unclaimed`."""
         for piece in self._open:
             for form, slot in piece.slots.get(index, ()):
-                piece.buffers[form][slot] = images[form]
+                piece.put(form, slot, images[form], unclaimed, self._memory)
                 piece.times[form][slot] = time_s
 
     def complete(self, index: int) -> Iterator[Clip]:
