@@ -1,13 +1,16 @@
-"""Plain NumPy and SciPy version of the NSS features in float64, written map by map as the public MATLAB code is.
+"""NumPy and SciPy version of the NSS features in float64, map by map as the public MATLAB code is.
 
-It shares no code with `ugcvqa` and serves as the yardstick of `speed_nss.py`; nothing here is tuned.
+It shares no code with `ugcvqa` and serves as the yardstick of `speed_nss.py`. It is what a careful user of SciPy would
+write: windows that separate are applied along one axis after the other, and what does not change is computed once.
 """
 
 import math
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import convolve, correlate
+from scipy.ndimage import convolve1d, correlate, correlate1d
+from scipy.sparse import csr_array
 from scipy.special import gamma
 
 Array = NDArray[np.float64]
@@ -19,19 +22,27 @@ AGGD_RATIO = 1 / GGD_RATIO
 BAND_SIGNS = ("++++----", "++--++--", "++----++", "+-+-+-+-", "+-+--+-+", "+--++--+", "+--+-++-")
 
 
-def gaussian(offsets_y: Array, offsets_x: Array, sigma: float) -> Array:
-    """Gaussian window of sum 1 on the given offsets."""
-    window = np.exp(-(offsets_y[:, None] ** 2 + offsets_x**2) / (2 * sigma**2))
-    return np.asarray(window / window.sum())
+def bell(offsets: Array, sigma: float) -> Array:
+    """Gaussian weights of sum 1 on the given offsets."""
+    weights = np.exp(-(offsets**2) / (2 * sigma**2))
+    return np.asarray(weights / weights.sum())
+
+
+def blur(x: Array, weights: Array, origin: int = 0) -> Array:
+    """Correlates with a window that is the same along both axes; edges are repeated."""
+    down = correlate1d(x, weights, axis=0, mode="nearest", origin=origin)
+    return np.asarray(correlate1d(down, weights, axis=1, mode="nearest", origin=origin))
 
 
 def resize(x: Array, scale: float) -> Array:
     """Bicubic antialiased resize of one plane with mirrored borders, rows first."""
-    return resize_matrix(x.shape[0], scale) @ x @ resize_matrix(x.shape[1], scale).T
+    rows = resize_matrix(x.shape[0], scale) @ x
+    return np.asarray((resize_matrix(x.shape[1], scale) @ rows.T).T)
 
 
-def resize_matrix(n: int, scale: float) -> Array:
-    """Dense (ceil(scale * n), n) matrix of one axis."""
+@cache
+def resize_matrix(n: int, scale: float) -> csr_array:
+    """Sparse (ceil(scale * n), n) matrix of one axis."""
     m = math.ceil(scale * n)
     shrink = min(scale, 1.0)
     matrix = np.zeros((m, n))
@@ -43,15 +54,15 @@ def resize_matrix(n: int, scale: float) -> Array:
         weights = np.where(t <= 1, near, np.where(t <= 2, far, 0))
         period = np.concatenate((np.arange(n), np.arange(n)[::-1]))
         np.add.at(matrix[row], period[(taps.astype(int) - 1) % (2 * n)], weights / weights.sum())
-    return matrix
+    return csr_array(matrix)
 
 
 def gradient(x: Array) -> Array:
     """Magnitude of the 11 x 11 derivative of a Gaussian of sigma 1.66, zero border."""
     t = np.arange(-5.0, 6.0)
-    bell = np.exp(-(t[:, None] ** 2 + t**2) / (2 * 1.66**2))
-    horizontal = convolve(x, t * bell, mode="constant")
-    vertical = convolve(x, t[:, None] * bell, mode="constant")
+    smooth = np.exp(-(t**2) / (2 * 1.66**2))
+    horizontal = convolve1d(convolve1d(x, t * smooth, axis=1, mode="constant"), smooth, axis=0, mode="constant")
+    vertical = convolve1d(convolve1d(x, t * smooth, axis=0, mode="constant"), smooth, axis=1, mode="constant")
     return np.asarray(np.sqrt(horizontal**2 + vertical**2) + EPS)
 
 
@@ -60,14 +71,19 @@ def round_to_8bit(x: Array) -> Array:
     return np.clip(np.floor(x + 0.5), 0, 255)
 
 
-def lab(rgb: Array) -> tuple[Array, Array]:
-    """8-bit coded a* and b* of (3, H, W) levels after a 3 x 3 blur."""
-    offsets = np.arange(-1.0, 2.0)
-    window = gaussian(offsets, offsets, 3)
-    blurred = np.stack([round_to_8bit(correlate(channel, window, mode="nearest")) for channel in rgb])
+@cache
+def linear_levels() -> Array:
+    """Linear light of the 256 levels: a curve of 1,024 entries of 16 bits, interpolated."""
     v = np.arange(1024) / 1023
     curve = np.floor(65535 * np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4) + 0.5) / 65535
-    linear = np.interp(blurred / 255, v, curve)
+    return np.interp(np.arange(256) / 255, v, curve)
+
+
+def lab(rgb: Array) -> tuple[Array, Array]:
+    """8-bit coded a* and b* of (3, H, W) levels after a 3 x 3 blur."""
+    weights = bell(np.arange(-1.0, 2.0), 3)
+    blurred = np.stack([round_to_8bit(blur(channel, weights)) for channel in rgb])
+    linear = linear_levels()[blurred.astype(np.uint8)]
     matrix = np.array(
         [
             [0.412414794645311, 0.35761181697493216, 0.1804490184539688],
@@ -91,12 +107,11 @@ def spatial_maps(frame: NDArray[np.uint8]) -> list[Array]:
     gradient_magnitude = np.hypot(correlate(grey, sobel, mode="nearest"), correlate(grey, sobel.T, mode="nearest"))
     t = np.arange(-4.0, 5.0)
     square = t[:, None] ** 2 + t**2
-    laplacian = gaussian(t, t, 1.5) * (square - 2 * 1.5**2) / 1.5**4
+    laplacian = np.outer(bell(t, 1.5), bell(t, 1.5)) * (square - 2 * 1.5**2) / 1.5**4
     laplacian -= laplacian.mean()
     laplacian /= np.abs(laplacian).sum()
-    even = np.arange(-3.5, 4.5)
     # origin -1: SciPy centres an even window on its fifth tap, MATLAB on its fourth
-    blurred = correlate(grey, gaussian(even, even, 1), mode="nearest", origin=-1)
+    blurred = blur(grey, bell(np.arange(-3.5, 4.5), 1), origin=-1)
     logs = [np.log(x + 0.1) - np.log(x + 0.1).mean() for x in rgb]
     pairs = (
         (0.30 * red + 0.04 * green - 0.35 * blue, 0.34 * red - 0.60 * green + 0.17 * blue),
@@ -132,10 +147,9 @@ def fit_aggd(v: Array) -> tuple[float, float, float, float]:
 
 def statistics(x: Array) -> list[float]:
     """The 34 numbers of one map."""
-    t = np.arange(-3.0, 4.0)
-    window = gaussian(t, t, 7 / 6)
-    mean = correlate(x, window, mode="nearest")
-    deviation = np.sqrt(np.abs(correlate(x * x, window, mode="nearest") - mean * mean))
+    weights = bell(np.arange(-3.0, 4.0), 7 / 6)
+    mean = blur(x, weights)
+    deviation = np.sqrt(np.abs(blur(x * x, weights) - mean * mean))
     mscn = (x - mean) / (deviation + 1)
     deviation += EPS
     values = [*fit_ggd(mscn), float(deviation.mean()), float((deviation.mean() / deviation.std(ddof=1)) ** 2)]

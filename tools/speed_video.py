@@ -1,18 +1,19 @@
 """Compares reading in one pass with the usual ways of loading videos: CPU time and peak memory.
 
-Run `python tools/speed_video.py [CLIP]`. Each job has a process of its own, one thread, and is repeated there; times
-are medians in CPU seconds. Without a clip, a 10-second 1080p one of moving noisy texture is made.
+Run `python tools/speed_video.py [CLIP]`. Each job has a process of its own, one thread; jobs that are compared take
+turns for some rounds. Printed are medians in CPU seconds, and of ratios the median with their range over the rounds.
+Without a clip, a 10-second 1080p one of moving noisy texture is made.
 """
 
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from statistics import median
 
 import av
 import numpy as np
@@ -21,7 +22,11 @@ from ugcvqa.media.encode import write_video
 from ugcvqa.media.sampling import Piece, nss_pieces, rounded_rate
 from ugcvqa.media.video import Plan, read_clips, read_frames
 
-REPEATS = 3
+ROUNDS = 3
+COMPARED = (
+    *("naive_rgb", "stream_rgb", "load_whole", "sample_1_fps", "seek_1_fps"),
+    *("decode_only", "nss", "all_families"),
+)
 SIZE = (1080, 1920)
 
 
@@ -35,39 +40,56 @@ def main(clip: Path | None = None) -> None:
         short, long = Path(folder) / "short.mp4", Path(folder) / "long.mp4"
         if clip is None:
             clip = Path(folder) / "texture.mp4"
-            measure("make_texture", clip, repeats=1)
-        measure("make_calm", short, repeats=1)
+            measure("make_texture", clip)
+        measure("make_calm", short)
         repeat_packets(short, long, 60)
-        base = measure("idle", clip)[1]
-        stream, stream_mib = measure("stream_rgb", clip)
-        load, load_mib = measure("load_whole", clip)
-        print(f"(a) every frame to RGB: streamed {stream:.2f} s, {stream_mib - base:.0f} MiB above {base:.0f} MiB idle")
-        print(f"    loaded whole {load:.2f} s, {load_mib - base:.0f} MiB above idle; {load / stream:.2f} times slower")
-        sampled, seeking = measure("sample_1_fps", clip)[0], measure("seek_1_fps", clip)[0]
-        print(f"(b) 1 frame per second: one pass {sampled:.2f} s, a seek per sample {seeking:.2f} s;", end=" ")
-        print(f"{seeking / sampled:.2f} times slower")
-        decode, nss, families = (measure(job, clip)[0] for job in ("decode_only", "nss", "all_families"))
-        print(f"(c) decoding alone {decode:.2f} s; with NSS planes {nss / decode:.2f} times that;", end=" ")
-        print(f"with NSS, every-frame RGB and 1 fps RGB {families / decode:.2f} times that")
-        brief_mib, lasting_mib = (measure("all_families", path, repeats=1)[1] for path in (short, long))
+        base, seconds, mib = measure("idle", clip)[1], {job: list[float]() for job in COMPARED}, dict[str, float]()
+        for _ in range(ROUNDS):
+            for job in COMPARED:
+                used, mib[job] = measure(job, clip)
+                seconds[job].append(used)
+        naive, stream, load = (seconds["naive_rgb"], seconds["stream_rgb"], seconds["load_whole"])
+        print(
+            f"(a) every frame to RGB: streamed {median(stream):.2f} s, {mib['stream_rgb'] - base:.0f} MiB above",
+            end=" ",
+        )
+        print(f"{base:.0f} MiB idle, {ratio(stream, naive)} of a plain loop of to_ndarray")
+        print(f"    loaded whole {median(load):.2f} s, {mib['load_whole'] - base:.0f} MiB above idle;", end=" ")
+        print(f"{ratio(load, stream)} of streaming")
+        sampled, seeking = seconds["sample_1_fps"], seconds["seek_1_fps"]
+        print(
+            f"(b) 1 frame per second: one pass {median(sampled):.2f} s, a seek per sample {median(seeking):.2f} s,",
+            end=" ",
+        )
+        print(f"{ratio(seeking, sampled)} of that")
+        decode = seconds["decode_only"]
+        print(
+            f"(c) decoding alone {median(decode):.2f} s; with NSS planes {ratio(seconds['nss'], decode)} of that;",
+            end=" ",
+        )
+        print(f"with NSS, every-frame RGB and 1 fps RGB {ratio(seconds['all_families'], decode)} of that")
+        brief_mib, lasting_mib = (measure("all_families", path)[1] for path in (short, long))
         print(f"(d) peak memory: 10 s of 1080p {brief_mib:.0f} MiB, 10 minutes {lasting_mib:.0f} MiB")
 
 
-def measure(job: str, clip: Path, repeats: int = REPEATS) -> tuple[float, float]:
-    """Runs one job in a process of its own; returns its median CPU seconds and the process's peak MiB."""
-    command = [sys.executable, __file__, job, str(clip), str(repeats)]
+def ratio(times: Sequence[float], others: Sequence[float]) -> str:
+    """The median ratio of two jobs, round by round, with its range."""
+    ratios = [one / other for one, other in zip(times, others, strict=True)]
+    return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) times"
+
+
+def measure(job: str, clip: Path) -> tuple[float, float]:
+    """Runs one job in a process of its own; returns its CPU seconds and the process's peak MiB."""
+    command = [sys.executable, __file__, job, str(clip), "1"]
     seconds, mib = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
     return float(seconds), float(mib)
 
 
-def run_job(job: str, clip: Path, repeats: int) -> None:
-    """Runs one job in this process; prints its median CPU seconds and the peak MiB of the process."""
-    seconds = []
-    for _ in range(repeats):
-        start = time.process_time()
-        JOBS[job](clip)
-        seconds.append(time.process_time() - start)
-    print(statistics.median(seconds), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+def run_job(job: str, clip: Path) -> None:
+    """Runs one job in this process; prints its CPU seconds and the peak MiB of the process."""
+    start = time.process_time()
+    JOBS[job](clip)
+    print(time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def repeat_packets(source: Path, target: Path, times: int) -> None:
@@ -109,6 +131,14 @@ def stream_rgb(clip: Path) -> None:
     """Reads every frame as RGB, one at a time."""
     for _ in read_frames(clip):
         pass
+
+
+def naive_rgb(clip: Path) -> None:
+    """Reads every frame as RGB in the shortest loop that PyAV allows, without any check."""
+    with av.open(str(clip)) as container:
+        container.streams.video[0].thread_count = 1
+        for frame in container.decode(video=0):
+            frame.to_ndarray(format="rgb24")
 
 
 def load_whole(clip: Path) -> None:
@@ -154,8 +184,8 @@ def seek_1_fps(clip: Path) -> None:
             ticks = (stream.start_time or 0) + int(index / rate / time_base)
             container.seek(ticks, stream=stream)
             for frame in container.decode(stream):
-                image = frame.to_ndarray(format="rgb24")
-                if frame.pts is not None and frame.pts >= ticks and image.size:
+                if frame.pts is not None and frame.pts >= ticks:
+                    frame.to_ndarray(format="rgb24")
                     break
 
 
@@ -171,6 +201,7 @@ JOBS: dict[str, Callable[[Path], None]] = {
     "idle": idle,
     "make_texture": make_texture,
     "make_calm": make_calm,
+    "naive_rgb": naive_rgb,
     "stream_rgb": stream_rgb,
     "load_whole": load_whole,
     "sample_1_fps": lambda clip: read_plans(clip, {"one": one_per_second}),
@@ -182,6 +213,6 @@ JOBS: dict[str, Callable[[Path], None]] = {
 
 if __name__ == "__main__":
     if len(sys.argv) == 4:
-        run_job(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+        run_job(sys.argv[1], Path(sys.argv[2]))
     else:
         main(*map(Path, sys.argv[1:]))
