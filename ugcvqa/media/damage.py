@@ -157,9 +157,11 @@ class Decoder:
         return whole, "" if len(whole) == len(frames) or is_lead_in else "corrupt frame"
 
     def _count(self, packet: "av.Packet[Any]") -> None:
-        """Takes note of a packet that is to be shown."""
-        if packet.size and not packet.is_discard:
-            stamp = stamp_of(packet)
+        """Takes note of a packet that is to be shown, wherever the file begins."""
+        stamp = stamp_of(packet)
+        # Pictures that lead the first key frame may need what comes before the file: a cut at an open group is whole.
+        is_leading = self._n_keys == 1 and not packet.is_keyframe and (stamp is None or stamp < self._first_key)
+        if packet.size and not packet.is_discard and not is_leading:
             self._n_fed += 1
             if stamp is not None and (self._earliest == NO_STAMP or stamp < self._earliest):
                 self._earliest = stamp
