@@ -88,7 +88,7 @@ CASES = {
         ("out/tables/*.csv",),
     ),
 }
-AT_ONCE = {("extract between its forks", "parent"), ("fit of a network", "parent")}
+AT_ONCE = {("fit of a network", "parent")}
 
 
 @pytest.fixture(scope="module")
@@ -318,9 +318,8 @@ LOSSES = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == "extract" else pytest.mark.slow) for name in LOSSES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LOSSES)
 def test_a_lost_process_is_one_line_or_one_row_and_the_command_goes_on(inputs, unbroken, tmp_path, name):
     case, line = LOSSES[name].case, LOSSES[name].line
     folder = workplace(tmp_path, inputs)

@@ -237,7 +237,9 @@ def _spooled(frames: Iterable[Any], rate: Fraction, spool: Path, full_range: boo
     except StopIteration:
         raise VideoError(f"{NAME}: there is no frame") from None
     if isinstance(first, tuple | Frame):
-        raise VideoError(f"{NAME}: planes and decoded frames come as a list; score the file itself if it is long")
+        raise VideoError(
+            f"{NAME}: planes and decoded frames come as a list, not one by one; score the file itself if it is long"
+        )
     height, width, _ = picture_of(first, 0).shape
     n_frames = 0
 

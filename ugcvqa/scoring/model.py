@@ -192,12 +192,12 @@ class QualityModel:
     ) -> Score:
         """Scores frames that are in memory, see `frames_in_memory.Frames` for what they may be.
 
-        A list of what a decoder gave (planes of 4:2:0 video as coded, or PyAV's frames of any format and depth) and the
-        file get the same score, and so do RGB frames and an RGB file that holds them losslessly. RGB frames that were
-        made from YUV cannot get it exactly: NSS features see planes with their levels as coded, while RGB has rounded
-        them, has interpolated the chroma and has cut colours off at black and white. That moved scores by less than
-        0.2 MOS in soft colours, by up to 0.25 in test patterns. They are turned back by BT.601, which also moves scores
-        if the source had another matrix.
+        A list of what a decoder gave (planes of 4:2:0 video as coded, or PyAV's frames of any format and depth; no
+        iterator, as no file keeps all that such frames say of themselves) and the file get the same score, and so do
+        RGB frames and an RGB file that holds them losslessly. RGB frames that were made from YUV cannot get it exactly:
+        NSS features see planes with their levels as coded, while RGB has rounded them, has interpolated the chroma and
+        has cut colours off at black and white. That moved scores by less than 0.2 MOS in soft colours, by up to 0.25 in
+        test patterns. They are turned back by BT.601, which also moves scores if the source had another matrix.
 
         Args:
             frames: the video.
