@@ -216,3 +216,20 @@ def test_cuts_of_streams_without_key_pictures_tell_what_is_left_out(tmp_path, en
     left_out = 90 - first - info.n_frames
     assert info.damage == (f"it begins in the middle of a group of pictures, so {left_out} packets are left out",)
     np.testing.assert_array_equal(whole(path)[0], whole(source)[0][-info.n_frames :])
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.webm", "libvpx"), ("a.avi", "mpeg4")])
+def test_damage_that_is_reported_as_a_file_is_opened_is_noted(tmp_path, name, codec):
+    path = encode_frames(tmp_path / name, rgb_frames(30, 64, 96), codec)
+    data = bytearray(path.read_bytes())
+    if codec == "mpeg4":
+        place = data.index(b"LIST", data.index(b"strl"))  # the next list of the header
+        del data[place : place + 1]
+    else:
+        place = data.index(b"\xe0", data.index(b"V_VP8")) + 1  # the size of the element Video, one byte
+        data[place] = 0x81
+    path.write_bytes(data)
+    info = check_video(path)
+    assert info.n_frames == 30
+    (line,) = info.damage
+    assert re.search("went wrong during header parsing|exceeds containing master element", line)

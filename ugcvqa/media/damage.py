@@ -10,12 +10,11 @@ nobody can decode. They are left out, with a note. A key frame itself may be one
 anywhere, such as transport streams.
 """
 
-import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import av
 import av.container
@@ -24,9 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ugcvqa.media.clock import NO_STAMP
-from ugcvqa.media.opening import one_line
+from ugcvqa.media.opening import heard, one_line
 
-_T = TypeVar("_T")
 # A cut H.264 stream asks to forget pictures that were cut away. No pixel depends on it, but it counts as an error.
 _FORGOTTEN = re.compile("(mmco: unref short failure ?)+")
 _BEGIN_ANYWHERE = frozenset({"mpegts", "mpeg", "mpegvideo", "h264", "hevc", "m4v", "obu"})
@@ -34,8 +32,6 @@ _BEGIN_ANYWHERE = frozenset({"mpegts", "mpeg", "mpegvideo", "h264", "hevc", "m4v
 PACKET_IS_FRAME = frozenset({"h264", "hevc", "vp9", "av1", "mjpeg", "prores", "ffv1"})
 _MOST_KINDS = 3
 _LONGEST = 120
-
-logging.getLogger("libav").setLevel(logging.CRITICAL + 1)  # lines that nobody listens for must not reach stderr
 
 
 @dataclass
@@ -71,21 +67,6 @@ class DamageLog:
             lines.append(f"FFmpeg reports near {times_s[min(frame, len(times_s) - 1)]:.1f} s: {text}{times}")
         more = len(self._first) - _MOST_KINDS
         return (*lines, f"FFmpeg reports {more} more kinds of damage") if more > 0 else tuple(lines)
-
-
-def heard(call: Callable[[], _T]) -> tuple[_T, str]:
-    """Calls FFmpeg and listens to what it logs at its level of errors in this thread.
-
-    Returns:
-        What the call returns, and the lines as one text, empty if there are none.
-    """
-    level = av.logging.get_level()
-    if level is None or level < av.logging.ERROR:
-        av.logging.set_level(av.logging.ERROR)
-    av.logging.set_skip_repeated(False)  # else a line would be missing after the same one of another file
-    with av.logging.Capture() as said:
-        result = call()
-    return result, " ".join(text.strip() for level, _, text in said if level <= av.logging.ERROR)
 
 
 def packets(

@@ -97,8 +97,9 @@ def survey_packets(path: str | Path, limits: DecodeLimits) -> Survey:
     Raises:
         VideoError: if the file is not a readable video, ends before its header says, or is over a limit.
     """
-    with opened(path, limits) as (container, stream):
-        scan, watch = _Scan(stream.index, container.format.name), Stopwatch(path, limits.max_decode_s)
+    damage = DamageLog()
+    with opened(path, limits, lambda said: damage.note(0, said)) as (container, stream):
+        scan, watch = _Scan(stream.index, container.format.name, damage), Stopwatch(path, limits.max_decode_s)
         # Some headers tell the end of the longest track, so there all tracks are read.
         is_whole_read = container.format.name.startswith(("matroska", "flv", "asf"))
         for packet, said in packets(container, None if is_whole_read else only_stream(container, stream)):

@@ -1,18 +1,26 @@
 """Opens local video files with PyAV: which containers are read, which stream is the video, limits, and time spent."""
 
+import logging
 import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import av
 import av.container
+import av.logging
 from av.stream import Discard, Disposition
 
 from ugcvqa.errors import VideoError
 from ugcvqa.media.boxes import check_boxes
 from ugcvqa.settings import DecodeLimits
+
+_T = TypeVar("_T")
+
+logging.getLogger("libav").setLevel(logging.CRITICAL + 1)  # lines that nobody listens for must not reach stderr
 
 # Containers that hold their own frames. Playlists, image patterns and descriptions that would open other files
 # or network addresses (hls, dash, concat, sdp, image2 ...) are left out on purpose.
@@ -88,17 +96,49 @@ class Stopwatch:
             raise VideoError(_too_slow(self._path, self._limit_s))
 
 
+def heard(call: Callable[[], _T], only: Callable[[_T], str] | None = None) -> tuple[_T, str]:
+    """Calls FFmpeg and listens to what it logs at its level of errors in this thread.
+
+    Args:
+        call: what is called.
+        only: names, by the result, the one part of FFmpeg whose lines are heard; all are if left out.
+
+    Returns:
+        What the call returns, and the lines as one text, empty if there are none.
+    """
+    level = av.logging.get_level()
+    if level is None or level < av.logging.ERROR:
+        av.logging.set_level(av.logging.ERROR)
+    av.logging.set_skip_repeated(False)  # else a line would be missing after the same one of another file
+    with av.logging.Capture() as said:
+        result = call()
+    lines = [(name, text.strip()) for level, name, text in said if level <= av.logging.ERROR]
+    return result, " ".join(text for name, text in lines if only is None or name == only(result))
+
+
 def _too_slow(path: str | Path, limit_s: float | None) -> str:
     return f"{path}: takes longer to read than the limit of {limit_s:g} s; raise limits.max_decode_s to wait"
 
 
 @contextmanager
-def opened(path: str | Path, limits: DecodeLimits) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Opens a local file and its best video stream, with every library error turned into one `VideoError`."""
+def opened(
+    path: str | Path, limits: DecodeLimits, hear: Callable[[str], None] | None = None
+) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """Opens a local file and its best video stream, with every library error turned into one `VideoError`.
+
+    Args:
+        path: the file.
+        limits: sizes above which it is refused.
+        hear: takes what the demuxer says of damage as it opens the file; what decoders try then comes again later.
+    """
     check_file(path, limits)
     try:
         check_boxes(path)
-        with _container(path, limits) as container:
+        # The first packets are read here already.
+        found, said = heard(partial(_container, path, limits), lambda container: container.format.name)
+        with found as container:
+            if said and hear is not None:
+                hear(said)
             stream = _best_video(path, container)
             check_limit(path, "number of pixels per frame", stream.width * stream.height, limits.max_pixels)
             context = stream.codec_context
