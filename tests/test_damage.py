@@ -233,3 +233,13 @@ def test_damage_that_is_reported_as_a_file_is_opened_is_noted(tmp_path, name, co
     assert info.n_frames == 30
     (line,) = info.damage
     assert re.search("went wrong during header parsing|exceeds containing master element", line)
+
+
+def test_frames_that_are_missing_from_an_avi_file_are_told(tmp_path):
+    path = encode_frames(tmp_path / "a.avi", rgb_frames(30, 64, 96), "mpeg4")
+    data = bytearray(path.read_bytes())
+    place = data.index(b"strh") + 8 + 32  # dwLength of AVISTREAMHEADER
+    assert data[place] == 30
+    data[place] = 31
+    path.write_bytes(data)
+    assert check_video(path).damage == ("holds 30 of 31 frames that its header states",)

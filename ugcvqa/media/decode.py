@@ -313,6 +313,8 @@ def _check_complete(
         promised_s = (container.duration or 0) / 1e6
     elif name == "avi":
         promised_s = float(stream.frames * (stream.time_base or 0))
+        if scan.n_packets < stream.frames:
+            scan.damage.add(f"holds {scan.n_packets} of {stream.frames} frames that its header states")
     # The last frame's own length may be untold, and headers round.
     if promised_s - scan.end_s > max(2 * longest_step_s, 0.01 * promised_s):
         found = f"holds {scan.end_s:.1f} of {promised_s:.1f} s"
