@@ -2,10 +2,12 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from media import encode_frames, rgb_frames
 
+from ugcvqa import score
 from ugcvqa.nss import engines
 from ugcvqa.scoring import released
 from ugcvqa.scoring.model import load
@@ -94,3 +96,26 @@ def test_a_command_without_torch_stays_below_300_mib(tmp_path):
     result = scored(path, "--nss_engine", "compiled")
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout.splitlines()[-1])["peak_kib"] < 300 * 1024
+
+
+def test_the_slim_installation_has_the_versions_that_are_tested():
+    root = Path(__file__).parent.parent
+    lines = (root / "requirements-score.txt").read_text().splitlines()
+    pins = {line for line in lines if not line.startswith("#")}
+    assert pins <= set((root / "constraints.txt").read_text().split())
+    assert not any(pin.startswith(("torch", "lightning", "nvidia")) for pin in pins)
+
+
+def test_what_a_slim_installation_lacks_is_one_line(monkeypatch, capsys):
+    def fails(*_):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr("ugcvqa.score._scorer", fails)
+    assert score.main(["clip.mp4"]) == 2
+    assert capsys.readouterr().err == "ugcvqa score: error: this needs the package torch, which is not installed here\n"
+
+
+def test_without_torch_the_compiled_kernels_serve(monkeypatch, caplog):
+    monkeypatch.setattr(engines, "find_spec", lambda name: None if name == "torch" else True)
+    assert engines.usable_engine.__wrapped__("torch") == "compiled"
+    assert "equal to rounding" in caplog.text

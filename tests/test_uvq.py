@@ -12,7 +12,7 @@ import ugcvqa
 from ugcvqa import score
 from ugcvqa.datasets.tables import read_table
 from ugcvqa.errors import CheckpointError, ConfigError, WeightsError
-from ugcvqa.features import families
+from ugcvqa.features import network_families
 from ugcvqa.features.extraction import ClipStream, Task, extract_features
 from ugcvqa.features.families import build_families
 from ugcvqa.features.rows import DIMENSIONS, families_of
@@ -61,10 +61,10 @@ class Brightness15(StandIn):
 
 @pytest.fixture
 def stand_ins(monkeypatch):
-    monkeypatch.setattr(families, "UVQ10", Brightness10)
-    monkeypatch.setattr(families, "UVQ15", Brightness15)
+    monkeypatch.setattr(network_families, "UVQ10", Brightness10)
+    monkeypatch.setattr(network_families, "UVQ15", Brightness15)
     topics = tuple(f"name {number}" for number in range(20))
-    monkeypatch.setattr(families, "load_weights", lambda *_: UVQWeights({}, {"a.pt": "1f"}, "2e", topics))
+    monkeypatch.setattr(network_families, "load_weights", lambda *_: UVQWeights({}, {"a.pt": "1f"}, "2e", topics))
 
 
 @pytest.fixture(scope="module")

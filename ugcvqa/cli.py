@@ -66,6 +66,11 @@ def run_verb(
     except UgcvqaError as error:
         sys.stderr.write(f"{prog}: error: {_one_line(error)}\n")
         return 2
+    except ModuleNotFoundError as error:  # of an installation for scoring alone, see requirements-score.txt
+        if error.name is None or error.name.startswith("ugcvqa"):
+            raise
+        sys.stderr.write(f"{prog}: error: this needs the package {error.name}, which is not installed here\n")
+        return 2
     except KeyboardInterrupt:
         sys.stderr.write(f"{prog}: interrupted; the same command continues where it stopped\n")
         return 130

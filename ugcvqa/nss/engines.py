@@ -2,6 +2,7 @@
 
 import logging
 from functools import cache
+from importlib.util import find_spec
 from types import ModuleType
 
 from ugcvqa.errors import ConfigError
@@ -51,7 +52,10 @@ def compiled_kernels() -> ModuleType:
 
 @cache
 def usable_engine(engine: NSSEngine) -> NSSEngine:
-    """The engine that is asked for, or torch with one line of warning where Numba cannot be had."""
+    """The engine that is asked for, or the other one with a line of warning where its library cannot be had."""
+    if engine == "torch" and find_spec("torch") is None and find_spec("numba") is not None:
+        log.warning("PyTorch is not installed: NSS features are computed by compiled kernels, equal to rounding")
+        return "compiled"
     if engine == "compiled":
         try:
             compiled_kernels()
