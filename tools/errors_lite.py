@@ -19,10 +19,11 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from ugcvqa.deep.backbones import last_maps_layer, load_backbone
+from ugcvqa.deep.backbones import load_backbone
 from ugcvqa.deep.pooling import VSFA, normalise
 from ugcvqa.deep.saliency import column_profile
 from ugcvqa.deep.scorecam import PRECISIONS, SaliencyMaps, ScoreCAM
+from ugcvqa.deep.trunks import last_maps_layer
 from ugcvqa.media.sampling import saliency_frames
 from ugcvqa.media.video import probe, read_frames
 from ugcvqa.studies.map_quality import pixel_curves, shifted_map

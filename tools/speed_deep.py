@@ -23,9 +23,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 from torch import Tensor, nn
 
-from ugcvqa.deep.backbones import features_of, load_backbone
+from ugcvqa.deep.backbones import load_backbone
 from ugcvqa.deep.engine import keep_freed_memory
 from ugcvqa.deep.pooling import CNN, VSFA, normalise
+from ugcvqa.deep.trunks import features_of
 from ugcvqa.settings import Engine
 
 SIZES = {"VSFACNN 480 x 270": (4, 270, 480), "VSFACNN 960 x 540": (3, 540, 960), "VSFACNN 1920 x 1080": (2, 1080, 1920)}

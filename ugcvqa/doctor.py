@@ -176,8 +176,8 @@ def _models(quick: bool) -> Iterator[Finding]:
 
 
 def _backbone(name: str, file: str) -> Finding:
-    from ugcvqa.deep.backbones import installed_file, weight_folders
     from ugcvqa.deep.efficientnet_lite import FILE, HOW_TO_GET
+    from ugcvqa.deep.weight_files import installed_file, weight_folders
 
     try:
         path = installed_file(file)

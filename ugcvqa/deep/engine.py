@@ -51,14 +51,15 @@ def chosen_engine(engine: Engine, precision: Precision = "float32") -> Literal["
     Raises:
         ConfigError: if OpenVINO is asked for and is not installed, or not in this precision.
     """
-    is_usable = precision in _OPENVINO_FORMATS
+    is_usable, is_installed = precision in _OPENVINO_FORMATS, find_spec("openvino") is not None
     if engine == "openvino":
-        if find_spec("openvino") is None:
+        if not is_installed:
             raise ConfigError("engine openvino: is not installed; pip install 'ugcvqa[cpu]', or take engine auto")
         if not is_usable:
             raise ConfigError(f"engine openvino: has no {precision} on a CPU; take bfloat16, or engine torch")
-    has_it = engine == "openvino" or (engine == "auto" and not torch.cuda.is_available() and find_spec("openvino"))
-    return "openvino" if has_it and is_usable else "torch"
+        return "openvino"
+    is_taken = engine == "auto" and is_usable and is_installed and not torch.cuda.is_available()
+    return "openvino" if is_taken else "torch"
 
 
 class FastNetwork(nn.Module):
@@ -111,8 +112,6 @@ class FastNetwork(nn.Module):
 
     def _compile(self, x: Tensor) -> None:
         """Translates the network, for any number and size of such frames; where that fails, PyTorch takes over."""
-        import openvino  # here because the import takes a noticeable time
-
         settings = {
             "INFERENCE_PRECISION_HINT": _OPENVINO_FORMATS[self.precision],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -121,6 +120,8 @@ class FastNetwork(nn.Module):
         }
         sides = [min(max(side, least), most) for side, (least, most) in zip(x.shape[2:], _TRACED_SIDES, strict=True)]
         try:
+            import openvino
+
             with warnings.catch_warnings(), arithmetic("float32", x.device):
                 warnings.simplefilter("ignore")  # of the tracer, about itself
                 model = openvino.convert_model(self.layers, example_input=torch.zeros(1, x.shape[1], *sides))
@@ -259,12 +260,9 @@ def _can_take(network: fx.GraphModule, source: Any, residual: Any) -> bool:  # n
     """Whether a convolution can add another term, overwriting it: an array of its own that nothing needs later."""
     if _open_conv(network, source) is None or len(source.args) > 1:
         return False
-    if not isinstance(_layer(network, residual), FusedConv | nn.MaxPool2d):
-        return False
-    nodes = list(network.graph.nodes)
-    before = set(nodes[: nodes.index(source)])
-    others = [user for user in residual.users if user not in source.users]
-    return {residual, *others} <= before and all(isinstance(_layer(network, user), FusedConv) for user in others)
+    others = [user for user in getattr(residual, "users", ()) if user not in source.users]
+    is_own = isinstance(_layer(network, residual), FusedConv | nn.MaxPool2d) and residual < source
+    return is_own and all(user < source and isinstance(_layer(network, user), FusedConv) for user in others)
 
 
 def _layer(network: fx.GraphModule, node: Any) -> nn.Module | None:  # noqa: ANN401

@@ -1,13 +1,15 @@
 """Deep features of frames: VSFA's pooled maps and the global averages of a frozen network, as plain torch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from ugcvqa.deep.backbones import check_finite, features_of, load_backbone, weights_checksum
+from ugcvqa.deep.backbones import check_finite, load_backbone, weights_checksum
 from ugcvqa.deep.engine import FastNetwork
 from ugcvqa.deep.precision import Precision
+from ugcvqa.deep.trunks import features_of
 from ugcvqa.errors import ConfigError, VideoError
 from ugcvqa.media.imresize import imresize_to
 from ugcvqa.settings import Engine
@@ -125,15 +127,27 @@ class Trunk(nn.Module):
         return features
 
     def _maps(self, x: Tensor) -> Tensor:
-        try:
+        with large_enough(x, self.name):
             maps: Tensor = self.layers(x)
-        except RuntimeError as error:
-            if min(x.shape[2:]) >= _SAFE_SIDE_PX:
-                raise
-            raise VideoError(
-                f"frames of {x.shape[3]} x {x.shape[2]} pixels are too small for {self.name}; leave the video out"
-            ) from error
         return maps
+
+
+@contextmanager
+def large_enough(frames: Tensor, name: str) -> Iterator[None]:
+    """Tells that frames (T, 3, H, W) are too small where a network, whose name is given, fails on them.
+
+    Raises:
+        VideoError: if the block fails and they are small.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        height, width = frames.shape[2:]
+        if min(height, width) >= _SAFE_SIDE_PX:
+            raise
+        raise VideoError(
+            f"frames of {width} x {height} pixels are too small for {name}; leave the video out"
+        ) from error
 
 
 class VSFA(nn.Module):

@@ -1,18 +1,20 @@
 """Networks as chains of stages, and the statistics of their maps: from noise and blocks to what is shown."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from ugcvqa.deep.backbones import features_of, load_backbone
-from ugcvqa.deep.engine import fold_batchnorm
-from ugcvqa.deep.pooling import check_frames, mean_std_pool, normalise
-from ugcvqa.deep.precision import Precision, arithmetic
-from ugcvqa.errors import ConfigError, VideoError
+from ugcvqa.deep.backbones import load_backbone, weights_checksum
+from ugcvqa.deep.engine import FastNetwork
+from ugcvqa.deep.pooling import check_frames, large_enough, mean_std_pool, normalise
+from ugcvqa.deep.precision import Precision
+from ugcvqa.deep.trunks import features_of
+from ugcvqa.errors import ConfigError
+from ugcvqa.settings import Engine
 
 _PROBE_SIDE_PX = 96
-_SAFE_SIDE_PX = 128  # no network here fails on frames of this size
 _HEAD_PARTS = {"avgpool", "fc", "classifier", "dropout", "flatten"}
 
 
@@ -58,9 +60,12 @@ class StageStatistics(nn.Module):
         weights: see `load_backbone`.
         precision: of the convolutions, see `pooling.Trunk`.
         stages: numbers of the stages, from 0, rising; none for all.
+        engine: see `pooling.Trunk`.
 
     Attributes:
+        chosen: numbers of the stages.
         dim: length of a frame's features, twice the channels of these stages.
+        checksum: SHA-256 of their weights as they were given, whatever computes with them.
 
     Raises:
         ConfigError: if the network is no chain of stages, or lacks one of them.
@@ -68,18 +73,25 @@ class StageStatistics(nn.Module):
     """
 
     def __init__(
-        self, backbone: str, weights: str, precision: Precision = "float32", stages: Sequence[int] = ()
+        self,
+        backbone: str,
+        weights: str,
+        precision: Precision = "float32",
+        stages: Sequence[int] = (),
+        engine: Engine = "auto",
     ) -> None:
         super().__init__()
         chain = chain_of_stages(load_backbone(backbone, weights), backbone)
         self.name, self.precision = backbone, precision
         self.chosen = tuple(stages) or tuple(range(len(chain)))
-        if max(self.chosen) >= len(chain):
-            raise ConfigError(f"backbone {backbone} has stages 0 to {len(chain) - 1}, not {max(self.chosen)}")
-        chain = chain[: max(self.chosen) + 1]
-        self.dim = 2 * sum(width for number, width in enumerate(widths(chain)) if number in self.chosen)
-        folded = nn.Sequential(*(fold_batchnorm(stage) for stage in chain))
-        self.stages = folded.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+        if self.chosen[-1] >= len(chain):
+            raise ConfigError(f"backbone {backbone} has stages 0 to {len(chain) - 1}, not {self.chosen[-1]}")
+        ends = [number + 1 for number in self.chosen]
+        chain = chain[: ends[-1]]
+        self.dim = 2 * sum(widths(chain)[number] for number in self.chosen)
+        self.checksum = weights_checksum(chain)
+        parts = (chain[start:end] for start, end in pairwise((0, *ends)))
+        self.parts = nn.ModuleList(FastNetwork(part, engine, precision) for part in parts)
 
     @torch.inference_mode()
     def forward(self, rgb: Tensor) -> Tensor:
@@ -106,22 +118,12 @@ class StageStatistics(nn.Module):
         return features
 
     def _of_frame(self, frame: Tensor) -> Tensor:
-        maps, means, deviations = normalise(frame).contiguous(memory_format=torch.channels_last), [], []
-        try:
-            with arithmetic(self.precision, frame.device):
-                for number, stage in enumerate(self.stages):
-                    maps = stage(maps)
-                    if number in self.chosen:
-                        mean, deviation = mean_std_pool(maps).chunk(2, 1)
-                        means.append(mean)
-                        deviations.append(deviation)
-        except RuntimeError as error:
-            if min(frame.shape[2:]) >= _SAFE_SIDE_PX:
-                raise
-            raise VideoError(
-                f"frames of {frame.shape[3]} x {frame.shape[2]} pixels are too small for {self.name}; leave the video "
-                "out"
-            ) from error
+        maps, statistics = normalise(frame.contiguous(memory_format=torch.channels_last)), []
+        with large_enough(frame, self.name):
+            for part in self.parts:
+                maps = part(maps)
+                statistics.append(mean_std_pool(maps).chunk(2, 1))  # at once: the next part may overwrite its maps
+        means, deviations = zip(*statistics, strict=True)
         return torch.cat([*means, *deviations], 1)
 
 

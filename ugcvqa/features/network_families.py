@@ -9,11 +9,12 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from ugcvqa.deep.backbones import last_maps_layer, load_backbone, weights_checksum
+from ugcvqa.deep.backbones import load_backbone, weights_checksum
 from ugcvqa.deep.pooling import CNN, VSFA, FrameMean, normalise
 from ugcvqa.deep.saliency import KnownMaps, MapMean, ScoreCAM, add_map
-from ugcvqa.deep.scorecam import check_layer
 from ugcvqa.deep.stages import StageStatistics
+from ugcvqa.deep.taps import check_layer
+from ugcvqa.deep.trunks import last_maps_layer
 from ugcvqa.features.family import VERSIONS, Family, Plan, Pool, too_short
 from ugcvqa.features.store import FeatureSpec
 from ugcvqa.media import sampling
@@ -99,12 +100,10 @@ class StagesFamily(NetworkFamily):
 
     def __init__(self, settings: FamilySettings) -> None:
         deep = settings.deep
-        network = StageStatistics(deep.backbone, deep.weights, deep.precision, deep.stages)
+        network = StageStatistics(deep.backbone, deep.weights, deep.precision, deep.stages, settings.engine)
         values = {"backbone": deep.backbone, "precision": deep.precision, "stages": ",".join(map(str, network.chosen))}
         name = "_".join(["stages", *_others(deep)])
-        super().__init__(
-            FeatureSpec(name, VERSIONS["stages"], values, weights_checksum(network)), TimedPlan(centre_plan)
-        )
+        super().__init__(FeatureSpec(name, VERSIONS["stages"], values, network.checksum), TimedPlan(centre_plan))
         self.network = network
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ugcvqa.deep.scorecam import hooked
+from ugcvqa.deep.taps import hooked
 
 FIRST_CHANNELS = 64
 """Channels that are kept of each layer, from the first on, as in the paper's animations."""
