@@ -35,7 +35,7 @@ def folders(tmp_path, monkeypatch):
     def offline(*_, **__):
         raise urllib.error.URLError("no network in tests")
 
-    monkeypatch.setattr(backbones.urllib.request, "urlopen", offline)
+    monkeypatch.setattr(weight_files.urllib.request, "urlopen", offline)
     return own, hub / "checkpoints"
 
 
@@ -113,7 +113,7 @@ def test_missing_file_offline_is_one_line_and_no_word_of_fetching(folders, tmp_p
 def test_download_is_checked_before_it_is_kept(folders, state, tmp_path, monkeypatch):
     source = tmp_path / "served.pth"
     torch.save(state, source)
-    monkeypatch.setattr(backbones.urllib.request, "urlopen", lambda *_, **__: source.open("rb"))
+    monkeypatch.setattr(weight_files.urllib.request, "urlopen", lambda *_, **__: source.open("rb"))
     with pytest.raises(WeightsError, match="SHA-256"):
         load_backbone("resnet18", "IMAGENET1K_V1")
     assert not list(folders[0].iterdir())
