@@ -36,9 +36,7 @@ _ONE_PASS: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.SiLU: ("swish", []),
     nn.Hardswish: ("hardswish", []),
 }
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's malloc.h
-_TOP_PAD_BYTES = 1 << 20
-_LARGEST_KEPT_BYTES = 20 << 20  # larger ones, of which there are few, would leave holes that nothing else fits
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def chosen_engine(engine: Engine, precision: Precision = "float32") -> Literal["torch", "openvino"]:
@@ -296,8 +294,7 @@ def keep_freed_memory() -> bool:
     """Makes this process keep memory that it frees, for its next arrays, instead of giving it back to the system.
 
     Large arrays that are made again for every frame otherwise cost a page fault per 4 KiB, up to a third of the
-    time. Only the largest, which few layers make, still go back. No value changes. Call it once the networks are
-    built: what building them freed is given back first.
+    time. No value changes. Call it once the networks are built: what building them freed is given back first.
 
     Returns:
         Whether the C library has such a setting (glibc has).
@@ -308,8 +305,7 @@ def keep_freed_memory() -> bool:
     except (AttributeError, OSError, TypeError):
         return False
     give_back_freed_memory()
-    settings = ((_M_MMAP_THRESHOLD, _LARGEST_KEPT_BYTES), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, _TOP_PAD_BYTES))
-    return all([mallopt(name, value) == 1 for name, value in settings])
+    return all([mallopt(name, value) == 1 for name, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1))])
 
 
 def give_back_freed_memory() -> None:
