@@ -54,7 +54,17 @@ ROOMS = {
         *("compiler", "compiled_resize", "compiled_maps", "compiled_statistics", "compiled", "engines", "features"),
     ),
     "deep": (
-        *("precision", "efficientnet_lite", "weight_files", "trunks", "backbones", "engine", "pooling", "stages"),
+        *(
+            "precision",
+            "efficientnet_lite",
+            "weight_files",
+            "trunks",
+            "backbones",
+            "kept_memory",
+            "engine",
+            "pooling",
+            "stages",
+        ),
         *("taps", "masking", "scorecam", "saliency"),
     ),
     "uvq": ("state", "layers", "trunk", "compression", "frames", "weights", "networks", "pool"),

@@ -14,6 +14,7 @@ from torch import nn
 from ugcvqa.deep import engine as engines
 from ugcvqa.deep.backbones import load_backbone
 from ugcvqa.deep.engine import FastNetwork, FusedConv, chosen_engine
+from ugcvqa.deep.kept_memory import keep_freed_memory
 from ugcvqa.deep.pooling import CNN, VSFA
 from ugcvqa.deep.scorecam import ScoreCAM
 from ugcvqa.deep.stages import StageStatistics
@@ -303,6 +304,6 @@ def test_kept_memory_changes_no_value():
     logging.disable(logging.WARNING)
     network, frames = VSFA("resnet18", "random:0", engine="torch"), torch.full((1, 3, 40, 48), 9, dtype=torch.uint8)
     expected = network(frames)
-    assert engines.keep_freed_memory()
+    assert keep_freed_memory()
     assert torch.equal(network(frames), expected)
     logging.disable(logging.NOTSET)

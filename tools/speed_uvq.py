@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ugcvqa.deep.engine import keep_freed_memory
+from ugcvqa.deep.kept_memory import keep_freed_memory
 from ugcvqa.uvq.networks import UVQ10, UVQ15
 from ugcvqa.uvq.state import COMPRESSION_EPS, MIXED, TRUNK, TRUNK_EPS
 from ugcvqa.uvq.weights import load_weights

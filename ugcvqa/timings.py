@@ -121,7 +121,7 @@ def _extraction(
     """
     from ugcvqa.benchmarks import costs
     from ugcvqa.datasets.finding import video_files
-    from ugcvqa.deep.engine import keep_freed_memory
+    from ugcvqa.deep.kept_memory import keep_freed_memory
     from ugcvqa.features.extraction import usable_device
     from ugcvqa.features.families import build_families
     from ugcvqa.features.rows import PAPER_ROWS, families_of_rows

@@ -4,12 +4,9 @@ Results differ from the plain layers by rounding only, unless a reduced precisio
 """
 
 import copy
-import ctypes
-import gc
 import logging
 import operator
 import warnings
-from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from typing import Any, Literal, cast
@@ -36,7 +33,6 @@ _ONE_PASS: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.SiLU: ("swish", []),
     nn.Hardswish: ("hardswish", []),
 }
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def chosen_engine(engine: Engine, precision: Precision = "float32") -> Literal["torch", "openvino"]:
@@ -288,31 +284,3 @@ def _core() -> Any:  # noqa: ANN401 (openvino.Core)
     import openvino
 
     return openvino.Core()
-
-
-def keep_freed_memory() -> bool:
-    """Makes this process keep memory that it frees, for its next arrays, instead of giving it back to the system.
-
-    Large arrays that are made again for every frame otherwise cost a page fault per 4 KiB, up to a third of the
-    time. No value changes. Call it once the networks are built: what building them freed is given back first.
-
-    Returns:
-        Whether the C library has such a setting (glibc has).
-    """
-    gc.collect()  # traced networks refer to themselves
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return False
-    give_back_freed_memory()
-    return all([mallopt(name, value) == 1 for name, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1))])
-
-
-def give_back_freed_memory() -> None:
-    """Gives the memory that this process has freed back to the system, where the C library can (glibc does).
-
-    After `keep_freed_memory`, call it where one network's work ends and another's begins: their arrays differ in
-    size, so what one has freed rarely serves the other.
-    """
-    with suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)

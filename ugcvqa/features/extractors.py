@@ -13,7 +13,7 @@ from torch import nn
 
 from ugcvqa.cli import progress_bar
 from ugcvqa.datasets.catalogue import Dataset
-from ugcvqa.deep.engine import give_back_freed_memory, keep_freed_memory
+from ugcvqa.deep.kept_memory import give_back_freed_memory, keep_freed_memory
 from ugcvqa.devices import is_main_process, launch, use_float32_products
 from ugcvqa.display.lines import failure_rows, read_failures
 from ugcvqa.features.datamodule import ClipData
