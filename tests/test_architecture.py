@@ -162,7 +162,7 @@ ORDER = [
 ]
 
 DOORS = {
-    "av": {f"media.{name}" for name in ("opening", "damage", "decode", "convert", "encode", "memory")},
+    "av": {f"media.{name}" for name in ("marks", "opening", "damage", "decode", "convert", "encode", "memory")},
     "lightning": {
         *("trainer", "features.datamodule", "features.extractors"),
         *("training.regressor", "training.datamodule", "training.checkpoints", "training.preemption"),

@@ -1,7 +1,11 @@
+import sys
+
+import av
 import numpy as np
 from media import encode_frames, rgb_frames
 
 from ugcvqa.media.arrays import Memory
+from ugcvqa.media.marks import mark_of
 from ugcvqa.media.sampling import Piece
 from ugcvqa.media.video import read_clips, read_frames
 
@@ -52,3 +56,12 @@ def test_writing_into_a_clip_changes_no_other(tmp_path):
         else:
             found.append(clip.frames["rgb"][0])
     assert np.array_equal(found, expected)
+
+
+def test_a_frame_is_let_go_of_once_its_marks_are_read(tmp_path):
+    path = encode_frames(tmp_path / "clip.mp4", rgb_frames(3))
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            held = sys.getrefcount(frame)
+            mark_of(frame)
+            assert sys.getrefcount(frame) == held

@@ -2,8 +2,8 @@
 
     python tools/check_slim.py [FOLDER]
 
-Needs a package registry. Prints megabytes on disk, and processor seconds and peak memory of `ugcvqa score`; the exit
-code is 1 if PyTorch is there, the video has no score, or the environment takes 600 MB or more.
+Linux; needs a package registry. Prints megabytes on disk, and processor seconds and peak memory of `ugcvqa score`; the
+exit code is 1 if PyTorch is there, the video has no score, or the environment takes 600 MB or more.
 """
 
 import subprocess
@@ -18,11 +18,11 @@ from ugcvqa.media.encode import write_video
 ROOT = Path(__file__).resolve().parent.parent
 MOST_BYTES = 600e6
 SCORE = """
-import importlib.util, resource, sys
+import importlib.util, pathlib, sys, time
 from ugcvqa.score import main
 code = main(sys.argv[1:])
-used = resource.getrusage(resource.RUSAGE_SELF)
-print(f"{used.ru_utime + used.ru_stime:.2f} processor seconds, {used.ru_maxrss / 1024:.0f} MiB at most")
+peak_kib = int(pathlib.Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+print(f"{time.process_time():.2f} processor seconds, {peak_kib / 1024:.0f} MiB at most")
 sys.exit(code or importlib.util.find_spec("torch") is not None)
 """
 
@@ -32,10 +32,11 @@ def check(folder: Path) -> int:
     clip, environment = folder / "clip.mp4", folder / "environment"
     texture = np.random.default_rng(0).integers(40, 200, (135, 240, 3), np.uint8).repeat(4, axis=0).repeat(4, axis=1)
     write_video(clip, (np.roll(texture, 2 * index, axis=1) for index in range(240)), 30)
-    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     python = environment / "bin" / "python"
     what = ["-r", str(ROOT / "requirements-score.txt"), str(ROOT)]
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", *what], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check", "--no-input"]
+    subprocess.run([*pip, "install", "--quiet", "--no-deps", *what], check=True)
     codes = [subprocess.run([python, "-c", SCORE, clip], cwd=folder, check=False).returncode for _ in range(2)]
     n_bytes = sum(path.lstat().st_size for path in environment.rglob("*") if path.is_file())
     print(f"{n_bytes / 1e6:.0f} MB on disk")

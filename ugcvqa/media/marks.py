@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from av.sidedata.sidedata import SideDataContainer
 
 from ugcvqa.media.orientation import UPRIGHT, Orientation, orientation_of
 
@@ -53,10 +54,10 @@ class Mark(NamedTuple):
     unusual: tuple[str, ...]
 
 
-def mark_of(frame: Any) -> Mark:  # noqa: ANN401 (PyAV's frame, which is not imported here)
+def mark_of(frame: Any) -> Mark:  # noqa: ANN401 (PyAV's frame)
     """Reads the marks of a decoded frame."""
     orientation, unusual = UPRIGHT, list[str]()
-    for each in frame.side_data:
+    for each in SideDataContainer(frame):  # the frame's own would refer to it and keep it until memory is searched
         if each.type.name == "DISPLAYMATRIX":
             orientation = orientation_of(bytes(each))
         elif each.type.name in _KINDS:
