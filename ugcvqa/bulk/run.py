@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from threadpoolctl import threadpool_limits
+
 from ugcvqa.bulk.columns import about
 from ugcvqa.bulk.explanation_lines import write_pictures
 from ugcvqa.bulk.listing import Digest, Inputs
@@ -97,7 +99,8 @@ class Call:
             explain=self._is_explained,
         )
         if self.workers == 0:
-            yield from score_many(paths)
+            with threadpool_limits(1, "blas"):  # on the small matrices of heads, threads only wait for each other
+                yield from score_many(paths)
             return
         with WorkerPool(score_many, self.workers, self.timeout_s, self.scorer.modules) as pool:
             yield from pool.scores(paths)

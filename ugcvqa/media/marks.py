@@ -57,7 +57,8 @@ class Mark(NamedTuple):
 def mark_of(frame: Any) -> Mark:  # noqa: ANN401 (PyAV's frame)
     """Reads the marks of a decoded frame."""
     orientation, unusual = UPRIGHT, list[str]()
-    for each in SideDataContainer(frame):  # the frame's own would refer to it and keep it until memory is searched
+    # The frame's own list would refer to it, and keep it until Python searches its memory.
+    for each in SideDataContainer(frame):  # type: ignore[call-arg]
         if each.type.name == "DISPLAYMATRIX":
             orientation = orientation_of(bytes(each))
         elif each.type.name in _KINDS:
