@@ -43,7 +43,7 @@ ROOMS = {
         *("video", "encode", "memory"),
     ),
     "datasets": ("names", "cells", "joining", "tables", "identity", "finding", "labels", "catalogue", "inventory"),
-    "demo": ("paint", "scenes", "distort", "quality", "videos", "ladders"),
+    "demo": ("paint", "scenes", "distort", "quality", "videos", "ladders", "pans", "versions", "known_orders"),
     "evaluation": ("metrics", "splits", "significance", "published"),
     "display": (
         *("lines", "text_tables", "main_table", "benchmark_tables", "figure_labels", "figures"),
@@ -53,6 +53,7 @@ ROOMS = {
         *("constants", "fits", "chunks", "filters", "maps", "stats"),
         *("compiler", "compiled_resize", "compiled_maps", "compiled_statistics", "compiled", "engines", "features"),
     ),
+    "pixels": ("bars", "repeats", "spectrum", "facts"),
     "deep": (
         *(
             "precision",
@@ -91,7 +92,8 @@ ROOMS = {
     ),
     "samples": ("batches", "sequences", "clips"),
     "heads": (
-        *("solver", "svr_grid", "svr", "scaling", "kernels", "gp", "inducing", "ladders", "sparse_gp", "sparse_fit"),
+        *("solver", "svr_grid", "svr", "scaling", "kernels", "gp", "inducing", "ladders"),
+        *("pairs", "motion", "sparse_gp", "sparse_fit"),
         *("gru", "end_to_end", "gru_stack", "network_heads", "kinds", "exporting"),
     ),
     "scoring": (
@@ -145,7 +147,7 @@ ROOMS = {
             "report",
             "dashboard",
         ),
-        *("costs", "cost_report"),
+        *("costs", "cost_report", "distortions"),
     ),
     "studies": (
         *("similarity", "activations", "map_quality", "data", "measures", "analysis", "ablation"),

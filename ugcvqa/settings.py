@@ -19,6 +19,7 @@ NSSEngine = Literal["torch", "compiled"]
 
 _LARGEST_EXPONENT = 100
 _LARGEST_FPS = 1000
+_FEWEST_KERNEL_VIDEOS = 50
 _CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -78,6 +79,7 @@ class NSSSettings:
         min_side: frames whose shorter side is larger are shrunk to this, in pixels.
         short: what a video without a single one-second chunk gives: an `error`, or a vector of `nan`.
         engine: `torch`, or `compiled` kernels for float32 on a CPU: several times faster, equal to rounding.
+        picture: `coded` takes frames as they are, as published; `content` leaves black bars and repeated frames out.
     """
 
     colour: Literal["bt601", "rapique"] = "bt601"
@@ -85,6 +87,7 @@ class NSSSettings:
     min_side: int = 512
     short: Literal["error", "nan"] = "error"
     engine: NSSEngine = "torch"
+    picture: Literal["coded", "content"] = "coded"
 
     def __post_init__(self) -> None:
         if self.min_side < 1:
@@ -432,11 +435,14 @@ class SparseGPSettings:
     Attributes:
         ladders: feature table of encoding ladders, made by tools/make_ladders.py for the same row; None for none.
         inducing: learned points that stand for the training videos.
-        ladder_inducing: further ones that stand for the ladders.
+        pairs: table of other pairs of known order, made by tools/make_pairs.py for the same row; None for none.
+        ladder_inducing: further ones that stand for the ladders and pairs.
         dimensions: principal axes kept of each group of columns.
         quantiles: kept per column in rank scaling.
         steps: bound on the search for the inducing points.
         sample: most videos that the kernel and the principal axes are learned from; memory grows with its square.
+        kernel_videos: videos of the sample, evenly chosen, that the kernel is learned from; None for all. Time grows
+            with their cube.
         margin: by how much each rung of a ladder shall be worse than the one before, in MOS.
         tolerated: deviation from the margin that is as bad as one standard deviation, in MOS.
         max_evaluations: as of the exact process.
@@ -452,6 +458,8 @@ class SparseGPSettings:
     sample: int = 2000
     margin: float = 0.05
     tolerated: float = 0.08
+    pairs: str | None = None
+    kernel_videos: int | None = None
     max_evaluations: int = 100
     tolerance: float = 1e-5
 
@@ -461,6 +469,8 @@ class SparseGPSettings:
                 raise ConfigError(f"{name} is {getattr(self, name)}: it must be at least 1")
         if not 2 <= self.quantiles <= 128:
             raise ConfigError(f"quantiles is {self.quantiles}: it must be from 2 to 128")
+        if self.kernel_videos is not None and self.kernel_videos < _FEWEST_KERNEL_VIDEOS:
+            raise ConfigError(f"kernel_videos is {self.kernel_videos}: give {_FEWEST_KERNEL_VIDEOS} or more")
         if not (self.margin >= 0 and self.tolerated > 0):
             raise ConfigError(f"margin {self.margin}, tolerated {self.tolerated}: they must not be negative, nor 0")
         GPSettings(self.max_evaluations, self.tolerance)  # says what is wrong with them

@@ -347,8 +347,9 @@ def facts(
 ) -> dict[str, Any]:
     """Everything that one result depends on, as plain JSON values."""
     settings = asdict(rules.of(entry))
-    if settings.get("ladders"):
-        settings["ladders"] = file_sha256(Path(settings["ladders"]))
+    for name in ("ladders", "pairs"):
+        if settings.get(name):
+            settings[name] = file_sha256(Path(settings[name]))
     return {
         "code": code_sha256(entry.head),
         "data": problem.data,

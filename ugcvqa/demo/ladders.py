@@ -140,6 +140,27 @@ def write_ladders(ladder: LadderScene, folder: Path) -> Iterator[tuple[str, Path
             yield f"scene{ladder.number:02d}/{codec}/{crf}", path
 
 
+def encoded(frames: Frames, rate: Fraction, codec: str, crf: int, folder: Path) -> Frames:
+    """What an encoder of the ladders leaves of frames (T, H, W, 3) uint8 RGB.
+
+    Args:
+        frames: the pictures.
+        rate: frames per second.
+        codec: a key of `RUNGS`.
+        crf: its constant rate factor.
+        folder: for the file, which is deleted.
+
+    Raises:
+        VideoError: if the encoder is missing or fails.
+    """
+    encoder, options, container, bit_rate = _ENCODERS[codec]
+    path = folder / f"encoded.{container}"
+    write_video(path, frames, rate, encoder, options={**options, "crf": str(crf)}, bit_rate=bit_rate)
+    left = np.stack([picture.transpose(1, 2, 0) for _, _, picture in read_frames(path)])
+    path.unlink()
+    return left
+
+
 def _source_frames(ladder: LadderScene, folder: Path) -> Frames:
     """Renders a scene and wears it."""
     scene, source = ladder.scene, ladder.source
@@ -150,10 +171,4 @@ def _source_frames(ladder: LadderScene, folder: Path) -> Frames:
         frames[:, :, scene.width - width :] = 0
     if source.first_crf is None:
         return frames
-    path = folder / f"scene{ladder.number:02d}_first.mp4"
-    encoder, options, _, bit_rate = _ENCODERS["h264"]
-    crf = {"crf": str(source.first_crf)}
-    write_video(path, frames, scene.rate, encoder, options={**options, **crf}, bit_rate=bit_rate)
-    worn = np.stack([picture.transpose(1, 2, 0) for _, _, picture in read_frames(path)])
-    path.unlink()
-    return worn
+    return encoded(frames, scene.rate, "h264", source.first_crf, folder)

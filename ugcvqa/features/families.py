@@ -1,7 +1,7 @@
 """Builds the feature families that a row needs."""
 
 from ugcvqa.features.family import Family
-from ugcvqa.features.light_families import ContainerFamily, NSSFamily
+from ugcvqa.features.light_families import ContainerFamily, NSSFamily, PixelsFamily
 from ugcvqa.settings import FamilySettings
 
 
@@ -14,7 +14,7 @@ def build_families(names: tuple[str, ...], settings: FamilySettings) -> dict[str
         WeightsError: if weights are missing or wrong.
         ConfigError: if a setting cannot be used.
     """
-    light = {"nss": lambda: NSSFamily(settings), "container": ContainerFamily}
+    light = {"nss": lambda: NSSFamily(settings), "container": ContainerFamily, "pixels": PixelsFamily}
     networks: dict[str, Family] = {}
     if others := tuple(name for name in names if name not in light):
         from ugcvqa.features.network_families import build_networks

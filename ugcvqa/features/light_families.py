@@ -1,4 +1,4 @@
-"""Families without networks: NSS, and what the file says of itself; torch is imported only where it computes NSS."""
+"""Families without networks: NSS, facts of pixels and of the file; torch is imported only where it computes NSS."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +17,12 @@ from ugcvqa.media.sampling import Piece
 from ugcvqa.media.video import TimedPlan, VideoInfo
 from ugcvqa.nss.chunks import SMALLEST_SIDE_PX, ChunkMean
 from ugcvqa.nss.engines import check_settings, compiled_kernels, usable_engine
+from ugcvqa.pixels.bars import content_box
+from ugcvqa.pixels.facts import N_MEASURES, facts_of, measured
+from ugcvqa.pixels.repeats import chosen_frames, new_frames
 from ugcvqa.settings import FamilySettings
+
+_AS_EVER = (("engine", "torch"), ("picture", "coded"))  # settings that older features do not name
 
 
 class NSSFamily(Family):
@@ -28,25 +33,30 @@ class NSSFamily(Family):
     def __init__(self, settings: FamilySettings) -> None:
         nss = replace(settings.nss, engine=usable_engine(settings.nss.engine))
         check_settings(nss.colour, nss.precision, nss.min_side, nss.engine)
-        values = {name: value for name, value in asdict(nss).items() if (name, value) != ("engine", "torch")}
-        super().__init__(FeatureSpec("nss", VERSIONS["nss"], values), TimedPlan(partial(nss_plan, nss.short)))
+        values = {name: value for name, value in asdict(nss).items() if (name, value) not in _AS_EVER}
+        plan = partial(nss_plan, nss.short, nss.picture)
+        super().__init__(FeatureSpec("nss", VERSIONS["nss"], values), TimedPlan(plan))
         self._settings, self.takes_tensors = nss, nss.engine == "torch"
 
     def __call__(self, frames: Mapping[str, Any]) -> npt.NDArray[np.float64]:
-        """Computes one chunk: planes "y", "u", "v" as `sampling.nss_pieces` orders them -> (1836,) float64."""
+        """Computes one chunk: planes "y", "u", "v" as its plan orders them -> (1836,) float64."""
         planes, nss = [frames[form] for form in ("y", "u", "v")], self._settings
+        side = min(planes[0].shape[-2:])
+        if nss.picture == "content":
+            planes = content_planes(*planes, int(frames["middle"]))
         try:
             if self.takes_tensors or getattr(planes[0], "is_cuda", False):
-                return self._by_torch(planes)
-            return np.asarray(compiled_kernels().chunk(*map(np.asarray, planes), nss.colour, nss.min_side))
+                return self._by_torch(planes, side)
+            arrays = [np.ascontiguousarray(plane) for plane in planes]
+            return np.asarray(compiled_kernels().chunk(*arrays, nss.colour, nss.min_side, side))
         except ValueError as error:  # what is left after shrinking may be too small for the filters
             raise VideoError(str(error)) from error
 
-    def _by_torch(self, planes: Iterable[Any]) -> npt.NDArray[np.float64]:
+    def _by_torch(self, planes: Iterable[Any], side: int) -> npt.NDArray[np.float64]:
         import torch
 
         with torch.inference_mode(), _one_thread():
-            return as_array(self._network(*planes))
+            return as_array(self._network(*planes, side))
 
     @cached_property
     def _network(self) -> Any:  # noqa: ANN401 (its module imports torch)
@@ -103,11 +113,66 @@ class _VectorPool:
         return {"video": self._vector}
 
 
-def nss_plan(short: str, info: VideoInfo) -> Iterator[Piece]:
+class PixelsFamily(Family):
+    """What the pixels say by themselves, see `pixels.facts`."""
+
+    is_light = True
+
+    def __init__(self) -> None:
+        super().__init__(FeatureSpec("pixels", VERSIONS["pixels"], {}), TimedPlan(pixels_plan))
+
+    def __call__(self, frames: Mapping[str, Any]) -> npt.NDArray[np.float64]:
+        """Measures one stretch: "y" (2 + T, H, W), of which two stand for it, and "rate" -> (N_MEASURES,) float64."""
+        luma = as_array(frames["y"])
+        return measured(luma[:2], luma[2:], float(frames["rate"]))
+
+    def pool(self) -> Pool:
+        """Starts the mean over stretches."""
+        return _PixelPool()
+
+
+class _PixelPool:
+    """The facts of the mean over stretches."""
+
+    def __init__(self) -> None:
+        self._sums, self._counts = np.zeros(N_MEASURES), np.zeros(N_MEASURES)
+
+    def add(self, features: npt.NDArray[np.float64]) -> None:
+        self._sums += np.nan_to_num(features)
+        self._counts += np.isfinite(features)
+
+    def result(self) -> dict[str, npt.NDArray[np.float64]]:
+        means = np.divide(self._sums, self._counts, out=np.full(N_MEASURES, np.nan), where=self._counts > 0)
+        return {"video": np.array([*facts_of(means)])}
+
+
+def content_planes(y: Any, u: Any, v: Any, middle: int) -> list[Any]:  # noqa: ANN401 (arrays, or tensors)
+    """Cuts bars off the planes of a chunk and leaves repeated frames out.
+
+    Args:
+        y: (2 + T, H, W) uint8: the spatial frames, then the stretch about the chunk's centre.
+        u: (2, ceil(H/2), ceil(W/2)) uint8, chroma of the spatial frames.
+        v: (2, ceil(H/2), ceil(W/2)) uint8.
+        middle: place of the centre in the stretch.
+
+    Returns:
+        Planes as the NSS take them, with eight frames of the stretch at most.
+    """
+    luma = as_array(y)
+    box = content_box(np.concatenate((luma[:2], luma[2 :: max(1, len(luma) - 3)])))
+    chosen = chosen_frames(new_frames(luma[2:]), middle) if len(luma) > 2 else np.empty(0, np.int64)
+    places = [0, 1, *(chosen + 2).tolist()]
+    rows, columns = slice(box.top, box.bottom), slice(box.left, box.right)
+    half = slice(box.top // 2, (box.bottom + 1) // 2), slice(box.left // 2, (box.right + 1) // 2)
+    return [y[places][:, rows, columns], u[:, *half], v[:, *half]]
+
+
+def nss_plan(short: str, picture: str, info: VideoInfo) -> Iterator[Piece]:
     """Yields the pieces of the NSS family: one per one-second chunk.
 
     Args:
         short: `error` or `nan`, see `settings.NSSSettings`.
+        picture: `coded` or `content`, likewise.
         info: the video.
 
     Raises:
@@ -120,7 +185,14 @@ def nss_plan(short: str, info: VideoInfo) -> Iterator[Piece]:
         )
     if next(sampling.chunk_centres(info.n_frames, info.rate, info.seconds), None) is None and short == "error":
         raise too_short("NSS", info, "or set short=nan")
-    yield from sampling.nss_pieces(info.n_frames, info.rate, info.seconds)
+    pieces = sampling.nss_pieces if picture == "coded" else sampling.stretch_pieces
+    yield from pieces(info.n_frames, info.rate, info.seconds)
+
+
+def pixels_plan(info: VideoInfo) -> Iterator[Piece]:
+    """Yields the stretches about the chunk centres without chroma, as the NSS family takes them."""
+    for piece in sampling.stretch_pieces(info.n_frames, info.rate, info.seconds):
+        yield Piece({"y": piece.frames["y"]}, {"rate": np.array(float(info.rate))})
 
 
 @contextmanager

@@ -21,6 +21,9 @@ OURS = "ugcvqa"
 
 UNKNOWN = "unknown"
 
+OF_FACTS = frozenset({"container", "pixels"})
+"""Families of facts that have no maker: in training, what a label file states may stand for what pixels show."""
+
 FACTS = "label file"
 """Size and frame rate of videos, which are facts whoever wrote them down."""
 
@@ -81,7 +84,7 @@ def provenance_of(
     if len(said) == 2 and stated.casefold() != inside.casefold():
         raise LabelError(f"{where}: says that {inside} made it, but --data.made_by says {stated}; give the right one")
     if found is None:
-        return (said[0] if said else FACTS if part == "container" else UNKNOWN), spec
+        return (said[0] if said else FACTS if part in OF_FACTS else UNKNOWN), spec
     for name in said:
         if name.casefold() != found.made_by.casefold() and not (name == OURS and found.is_like_ours):
             raise LabelError(
@@ -123,7 +126,7 @@ def table_makers(name: str, ids: Sequence[str], values: npt.NDArray[Any], text: 
         if found is not None and not is_ours:
             makers[found.family] = found.made_by
         else:
-            makers[part] = inside or (FACTS if part == "container" else UNKNOWN)
+            makers[part] = inside or (FACTS if part in OF_FACTS else UNKNOWN)
     return makers
 
 
@@ -193,7 +196,7 @@ def check_stated(stated: str | Mapping[str, str] | None, row: str) -> None:
 
 def is_computed_here(family: str, maker: str, settings: FamilySettings) -> bool:
     """Whether the extractors with these settings compute what a maker made."""
-    return family == "container" or maker.casefold() in {name.casefold() for name in _equals(family, settings)}
+    return family in OF_FACTS or maker.casefold() in {name.casefold() for name in _equals(family, settings)}
 
 
 def _equals(family: str, settings: FamilySettings) -> tuple[str, ...]:

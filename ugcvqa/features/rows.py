@@ -23,6 +23,7 @@ DIMENSIONS: dict[str, int] = {
     "uvq": 600,
     "uvq15": 512,
     "container": 3,
+    "pixels": 10,
 }
 """Feature family -> length of its video vector with the paper's backbones."""
 
@@ -30,7 +31,7 @@ DIMENSIONS: dict[str, int] = {
 OF_BACKBONE = frozenset({"cnn", "vsfacnn", "vsfacnn_saliency", "vsfacnn_224", "stages"})
 """Families whose vector is as long as another backbone, or the choice of its stages, makes it."""
 
-LIGHT = frozenset({"nss", "container"})
+LIGHT = frozenset({"nss", "container", "pixels"})
 """Families without a network."""
 
 _OF_SEQUENCE = frozenset({"vsfacnn", "vsfacnn_saliency", "vsfacnn_224"})
@@ -48,6 +49,7 @@ _NSS, _CNN, _SALIENCY = Part("nss"), Part("cnn"), Part("saliency")
 _NSS_SPATIAL, _NSS_TEMPORAL = Part("nss", 0, 1360), Part("nss", 1360)
 _VSFACNN, _FUSED = Part("vsfacnn"), Part("vsfacnn_saliency")
 _CONTAINER = Part("container")
+_MEASURED_FACTS = Part("pixels", 0, 2)  # frames shown per second, lines of detail
 
 ROWS: dict[str, tuple[Part, ...]] = {
     "SALIENCY": (_SALIENCY,),
@@ -77,6 +79,8 @@ ROWS: dict[str, tuple[Part, ...]] = {
     "NSS_CONTAINER": (_NSS, _CONTAINER),
     "CNN_CONTAINER": (_CNN, _CONTAINER),
     "NSS_CNN_CONTAINER": (_NSS_SPATIAL, _CNN, _NSS_TEMPORAL, _CONTAINER),
+    # The same two facts as far as the pixels confirm them.
+    "NSS_PIXELS": (_NSS, _MEASURED_FACTS),
     "NSS_CNN_SALIENCY_CONTAINER": (_NSS_SPATIAL, _CNN, _NSS_TEMPORAL, _SALIENCY, _CONTAINER),
 }
 """Row name -> parts whose columns are concatenated in this order. The first eleven are the paper's."""
@@ -125,6 +129,12 @@ def parts_of_row(row: str) -> dict[str, list[int]]:
         columns.setdefault(part.family, []).extend(range(start, stop))
         start = stop
     return columns
+
+
+def motion_column(row: str) -> int:
+    """Column of a row that holds the number of new frames per second, -1 if there is none."""
+    columns = parts_of_row(row).get("pixels", []) if row in ROWS else []
+    return columns[0] if columns else -1
 
 
 def assemble_row(row: str, vectors: Mapping[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:

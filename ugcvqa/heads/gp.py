@@ -71,6 +71,7 @@ _FAMILY_PARTS: dict[str, tuple[tuple[str, int, int | None, Scaling], ...]] = {
         ("container/width", 1, 2, "log"),
         ("container/rate", 2, 3, "log"),
     ),
+    "pixels": (("pixels/lines", 1, 2, "log"),),  # not the rate of frames, which `motion` counts
 }
 
 

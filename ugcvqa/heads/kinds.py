@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ugcvqa.errors import CheckpointError
+from ugcvqa.features.rows import motion_column
 from ugcvqa.heads.gp import GPHead, GPReport, fit_gp, gp_parts
 from ugcvqa.heads.sparse_fit import fit_sparse_gp
 from ugcvqa.heads.sparse_gp import SparseGPHead
@@ -105,5 +106,5 @@ def fit_process(
     """
     parts = gp_parts(row, features.shape[1])
     if isinstance(settings, SparseGPSettings):
-        return fit_sparse_gp(features, mos, parts, settings)
+        return fit_sparse_gp(features, mos, parts, settings, motion_column(row))
     return fit_gp(features, mos, parts, settings)

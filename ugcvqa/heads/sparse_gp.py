@@ -6,7 +6,7 @@ columns contributes. Numpy and scipy only.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -20,10 +20,15 @@ from ugcvqa.evaluation.metrics import Logistic
 from ugcvqa.heads.gp import GPPart, parts_from
 from ugcvqa.heads.inducing import JITTER
 from ugcvqa.heads.kernels import Kernel, squared_distances
+from ugcvqa.heads.motion import lost_motion
 from ugcvqa.heads.scaling import apply_scaling, check_scaling
 
 Array = npt.NDArray[np.float64]
 
+RESIDUAL_AXES = 64
+"""Principal axes outside of which columns are looked at for what is novel."""
+
+_MOTION = "motion"  # what it is called in contributions
 _BLOCK_ROWS = 2048  # videos whose scaled columns are in memory at a time
 
 
@@ -72,10 +77,16 @@ class SparseGPHead:
         mos_deviation: standard deviation of the training MOS.
         means: (T,) mean of what each term says about the training videos, standard units.
         width: half of an interval in standard deviations, from left-out predictions of the training videos.
-        novelty: (T,) share of a term's variance that the inducing points leave open in 99.5 % of training videos.
-        ranges: part -> smallest and largest value in training, of parts in log scaling.
+        novelty: (T,) what is left of a term's scaled columns, as a squared length, outside their first 64 principal
+            axes in 98 % of held-out videos. Where `is_of_points`, the share of a term's variance that the inducing
+            points leave open in 99.5 % of training videos.
+        ranges: part -> smallest and largest usual value in training, of parts in log scaling.
         logistic: map of predictions to MOS, fitted to left-out predictions of the training videos; `predict` does not
             apply it.
+        is_of_points: what `novelty` is, as in older models.
+        motion: column with the number of new frames per second, see `motion.lost_motion`; -1 for none.
+        spread: (M,) logarithm of the variance of a label about its prediction, relative to what the process says, as a
+            linear function in the basis of `whitened`; empty where it is the same everywhere.
     """
 
     kind: ClassVar[str] = "sparse_gp"
@@ -97,6 +108,9 @@ class SparseGPHead:
     novelty: Array
     ranges: Mapping[str, tuple[float, float]]
     logistic: Logistic
+    is_of_points: bool = False
+    motion: int = -1
+    spread: Array = field(default_factory=lambda: np.zeros(0))
 
     def predict(self, features: npt.NDArray[Any]) -> Array:
         """Predicts MOS, before the logistic map.
@@ -110,8 +124,15 @@ class SparseGPHead:
         Raises:
             LabelError: if `features` is not a table of D columns.
         """
-        covariance = self._covariance(self.points(features))
-        return covariance @ self.reference.weights * self.mos_deviation + self.mos_mean
+        return self._mean(self._covariance(self.points(features)), features)
+
+    def _mean(self, covariance: Array, features: npt.NDArray[Any]) -> Array:
+        return covariance @ self.reference.weights * self.mos_deviation + self.mos_mean - self._lost(features)
+
+    def _lost(self, features: npt.NDArray[Any]) -> Array:
+        if self.motion < 0:
+            return np.zeros(len(features))
+        return lost_motion(features[:, self.motion].astype(np.float64))
 
     def predict_with_std(self, features: npt.NDArray[Any]) -> tuple[Array, Array]:
         """Predicts MOS as `predict` does, and the standard deviation of a newly measured MOS about it, both (N,)."""
@@ -128,7 +149,9 @@ class SparseGPHead:
         doubt = solve_triangular(self.reference.posterior, explained, lower=True, check_finite=False)
         variance = self.kernel.variance - np.sum(explained**2, axis=0) + np.sum(doubt**2, axis=0)
         deviation = np.sqrt(np.maximum(variance, 0) + self.noise) * self.mos_deviation
-        mean = covariance @ self.reference.weights * self.mos_deviation + self.mos_mean
+        if self.spread.size:
+            deviation *= np.exp(self.spread @ explained / 2)
+        mean = self._mean(covariance, features)
         return Interval(mean, deviation, mean - self.width * deviation, mean + self.width * deviation)
 
     @property
@@ -144,11 +167,12 @@ class SparseGPHead:
             Group -> (N,) MOS units relative to the training mean: with `base` they add up to `predict`.
         """
         points, own = self.points(features), self.reference
-        return {
+        found = {
             group: (term(self.kernel, index, points[index], own.places[index]) @ own.weights - self.means[index])
             * self.mos_deviation
             for index, group in enumerate(self.groups)
         }
+        return found if self.motion < 0 else {**found, _MOTION: -self._lost(features)}
 
     def warnings(self, features: npt.NDArray[Any]) -> list[tuple[str, ...]]:
         """Says in plain sentences why videos lie outside the training distribution; nothing for those within it.
@@ -156,7 +180,7 @@ class SparseGPHead:
         Returns:
             N tuples of sentences.
         """
-        points = self.points(features)
+        novelty = self._novelties(features)
         found: list[list[str]] = [[] for _ in features]
         for part in self.parts:
             if part.name in self.ranges:
@@ -166,11 +190,20 @@ class SparseGPHead:
                         found[row].append(_beyond(part.name, value, low, high))
         for index, group in enumerate(self.groups):
             if not self._is_of_facts(group):
-                for row in np.flatnonzero(self.openness(points, index) > self.novelty[index]).tolist():
+                for row in np.flatnonzero(novelty[index] > self.novelty[index]).tolist():
                     found[row].append(
                         f"the {group} features are unlike those of nearly all training videos, so the score is a guess"
                     )
         return [tuple(sentences) for sentences in found]
+
+    def _novelties(self, features: npt.NDArray[Any]) -> list[Array]:
+        """What `novelty` is compared with, term by term: (N,) each."""
+        terms = range(len(self.groups))
+        if self.is_of_points:
+            points = self.points(features)
+            return [self.openness(points, index) for index in terms]
+        blocks = scaled_blocks(features, self.parts, self.tables, self.scales, self.groups)
+        return [residual(block, axes.astype(np.float64)) for block, axes in zip(blocks, self.axes, strict=True)]
 
     def _is_of_facts(self, group: str) -> bool:
         return all(part.name in self.ranges for part in self.parts if part.group == group)
@@ -219,6 +252,7 @@ class SparseGPHead:
             "inducing": self.inducing,
             "whitened": self.whitened,
             "factor": self.factor,
+            **({"spread": self.spread} if self.spread.size else {}),
             **{f"table{index}": table for index, table in enumerate(self.tables) if table.size},
             **{f"axes{index}": axes for index, axes in enumerate(self.axes)},
         }
@@ -231,6 +265,8 @@ class SparseGPHead:
             **{name: getattr(self, name) for name in _NUMBERS},
             "ranges": {name: list(ends) for name, ends in self.ranges.items()},
             "logistic": self.logistic.to_list(),
+            "is_of_points": self.is_of_points,
+            "motion": self.motion,
         }
         return {name: np.ascontiguousarray(array) for name, array in arrays.items()}, values
 
@@ -268,6 +304,9 @@ class SparseGPHead:
                 **_numbers(values, len(parts), len(groups)),
                 ranges=_ranges(untrusted.mapping(values["ranges"], "ranges")),
                 logistic=Logistic.from_list(untrusted.some_numbers(values["logistic"], "logistic", 4)),
+                spread=np.asarray(arrays.get("spread", np.zeros(0))),
+                is_of_points=values.get("is_of_points", True) is True,
+                motion=untrusted.whole(values.get("motion", -1), "motion", -1, max(part.stop for part in parts) - 1),
             )
             head._check()
         except KeyError as error:
@@ -292,6 +331,7 @@ class SparseGPHead:
             ("inducing", self.inducing, (count, sum(axes.shape[1] for axes in self.axes)), np.float32),
             ("whitened", self.whitened, (count,), np.float64),
             ("factor", self.factor, (count, count), np.float32),
+            *([("spread", self.spread, (count,), np.float64)] if self.spread.size else []),
             ("scales", self.scales, (len(self.parts),), np.float64),
             *((name, getattr(self, name), terms, np.float64) for name in ("means", "novelty")),
             *((name, getattr(self.kernel, name), terms, np.float64) for name in ("amplitudes", "mixtures")),
@@ -314,6 +354,13 @@ class SparseGPHead:
 
 _LISTS = ("scales", "means", "novelty")
 _NUMBERS = ("noise", "mos_mean", "mos_deviation", "width")
+
+
+def residual(block: Array, axes: Array) -> Array:
+    """Squared length (N,) of scaled columns (N, C) outside the first of their principal axes (C, d): 64, or C / 4."""
+    kept = block @ axes[:, : min(RESIDUAL_AXES, block.shape[1] // 4)]
+    left: Array = np.maximum(np.sum(block**2, axis=1) - np.sum(kept**2, axis=1), 0)
+    return left
 
 
 def scaled_blocks(
@@ -372,6 +419,6 @@ def factor_of(covariance: Array) -> Array:
 
 
 def _beyond(name: str, value: float, low: float, high: float) -> str:
-    what = {"container/rate": "frame rate"}.get(name, "frame " + name.rpartition("/")[2])
+    what = {"container/rate": "frame rate", "pixels/lines": "true height"}.get(name, "frame " + name.rpartition("/")[2])
     side = "beyond" if value > high else "below"
-    return f"{what} {value:g} is {side} the training videos ({low:g}..{high:g})"
+    return f"{what} {value:.4g} is {side} the training videos ({low:g}..{high:g})"

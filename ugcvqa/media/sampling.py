@@ -53,6 +53,9 @@ class Piece:
         return max(max(indices) for indices in self.frames.values() if indices)
 
 
+STRETCH_REACH = 12
+"""Frames of a stretch before its middle."""
+
 SMALL_SIDE_PX = FIXED_SIZES["rgb224"][0]
 """Side of the square frames of the form "rgb224"."""
 
@@ -132,6 +135,21 @@ def nss_pieces(n_frames: int, rate: Fraction, seconds: Seconds | None = None) ->
         start = max(1, centre - 4)
         temporal = tuple(range(start, min(n_frames - 3, start + 7) + 1))
         yield Piece({"y": spatial + temporal, "u": spatial, "v": spatial})
+
+
+def stretch_pieces(n_frames: int, rate: Fraction, seconds: Seconds | None = None) -> Iterator[Piece]:
+    """Yields pieces as `nss_pieces` does, with a longer stretch of temporal frames about each chunk centre.
+
+    Form "y" holds p and n, then up to `STRETCH_REACH` frames before the centre t, and from t on as many. The fact
+    "middle" is the place of t among them.
+    """
+    for centre, step in chunks(n_frames, rate, seconds):
+        reach = step // 3
+        spatial = (max(1, centre - reach), min(n_frames - 2, centre + reach))
+        start = max(1, centre - STRETCH_REACH)
+        stretch = tuple(range(start, min(n_frames - 3, centre + STRETCH_REACH - 1) + 1))
+        planes = {"y": spatial + stretch, "u": spatial, "v": spatial}
+        yield Piece(planes, {"middle": np.array(centre - start)})
 
 
 def cnn_pieces(n_frames: int, rate: Fraction, seconds: Seconds | None = None) -> Iterator[Piece]:

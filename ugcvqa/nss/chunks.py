@@ -56,13 +56,15 @@ def check_size(what: str, height: int, width: int) -> None:
         )
 
 
-def working_ratio(shape: Sequence[int], min_side: int) -> float:
+def working_ratio(shape: Sequence[int], min_side: int, whole_side: int | None = None) -> float:
     """The factor that shrinks frames of (height, width) to the working size, 1 or more where they keep theirs.
+
+    It follows from the shorter side of the frames, or of the whole ones that they are cut from.
 
     Raises:
         ValueError: if the temporal bands, which are shrunk twice, would be too small for the filters.
     """
-    ratio = min_side / min(shape)
+    ratio = min_side / (whole_side or min(shape))
     if ratio < 1:  # the bands are shrunk a second time, as in the public code
         once = [math.ceil(ratio * side) for side in shape]
         check_size("temporal bands", *(math.ceil(ratio * side) for side in once))

@@ -54,7 +54,7 @@ class _Sums:
         return statistics(self._sums, self._pixels).ravel()
 
 
-def chunk(y: Levels, u: Levels, v: Levels, colour: str, min_side: int) -> Array:
+def chunk(y: Levels, u: Levels, v: Levels, colour: str, min_side: int, whole_side: int | None = None) -> Array:
     """Computes the (1836,) float64 vector of one chunk.
 
     Args:
@@ -63,12 +63,13 @@ def chunk(y: Levels, u: Levels, v: Levels, colour: str, min_side: int) -> Array:
         v: (2, ceil(H/2), ceil(W/2)) uint8.
         colour: see `features.NSS`.
         min_side: see `features.NSS`.
+        whole_side: see `features.NSS.forward`.
 
     Raises:
         ValueError: as `features.NSS.forward`.
     """
     check_chunk(y, u, v)
-    ratio = working_ratio(y.shape[1:], min_side)
+    ratio = working_ratio(y.shape[1:], min_side, whole_side)
     first, second = (spatial(rgb) for rgb in rgb_frames(y[:2], u, v, colour, ratio))
     with np.errstate(invalid="ignore"):  # both infinite
         mean = np.where(np.isnan(first), second, np.where(np.isnan(second), first, (first + second) / 2))

@@ -53,7 +53,7 @@ class NSS(nn.Module):
         self.precision = precision
         self.min_side = min_side
 
-    def forward(self, y: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    def forward(self, y: Tensor, u: Tensor, v: Tensor, whole_side: int | None = None) -> Tensor:
         """Computes the vector of one chunk.
 
         Args:
@@ -61,6 +61,8 @@ class NSS(nn.Module):
                 temporal frames count as all-zero.
             u: (2, ceil(H/2), ceil(W/2)) uint8, chroma of the spatial frames.
             v: (2, ceil(H/2), ceil(W/2)) uint8.
+            whole_side: shorter side of the frames that these are cut from, which decides how much they are shrunk;
+                their own if left out.
 
         Returns:
             (1836,) float64: mean of the two spatial vectors (680), their absolute difference (680), temporal
@@ -72,8 +74,8 @@ class NSS(nn.Module):
         check_chunk(y, u, v)
         if self._compiled and y.device.type == "cpu":
             planes = (plane.contiguous().numpy() for plane in (y, u, v))
-            return torch.from_numpy(self._compiled.chunk(*planes, self.colour, self.min_side))
-        ratio = working_ratio(y.shape[-2:], self.min_side)
+            return torch.from_numpy(self._compiled.chunk(*planes, self.colour, self.min_side, whole_side))
+        ratio = working_ratio(y.shape[-2:], self.min_side, whole_side)
         # inference mode makes slicing cheaper, which counts on small tiles; a clone made outside is an ordinary tensor
         with torch.inference_mode():
             rgb = yuv_to_rgb(y[:2], u, v, self.colour)

@@ -20,6 +20,7 @@ from ugcvqa.features.rows import LIGHT, ROWS, assemble_row, families_of
 from ugcvqa.files import arrays_from_file, arrays_to_bytes, error_reason, write_atomic
 from ugcvqa.heads.kinds import Head, head_from_arrays, is_network, kind_of, outlook, predict_with_std
 from ugcvqa.nss.engines import usable_engine
+from ugcvqa.pixels.facts import PixelFacts, in_words
 from ugcvqa.scoring.contributions import contributions_of
 from ugcvqa.scoring.explanation import Explanation, Timeline
 from ugcvqa.scoring.moments import Picture, file_picture, worst_and_best
@@ -295,8 +296,13 @@ class QualityModel:
         """Scores the features of one video."""
         if result.reason:
             return Score(path, math.nan, math.nan, result.reason, warnings=result.warnings)
-        features = self._input_of(result.features)
-        score = self.score_features(path, features[0], result.warnings)
+        features, warnings, details = self._input_of(result.features), result.warnings, dict[str, Any]()
+        if "pixels" in result.features:
+            vector = result.features["pixels"]["video"]
+            warnings, details = (*warnings, *in_words(vector)), {"pixels": PixelFacts(*vector.tolist())._asdict()}
+            if result.info is not None and result.info.levels:  # what stands or shows nothing has no quality of video
+                return Score(path, math.nan, math.nan, f"{path}: {result.info.levels}", warnings=warnings)
+        score = replace(self.score_features(path, features[0], warnings), details=details)
         if score.reason or not (timeline or explain):
             return score
         return self._explained(score, features, result, picture if explain else None)

@@ -1,0 +1,101 @@
+"""Makes the table of pairs of known order, from which `sparse_gp` heads learn that damage never helps.
+
+    python tools/make_pairs.py OUTPUT.npz PHOTO...
+
+Each photograph becomes a clip, which is spoiled in thirty ways, measured and forgotten; no picture is in the table. It
+is for row NSS_PIXELS. A photograph takes about seven processor seconds; the numbering follows the order of the files.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from ugcvqa.cli import progress_bar
+from ugcvqa.demo.known_orders import LINES, Order, line_orders, orders, sights
+from ugcvqa.errors import UgcvqaError
+from ugcvqa.heads.pairs import Pairs, write_pairs
+from ugcvqa.nss.features import NSS
+from ugcvqa.pixels.spectrum import band_powers, native_share
+
+_LONGEST_PX = 2600  # of the JPEG that is decoded: more is shrunk anyway
+_MOVING = 30.0  # frames per second, of clips that lose none
+
+Array = npt.NDArray[np.float64]
+
+
+def vector(frames: npt.NDArray[np.uint8], network: NSS) -> Array:
+    """The columns (1838,) of row NSS_PIXELS of ten frames, see `known_orders.USED_FRAMES`."""
+    y, u, v = (torch.from_numpy(planes) for planes in _planes(frames))
+    features = network(y, u, v).numpy()
+    share = native_share(np.mean([band_powers(luma) for luma in y[:2].numpy()], axis=0))
+    return np.array([*features, _MOVING, min(frames.shape[1:3]) * share])
+
+
+def _planes(frames: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[Any], ...]:
+    """Planes as a decoder gives them: luma of all frames, chroma of the first two."""
+    height, width = frames.shape[1:3]
+    coded = [
+        av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p").to_ndarray() for frame in frames
+    ]
+    luma = np.stack([frame[:height] for frame in coded])
+    chroma = np.stack([frame[height:].reshape(2, height // 2, width // 2) for frame in coded[:2]])
+    return luma, np.ascontiguousarray(chroma[:, 0]), np.ascontiguousarray(chroma[:, 1])
+
+
+def _measured(photos: Sequence[Path]) -> Iterator[tuple[str, Array]]:
+    network = NSS(engine="compiled")
+    with progress_bar(len(photos), "photo", "pairs") as bar, tempfile.TemporaryDirectory() as folder:
+        for number, path in enumerate(photos):
+            with Image.open(path) as image:
+                image.draft("RGB", (_LONGEST_PX, _LONGEST_PX))
+                photo = np.asarray(image.convert("RGB"))
+            for video_id, frames in sights(photo, number, Path(folder)):
+                yield video_id, vector(np.ascontiguousarray(frames), network)
+            bar.update(1)
+
+
+def pairs_table(photos: Sequence[Path]) -> tuple[list[str], Pairs]:
+    """Ids and pairs of all photographs."""
+    rows = dict(_measured(photos))
+    found: list[Order] = list(orders([*rows]))
+    for clip in [video_id for video_id in rows if video_id.endswith("/clip")]:
+        rows |= {f"{clip}@{lines}": np.array([*rows[clip][:-1], lines]) for lines in LINES}
+        found += line_orders(clip)
+    place = {video_id: row for row, video_id in enumerate(rows)}
+    pairs = Pairs(
+        np.stack([*rows.values()]).astype(np.float32),
+        np.array([place[order.better] for order in found]),
+        np.array([place[order.worse] for order in found]),
+        np.array([order.margin for order in found]),
+        np.array([order.is_equal for order in found]),
+    )
+    return [*rows], pairs
+
+
+def main() -> int:
+    """Runs the tool and returns its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("photos", type=Path, nargs="+")
+    arguments = parser.parse_args()
+    try:
+        ids, pairs = pairs_table(arguments.photos)
+        write_pairs(arguments.output, ids, pairs)
+    except (UgcvqaError, OSError) as error:
+        sys.stderr.write(f"make_pairs: error: {error}\n")
+        return 2
+    sys.stdout.write(f"{arguments.output}: {len(ids)} videos, {len(pairs.better)} pairs\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

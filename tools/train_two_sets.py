@@ -1,0 +1,231 @@
+"""Trains the released model `nss_pixels` on YouTube-UGC and the public part of KoNViD-1k, or tells held-out figures.
+
+    python tools/train_two_sets.py LABELS FEATURES PAIRS.npz [--folder checkpoints] [--held_out 25] [--predictions FILE]
+
+LABELS holds youtube_ugc.csv and konvid_1k.csv, FEATURES youtube_ugc_nss.npz and konvid_1k_nss_partial.npz, PAIRS.npz is
+from tools/make_pairs.py. Without --held_out the model is trained on all videos and written; the line that is printed
+belongs into `SHA256` of `ugcvqa/scoring/released.py`. With it nothing is written but predictions: split by split, the
+recipe is trained on what is left, of both sets and of the photographs, and on each set alone.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ugcvqa.datasets.catalogue import load_dataset
+from ugcvqa.datasets.tables import align, read_table
+from ugcvqa.errors import UgcvqaError
+from ugcvqa.evaluation.metrics import evaluate
+from ugcvqa.evaluation.splits import protocol_split
+from ugcvqa.features.container import container_table
+from ugcvqa.features.families import build_families
+from ugcvqa.features.provenance import FACTS
+from ugcvqa.features.rows import families_of, motion_column
+from ugcvqa.files import file_sha256
+from ugcvqa.heads.gp import gp_parts
+from ugcvqa.heads.pairs import Pairs, read_pairs, write_pairs
+from ugcvqa.heads.sparse_fit import fit_sparse_gp
+from ugcvqa.heads.sparse_gp import SparseGPHead
+from ugcvqa.scoring.model import QualityModel
+from ugcvqa.settings import FamilySettings, NSSSettings, SparseGPSettings
+
+NAME, ROW, SCALE = "nss_pixels", "NSS_PIXELS", (1.0, 5.0)
+RECIPE: dict[str, Any] = {
+    "kernel_videos": 400,
+    "inducing": 256,
+    "ladder_inducing": 224,
+    "dimensions": 96,
+    "quantiles": 48,
+}
+SETTINGS = FamilySettings(nss=NSSSettings(engine="compiled", picture="content"))
+FIRST_SPLIT = 6  # sizes and margins were settled in sight of earlier ones
+FOLDS, KONVID_LINES, MOVING = 5, 540.0, 30.0  # frames per second that lose nothing
+
+Array = npt.NDArray[np.float64]
+
+
+class Videos(NamedTuple):
+    """Ids, columns (N, 1838) of the row, and MOS (N,) on the scale of YouTube-UGC."""
+
+    ids: tuple[str, ...]
+    features: Array
+    mos: Array
+
+
+def read_sets(labels: Path, features: Path) -> tuple[Videos, Videos]:
+    """Reads both sets; declared lines stand for measured ones, and every video counts as moving."""
+    mos = {video.video_id: video.mos for video in load_dataset("combined", labels).videos}
+    youtube = tuple(video_id for video_id in mos if video_id.startswith("youtube_ugc/"))
+    sizes = align(container_table(labels / "youtube_ugc.csv"), youtube, allow_extra=True)[:, :2]
+    first = align(read_table(features / "youtube_ugc_nss.npz"), youtube)
+    table = read_table(features / "konvid_1k_nss_partial.npz")
+    konvid = tuple(f"konvid_1k/{video_id.rpartition('/')[2]}" for video_id in table.ids)
+    lines = np.full(len(konvid), KONVID_LINES)
+    return _videos(youtube, first, sizes.min(axis=1), mos), _videos(konvid, table.values, lines, mos)
+
+
+def _videos(ids: tuple[str, ...], nss: Array, lines: Array, mos: Mapping[str, float]) -> Videos:
+    columns = np.column_stack((nss, np.full(len(ids), MOVING), lines))
+    return Videos(ids, columns, np.array([mos[video_id] for video_id in ids]))
+
+
+def fitted(videos: Sequence[Videos], pairs: Path | None) -> SparseGPHead:
+    """Fits the recipe's head to all given videos."""
+    features, mos = (np.concatenate([getattr(each, name) for each in videos]) for name in ("features", "mos"))
+    settings = SparseGPSettings(pairs=None if pairs is None else str(pairs), **RECIPE)
+    head, _ = fit_sparse_gp(features, mos, gp_parts(ROW, features.shape[1]), settings, motion_column(ROW))
+    return head
+
+
+def released(youtube: Videos, konvid: Videos, pairs: Path) -> QualityModel:
+    """Trains on all videos."""
+    families = build_families(families_of(ROW), SETTINGS)
+    return QualityModel(
+        head=fitted((youtube, konvid), pairs),
+        row=ROW,
+        settings=SETTINGS,
+        label="MOS",
+        scale=SCALE,
+        trained_on=f"youtube_ugc and konvid_1k ({len(youtube.ids)} and {len(konvid.ids)} videos)",
+        specs={name: family.spec.to_json() for name, family in families.items()},
+        made_by={"nss": "rapique-matlab", "pixels": FACTS},
+    )
+
+
+def held_out(youtube: Videos, konvid: Videos, pairs: Path, splits: int) -> Iterator[dict[str, Any]]:
+    """Yields what the recipe says of videos and photographs that it was not trained on, part by part.
+
+    Of YouTube-UGC the test parts of the protocol's splits, of KoNViD-1k folds in turn, of the photographs every fifth.
+    """
+    ids, photos = read_pairs_of_photos(pairs)
+    contents = sorted({video_id.partition("/")[0] for video_id in ids})
+    place = {video_id: row for row, video_id in enumerate(youtube.ids)}
+    with tempfile.TemporaryDirectory() as folder:
+        for split in range(FIRST_SPLIT, FIRST_SPLIT + splits):
+            test = np.array([place[video_id] for video_id in protocol_split(youtube.ids, split).test])
+            shuffle, fold = divmod(split - 1, FOLDS)
+            own = np.random.default_rng(shuffle).permutation(len(konvid.ids)) % FOLDS == fold
+            unseen = set(contents[fold::FOLDS])
+            is_unseen = np.array([video_id.partition("/")[0] in unseen for video_id in ids])
+            rest = Path(folder) / "pairs.npz"
+            write_pairs(rest, ids, _among(photos, ~is_unseen))
+            head = fitted((_without(youtube, test), _without(konvid, np.flatnonzero(own))), rest)
+            yield {"part": f"split {split}", "set": "youtube_ugc", **said(head, _only(youtube, test))}
+            yield {"part": f"split {split}", "set": "konvid_1k", **said(head, _only(konvid, np.flatnonzero(own)))}
+            yield {"part": f"split {split}", "set": "photographs", **orders_of(head, _among(photos, is_unseen))}
+    for name, one, other in (("konvid_1k", youtube, konvid), ("youtube_ugc", konvid, youtube)):
+        yield {"part": "other set only", "set": name, **said(fitted((one,), pairs), other)}
+
+
+def read_pairs_of_photos(path: Path) -> tuple[list[str], Pairs]:
+    """Ids of the videos of pairs, and the pairs."""
+    with np.load(path, allow_pickle=False) as file:
+        return file["videos"].tolist(), read_pairs(path)
+
+
+def _only(videos: Videos, rows: npt.NDArray[np.int64]) -> Videos:
+    return Videos(tuple(videos.ids[row] for row in rows), videos.features[rows], videos.mos[rows])
+
+
+def _without(videos: Videos, rows: npt.NDArray[np.int64]) -> Videos:
+    return _only(videos, np.setdiff1d(np.arange(len(videos.ids)), rows))
+
+
+def _among(pairs: Pairs, kept: npt.NDArray[np.bool_]) -> Pairs:
+    """The pairs of some videos; both of a pair are of one photograph."""
+    chosen, rows = kept[pairs.better], np.cumsum(kept) - 1
+    places = (rows[pairs.better[chosen]], rows[pairs.worse[chosen]])
+    return Pairs(pairs.features[kept], *places, pairs.margin[chosen], pairs.is_equal[chosen])
+
+
+def said(head: SparseGPHead, videos: Videos) -> dict[str, Any]:
+    """What a head says of videos, as plain lists."""
+    found = head.predict_interval(videos.features)
+    low, high = (np.clip(ends, *SCALE).tolist() for ends in (found.low, found.high))
+    novel = [bool(sentences) for sentences in head.warnings(videos.features)]
+    values = {"mos": videos.mos.tolist(), "pred": found.mean.tolist(), "low": low, "high": high, "warned": novel}
+    return {"videos": list(videos.ids), **values, "scrambled": _scrambled_warned(head, videos.features)}
+
+
+def _scrambled_warned(head: SparseGPHead, features: Array) -> float:
+    """Share of vectors that are warned whose every NSS column comes from another video."""
+    rng = np.random.default_rng(0)
+    rows = rng.integers(len(features), size=features.shape)
+    rows[:, motion_column(ROW) :] = rows[:, :1]
+    mixed = features[rows, np.arange(features.shape[1])]
+    return float(np.mean([bool(sentences) for sentences in head.warnings(mixed)]))
+
+
+def orders_of(head: SparseGPHead, pairs: Pairs) -> dict[str, Any]:
+    """Changes of score from the better to the worse video of each pair, and between equals."""
+    pred, changes = head.predict(pairs.features), dict[str, list[float]]()
+    for better, worse, is_equal in zip(pairs.better, pairs.worse, pairs.is_equal, strict=True):
+        change = float(pred[worse] - pred[better])
+        changes.setdefault("same" if is_equal else "worse", []).append(change)
+    return {"changes": changes}
+
+
+def table(found: Sequence[dict[str, Any]]) -> str:
+    """The figures as Markdown."""
+    lines = ["| held out | splits | SRCC | PLCC | RMSE | MOS in the interval | warned | scrambled warned |"]
+    lines.append("|---|---:|---:|---:|---:|---:|---:|---:|")
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for one in found:
+        if one["set"] != "photographs":
+            groups.setdefault((one["set"], one["part"].split()[0]), []).append(one)
+    for (name, part), own in groups.items():
+        figures = [evaluate(np.array(one["mos"]), np.array(one["pred"])) for one in own]
+        cells = [_spread([getattr(each, figure) for each in figures]) for figure in ("srcc", "plcc", "rmse")]
+        mos, low, high = (np.concatenate([one[key] for one in own]) for key in ("mos", "low", "high"))
+        cells += [f"{np.mean((low <= mos) & (mos <= high)):.1%}"]
+        cells += [f"{np.mean(np.concatenate([one['warned'] for one in own])):.1%}"]
+        cells += [f"{np.mean([one['scrambled'] for one in own]):.0%}"]
+        lines.append(f"| {name}{'' if part == 'split' else ', set and all'} | {len(own)} | {' | '.join(cells)} |")
+    for kind, limit in (("worse", 0.05), ("same", 0.1)):
+        changes = np.array([c for one in found if one["set"] == "photographs" for c in one["changes"].get(kind, [])])
+        n_wrong = int(np.sum(changes > limit) if kind == "worse" else np.sum(np.abs(changes) > limit))
+        lines.append(f"\nUnseen photographs, {kind}: {n_wrong} of {len(changes)} orders wrong.")
+    return "\n".join(lines)
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{np.median(values):.4f} ({np.std(values):.4f})"
+
+
+def main() -> int:
+    """Runs the tool and returns its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("labels", "features", "pairs"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--folder", type=Path, default=Path("checkpoints"))
+    parser.add_argument("--held_out", type=int, default=0, help="number of splits; 0 trains the model on everything")
+    parser.add_argument("--predictions", type=Path, help="JSON lines of what is said of held-out videos")
+    arguments = parser.parse_args()
+    try:
+        youtube, konvid = read_sets(arguments.labels, arguments.features)
+        if arguments.held_out:
+            found = []
+            for one in held_out(youtube, konvid, arguments.pairs, arguments.held_out):
+                found.append(one)
+                if arguments.predictions is not None:
+                    arguments.predictions.write_text("".join(json.dumps(each) + "\n" for each in found))
+            sys.stdout.write(f"{table(found)}\n")
+            return 0
+        path = arguments.folder / f"{NAME}.safetensors"
+        released(youtube, konvid, arguments.pairs).save(path)
+    except UgcvqaError as error:
+        sys.stderr.write(f"train_two_sets: error: {error}\n")
+        return 2
+    sys.stdout.write(f'"{NAME}": "{file_sha256(path)}",  # {path.stat().st_size} bytes\n')
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

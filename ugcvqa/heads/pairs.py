@@ -1,0 +1,89 @@
+"""Pairs of videos whose order, or equality, is known though nobody rated them: the same pictures before and after."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ugcvqa.errors import LabelError
+from ugcvqa.files import error_reason
+from ugcvqa.heads.ladders import read_ladders
+
+_ARRAYS = ("videos", "feats", "better", "worse", "margin", "is_equal")
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Known orders.
+
+    Attributes:
+        features: (L, D) of all videos.
+        better: (P,) row of the better video of each pair.
+        worse: (P,) row of the other.
+        margin: (P,) by how much it is worse at least, in MOS.
+        is_equal: (P,) bool, both are equally good; their margin is 0.
+    """
+
+    features: npt.NDArray[Any]
+    better: npt.NDArray[np.int64]
+    worse: npt.NDArray[np.int64]
+    margin: npt.NDArray[np.float64]
+    is_equal: npt.NDArray[np.bool_]
+
+    @classmethod
+    def joined(cls, several: "Sequence[Pairs]", n_columns: int) -> Self:
+        """Puts pairs of several tables together; none of them if there is no table."""
+        starts = np.cumsum([0, *(len(pairs.features) for pairs in several)])
+        places = list(zip(several, starts.tolist(), strict=False))
+        none = np.empty(0)
+        return cls(
+            np.concatenate([np.empty((0, n_columns)), *(pairs.features for pairs in several)]),
+            np.concatenate([none, *(pairs.better + start for pairs, start in places)]).astype(np.int64),
+            np.concatenate([none, *(pairs.worse + start for pairs, start in places)]).astype(np.int64),
+            np.concatenate([none, *(pairs.margin for pairs in several)]).astype(np.float64),
+            np.concatenate([none, *(pairs.is_equal for pairs in several)]).astype(bool),
+        )
+
+
+def pairs_of_ladders(path: Path, margin: float) -> Pairs:
+    """Reads encoding ladders as pairs, each rung worse by a margin than the one before, see `ladders.read_ladders`.
+
+    Raises:
+        LabelError: if the file cannot be read, or an id has another form.
+    """
+    ladders = read_ladders(path)
+    is_equal = np.zeros(len(ladders.light), dtype=bool)
+    margins = (margin * ladders.steps).astype(np.float64)
+    return Pairs(ladders.features, ladders.light, ladders.heavy, margins, is_equal)
+
+
+def read_pairs(path: Path) -> Pairs:
+    """Reads what `write_pairs` wrote.
+
+    Raises:
+        LabelError: if the file cannot be read, or is not complete.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            _, features, better, worse, margin, is_equal = (file[name] for name in _ARRAYS)
+    except (OSError, ValueError, LookupError, EOFError) as error:
+        reason = error_reason(error)
+        raise LabelError(
+            f"{path}: cannot be read as pairs ({reason}); make the file with tools/make_pairs.py"
+        ) from error
+    pairs = Pairs(features, better.astype(np.int64), worse.astype(np.int64), margin.astype(np.float64), is_equal == 1)
+    n_pairs, rows = len(pairs.better), np.concatenate((pairs.better, pairs.worse))
+    if features.ndim != 2 or {len(pairs.worse), len(pairs.margin), len(pairs.is_equal)} != {n_pairs}:
+        raise LabelError(f"{path}: its tables do not fit together; make the file with tools/make_pairs.py")
+    if n_pairs and not (rows.min() >= 0 and rows.max() < len(features) and np.isfinite(pairs.margin).all()):
+        raise LabelError(f"{path}: pairs name videos that it does not hold, or have no margin")
+    return pairs
+
+
+def write_pairs(path: Path, videos: Sequence[str], pairs: Pairs) -> None:
+    """Writes pairs with the ids of their videos as an .npz file."""
+    values = (np.array(videos), *(getattr(pairs, name) for name in ("features", *_ARRAYS[2:])))
+    np.savez_compressed(path, **dict(zip(_ARRAYS, values, strict=True)))

@@ -1,0 +1,132 @@
+"""The facts of a stretch of frames as numbers, their mean over a video, and what they mean in words."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ugcvqa.pixels.bars import content_box
+from ugcvqa.pixels.repeats import new_frames, shown_rate
+from ugcvqa.pixels.spectrum import N_BANDS, band_powers, native_share
+
+Levels = npt.NDArray[np.uint8]
+Array = npt.NDArray[np.float64]
+
+_DARK, _BRIGHT = 40, 234  # luma levels as coded
+_COMB = 12  # levels by which a line stands out from both neighbours
+
+# When a fact is worth a warning.
+_NOISE_LIKE = 0.35  # correlation of neighbouring pixels; camera pictures have 0.8 and more
+_PLAIN = 1.5  # levels
+_BURNT, _BLACKENED, _COMBED = 0.4, 0.9, 0.02  # shares of pixels
+_SLOW, _ENLARGED = 0.6, 0.5  # shares of the frame rate and of the lines
+
+
+class PixelFacts(NamedTuple):
+    """What the pixels of a video say, mean over its seconds.
+
+    Attributes:
+        shown_rate: frames per second that differ from the one before, where the picture moves.
+        native_lines: lines along the shorter side that the picture's detail needs.
+        bars: share of the frame under black bars.
+        dark: share of the picture's pixels that are nearly black.
+        bright: share of the picture's pixels that are nearly white.
+        combs: share of pixels whose line stands out as in interlaced video, less that of columns.
+        likeness: correlation of neighbouring pixels; white noise has 0.
+        detail: levels that the 99th percentile of second differences reaches.
+        rate: frames per second of the file.
+        lines: pixels of the shorter side.
+    """
+
+    shown_rate: float
+    native_lines: float
+    bars: float
+    dark: float
+    bright: float
+    combs: float
+    likeness: float
+    detail: float
+    rate: float
+    lines: float
+
+
+N_MEASURES = len(PixelFacts._fields) + N_BANDS
+"""Numbers of one stretch: the facts, with the native share still open, and the spectrum that tells it."""
+
+
+def measured(pictures: Levels, stretch: Levels, rate: float) -> Array:
+    """Measures one stretch of a video.
+
+    Args:
+        pictures: (P, H, W) uint8 luma levels as coded, single frames that stand for the stretch.
+        stretch: (T, H, W) uint8, frames that follow each other.
+        rate: frames per second.
+
+    Returns:
+        (N_MEASURES,) numbers whose mean over stretches `facts_of` takes; NaN where nothing can be said.
+    """
+    height, width = pictures.shape[1:]
+    box = content_box(np.concatenate((pictures, stretch[:: max(1, len(stretch) - 1)])))
+    content = pictures[:, box.top : box.bottom, box.left : box.right]
+    bars = 1 - content[0].size / pictures[0].size
+    levels = content.astype(np.int16)
+    facts = PixelFacts(
+        shown_rate=shown_rate(new_frames(stretch), rate),
+        native_lines=np.nan,
+        bars=bars,
+        dark=float((content <= _DARK).mean()),
+        bright=float((content >= _BRIGHT).mean()),
+        combs=_combs(levels) - _combs(levels.transpose(0, 2, 1)),
+        likeness=_likeness(levels),
+        detail=float(np.percentile(np.abs(np.diff(levels, 2, axis=2)), 99)),
+        rate=rate,
+        lines=float(min(height, width)),
+    )
+    return np.array([*facts, *np.mean([band_powers(picture) for picture in content], axis=0)])
+
+
+def facts_of(means: Array) -> PixelFacts:
+    """Makes facts of the mean (N_MEASURES,) over the stretches of a video."""
+    facts = PixelFacts(*means[: len(PixelFacts._fields)].tolist())
+    shown = facts.rate if np.isnan(facts.shown_rate) else facts.shown_rate
+    return facts._replace(shown_rate=shown, native_lines=facts.lines * native_share(means[len(facts) :]))
+
+
+def _combs(levels: npt.NDArray[np.int16]) -> float:
+    """Share of pixels that stand out from the lines above and below in the same direction."""
+    above, below = (levels[:, 1:-1] - other for other in (levels[:, :-2], levels[:, 2:]))
+    stands_out = (np.minimum(np.abs(above), np.abs(below)) > _COMB) & ((above > 0) == (below > 0))
+    return float(stands_out.mean())
+
+
+def _likeness(levels: npt.NDArray[np.int16]) -> float:
+    """Mean correlation of pixels with their right neighbours; 1 where nothing varies."""
+    one, other = (part.astype(np.float32).reshape(len(levels), -1) for part in (levels[:, :, :-1], levels[:, :, 1:]))
+    one, other = (part - part.mean(axis=1, keepdims=True) for part in (one, other))
+    scale = np.sqrt(np.sum(one**2, axis=1) * np.sum(other**2, axis=1))
+    found = np.divide(np.sum(one * other, axis=1), scale, out=np.ones(len(one), np.float32), where=scale > 0)
+    return float(found.mean())
+
+
+def in_words(vector: Sequence[float] | Array) -> Iterator[str]:
+    """Says in plain sentences which facts make a score doubtful, or explain it; nothing of most videos.
+
+    Args:
+        vector: values of `PixelFacts`.
+    """
+    facts = PixelFacts(*map(float, vector))
+    if facts.likeness < _NOISE_LIKE:
+        yield "the picture looks like noise, which the models were not trained on"
+    elif facts.detail < _PLAIN:
+        yield "the picture has no detail anywhere, so the score is a guess"
+    if facts.bright > _BURNT:
+        yield f"{facts.bright:.0%} of the picture is nearly white: it may be overexposed"
+    if facts.dark > _BLACKENED:
+        yield f"{facts.dark:.0%} of the picture is nearly black: it may be underexposed"
+    if facts.combs > _COMBED:
+        yield "lines stand out as in interlaced video, though frames are scored as they are coded"
+    if facts.shown_rate < _SLOW * facts.rate:
+        yield f"frames repeat: {facts.shown_rate:.3g} of {facts.rate:.3g} per second show something new"
+    if facts.native_lines < _ENLARGED * facts.lines:
+        yield f"the detail is that of about {facts.native_lines:.0f} lines, while the frames have {facts.lines:.0f}"
