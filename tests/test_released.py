@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -44,8 +45,10 @@ def test_every_file_is_small_whole_and_holds_no_training_video(name):
     assert path.stat().st_size <= LARGEST
     arrays, _ = arrays_from_file(path)  # safetensors: numbers and JSON, no pickle
     trained = load(path)
-    assert trained.trained_on == "youtube_ugc (1039 videos)"
-    assert all(1039 not in array.shape for array in arrays.values())
+    counts = {int(count) for count in re.findall(r"\d{3,}", trained.trained_on)}
+    assert counts == ({1039} if name == "nss_container" else {1039, 429})
+    counts.add(sum(counts))
+    assert not any(counts & set(array.shape) for array in arrays.values())
     assert (trained.label, trained.scale) == ("MOS", (1.0, 5.0))
 
 
@@ -90,6 +93,28 @@ def test_heavy_compression_of_a_real_clip_scores_less(model, shared, tmp_path, n
         write_video(path, frames, rate, encoder, options={"preset": "ultrafast", "crf": str(crf)})
         scores.append(model.score(path).mos)
     assert scores[0] > scores[1] + 0.05
+
+
+def test_model_of_pixels_knows_nothing_of_what_a_file_states():
+    robust = load(released.released_file("nss_pixels"))
+    assert families_of(robust.row) == ("nss", "pixels")
+    assert robust.settings.nss.picture == "content"
+    features = np.random.default_rng(0).normal(size=(40, 1838))
+    features[:, 1836], features[:, 1837] = 30, 540
+    assert all(robust.head.warnings(features))  # nothing like a video
+    slow = features.copy()
+    slow[:, 1836] = 5
+    np.testing.assert_allclose(robust.head.predict(features) - robust.head.predict(slow), 0.583, atol=0.01)
+
+
+@pytest.mark.parametrize("kind", ["black", "still"])
+def test_model_of_pixels_gives_no_plain_score_for_what_shows_nothing(kind, tmp_path):
+    shown = np.random.default_rng(0).integers(60, 200, (96, 128, 3), dtype=np.uint8) * np.uint8(kind == "still")
+    write_video(tmp_path / f"{kind}.mp4", [shown] * 40, 20)
+    (found,) = load(released.released_file("nss_pixels")).score_many([tmp_path / f"{kind}.mp4"])
+    assert np.isnan(found.mos)
+    assert kind in found.reason
+    assert found.warnings
 
 
 def test_verb_needs_no_model_and_writes_interval_and_warnings(clip, capsys):

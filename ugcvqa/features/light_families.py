@@ -43,7 +43,8 @@ class NSSFamily(Family):
         planes, nss = [frames[form] for form in ("y", "u", "v")], self._settings
         side = min(planes[0].shape[-2:])
         if nss.picture == "content":
-            planes = content_planes(*planes, int(frames["middle"]))
+            y, u, v = planes
+            planes = content_planes(y, u, v, int(frames["middle"]))
         try:
             if self.takes_tensors or getattr(planes[0], "is_cuda", False):
                 return self._by_torch(planes, side)
