@@ -154,8 +154,8 @@ def test_contributions_add_up_to_the_prediction(fit):
 def test_what_lies_outside_the_training_is_named(fitted):
     features, _, head, _ = fitted
     new = features[:2].copy()
-    new[1, 9] = 2160
-    assert head.warnings(new)[1] == ("frame height 2160 is beyond the training videos (256..2048)",)
+    new[1, 9] = 4320
+    assert head.warnings(new)[1] == ("frame height 4320 is beyond the training videos (232.7..2253)",)
     new[1, :5] = 40
     assert any("the nss features are unlike" in sentence for sentence in head.warnings(new)[1])
     assert sum(map(bool, head.warnings(features))) < 10

@@ -27,7 +27,7 @@ _LEFT_OUT_COVERAGE = 0.93
 
 _USUAL = 0.98  # share of held-out videos that are not novel
 _FOLDS = 3  # in which videos are held out for that
-_RANGE = 0.005  # share of the training videos beyond either end of the range of a fact
+_RANGE, _MARGIN = 0.005, 1.1  # share of the training videos beyond either end of a fact's range, and a factor to spare
 _SPREAD_PENALTY = 12.0  # about the variance of the logarithm of a squared normal number, 4.9, over what it can explain
 _SMALLEST_RATIO = 1e-2
 _ROUNDS = 4
@@ -267,5 +267,7 @@ def _described(head: SparseGPHead, points: Sequence[Array]) -> SparseGPHead:
 
 def _range(column: npt.NDArray[Any]) -> tuple[float, float]:
     known = column[np.isfinite(column)]
-    low, high = np.quantile(known, (_RANGE, 1 - _RANGE)) if known.size else (-np.inf, np.inf)
-    return float(low), float(high)
+    if not known.size:
+        return -np.inf, np.inf
+    low, high = np.quantile(known, (_RANGE, 1 - _RANGE))
+    return float(low / _MARGIN), float(high * _MARGIN)

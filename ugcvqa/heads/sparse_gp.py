@@ -421,4 +421,4 @@ def factor_of(covariance: Array) -> Array:
 def _beyond(name: str, value: float, low: float, high: float) -> str:
     what = {"container/rate": "frame rate", "pixels/lines": "true height"}.get(name, "frame " + name.rpartition("/")[2])
     side = "beyond" if value > high else "below"
-    return f"{what} {value:.4g} is {side} the training videos ({low:g}..{high:g})"
+    return f"{what} {value:.4g} is {side} the training videos ({low:.4g}..{high:.4g})"

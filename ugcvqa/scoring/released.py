@@ -10,7 +10,7 @@ DEFAULT = "nss_container"
 
 SHA256 = {
     "nss_container": "6dae0e9ffa48196c738f12029e505e51c30e49f36b7716387308193677964808",
-    "nss_pixels": "d5ff827f7f686102d7b594d70b40e09f7c250dbc79f744a8c69f641163ec15de",
+    "nss_pixels": "a8e0c70e47e1a0a21d2933ce0a7e14059dc02331a33fa70d43d0457d37394168",
 }
 """Name -> SHA-256 of its file."""
 
