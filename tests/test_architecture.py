@@ -62,6 +62,7 @@ ROOMS = {
             "trunks",
             "backbones",
             "kept_memory",
+            "signal_stack",
             "engine",
             "pooling",
             "stages",

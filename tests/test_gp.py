@@ -278,7 +278,8 @@ def test_constant_part_is_ignored():
 def test_parts_of_a_row_cover_its_columns_once(row):
     parts = gp_parts(row, dimension(row))
     covered = np.concatenate([np.arange(part.start, part.stop) for part in parts])
-    np.testing.assert_array_equal(np.sort(covered), np.arange(dimension(row)))
+    unused = {"NSS_PIXELS": [1836]}.get(row, [])  # the rate, which motion counts
+    np.testing.assert_array_equal(np.sort(covered), np.delete(np.arange(dimension(row)), unused))
 
 
 def test_parts_follow_the_layout_of_their_row():

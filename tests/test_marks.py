@@ -107,7 +107,8 @@ def frame(kinds=(), transfer=1, **more):
         ([frame([("SEI_UNREGISTERED", b"")])], ""),
     ],
 )
-def test_what_single_frames_say_is_told_once(frames, words):
+def test_what_single_frames_say_is_told_once(monkeypatch, frames, words):
+    monkeypatch.setattr("ugcvqa.media.marks.SideDataContainer", lambda frame: frame.side_data)
     marks = Marks()
     for each in frames:
         marks.add(mark_of(each))

@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ugcvqa.deep.precision import REDUCED, Precision, arithmetic
+from ugcvqa.deep.signal_stack import kept_signal_stack
 from ugcvqa.errors import ConfigError
 from ugcvqa.files import error_reason
 from ugcvqa.settings import Engine
@@ -119,7 +120,8 @@ class FastNetwork(nn.Module):
             with warnings.catch_warnings(), arithmetic("float32", x.device):
                 warnings.simplefilter("ignore")  # of the tracer, about itself
                 model = openvino.convert_model(self.layers, example_input=torch.zeros(1, x.shape[1], *sides))
-            self._compiled = _core().compile_model(model, "CPU", settings).create_infer_request()
+            with kept_signal_stack():
+                self._compiled = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
         except Exception as error:  # a translator of any network may raise anything
             if self._is_required:
                 raise ConfigError(f"engine openvino: cannot compute this network ({error_reason(error)})") from error
@@ -272,15 +274,3 @@ def _is_used_once(network: fx.GraphModule, node: fx.Node) -> bool:
 def _replace(node: fx.Node, other: fx.Node) -> None:
     node.replace_all_uses_with(other)
     node.graph.erase_node(node)
-
-
-@cache
-def _core() -> Any:  # noqa: ANN401 (openvino.Core)
-    """OpenVINO's entry, one for the life of the process.
-
-    Its CPU plugin gives the thread that loads it another stack for signals and frees that stack with the last core,
-    in whatever thread this is; the next signal that Python handles would then end the process (SIGSEGV).
-    """
-    import openvino
-
-    return openvino.Core()
