@@ -311,7 +311,6 @@ LOSSES = {
         f"{LOADER}|a process was killed",
     ),
     "a rank of extract": Loss(replace(CASES["extract"], arguments=(*EXTRACT, *ON_TWO)), "a process was killed"),
-    "fit of a network": Loss(CASES["fit of a network with loaders"], LOADER),
     "fit end to end": Loss(CASES["fit end to end with loaders"], LOADER),
     "score": Loss(CASES["score"], ""),
     "benchmark": Loss(CASES["benchmark"], "a worker process died.*run the same command"),
