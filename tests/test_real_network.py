@@ -204,12 +204,13 @@ def test_two_networks_for_the_maps_of_a_report_are_one_line(videos, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("row", "least"), [("CNN", 0.25), ("STAGES", 0.6)])
+@pytest.mark.parametrize(("row", "least"), [("CNN", 0.4), ("VSFACNN", 0.45), ("SALIENCY", 0.1), ("STAGES", 0.5)])
 def test_rows_are_far_above_chance_on_scenes_they_never_saw(tmp_path, monkeypatch, row, least):
+    """Means over ten splits: with six scenes to test on, one split says little (CNN: 0.20 to 0.78 over twenty)."""
     monkeypatch.chdir(tmp_path)
-    found = []
-    for seed in range(3):
-        assert fit.main(["--row", row, "--backbone", NAME, "--split.seed", str(seed), "--name", f"seed{seed}"]) == 0
+    common, found = [*BOTH[:-1], "top:2", "--row", row], []
+    for seed in range(10):
+        assert fit.main([*common, "--split.seed", str(seed), "--name", f"seed{seed}"]) == 0
         with Path(f"runs/seed{seed}/predictions.csv").open() as file:
             rows = [line for line in csv.DictReader(file) if line["part"] == "test"]
         found.append(spearmanr(*([float(line[name]) for line in rows] for name in ("label", "pred"))).statistic)
