@@ -125,15 +125,31 @@ def _quantiles(column: npt.NDArray[np.float64], count: int) -> Float32:
 
 
 def _normal_scores(x: npt.NDArray[np.float64], quantiles: Float32) -> Float32:
-    count = len(quantiles)
-    places, median = np.arange(count, dtype=np.float64), (count - 1) / 2
-    scores = np.empty(x.shape, dtype=np.float32)
-    for index, column in enumerate(x.T):
-        known = np.clip(column, -_LARGEST, _LARGEST)
-        ordered = quantiles[:, index].astype(np.float64)
-        # The first search ends at the last of equal quantiles, the mirrored one at the first of them.
-        last = np.interp(known, ordered, places)
-        first = count - 1 - np.interp(-known, -ordered[::-1], places)
-        place = np.where(np.isnan(known), median, (first + last) / 2)
-        scores[:, index] = ndtri((place + 0.5) / count)
+    count, known, ordered = len(quantiles), np.clip(x, -_LARGEST, _LARGEST), quantiles.astype(np.float64)
+    # The first search ends at the last of equal quantiles, the mirrored one at the first of them.
+    last = _places(known, ordered)
+    first = count - 1 - _places(-known, -ordered[::-1])
+    place = np.where(np.isnan(known), (count - 1) / 2, (first + last) / 2)
+    scores: Float32 = ndtri((place + 0.5) / count).astype(np.float32)
     return scores
+
+
+def _places(x: npt.NDArray[np.float64], ordered: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Where values (N, D) lie among the ascending ones of their column (count, D), from 0 to count - 1, interpolated.
+
+    As `np.interp` for each column; few rows are taken one by one instead, as a call for each of thousands of columns
+    would take longer than all else of a short video's score.
+    """
+    (count, n_columns), places = ordered.shape, np.empty(x.shape)
+    if len(x) >= n_columns or count < 2:
+        for column in range(n_columns):
+            places[:, column] = np.interp(x[:, column], ordered[:, column], np.arange(count, dtype=np.float64))
+        return places
+    columns = np.arange(n_columns)
+    for place, row in zip(places, x, strict=True):
+        below = np.clip((ordered <= row).sum(axis=0) - 1, 0, count - 2)
+        low, high = ordered[below, columns], ordered[below + 1, columns]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            between = 1 / (high - low) * (row - low) + below
+        place[:] = np.where(row >= high, below + 1, np.where(row <= low, below, between))
+    return places
