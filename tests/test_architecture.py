@@ -229,3 +229,9 @@ def test_imports_only_from_above(name):
 def test_library_is_used_behind_its_door_only(library):
     users = {name for name, path in modules().items() if any(m.split(".")[0] == library for m in imports(path))}
     assert users <= DOORS[library]
+
+
+def test_tests_mirror_the_package():
+    """Tests of `ugcvqa/ROOM/` are in `tests/ROOM/`; those of verbs and of what verbs share are beside this file."""
+    folders = {path.parent.name for path in (PACKAGE.parent / "tests").glob("*/test_*.py")}
+    assert folders == set(filter(None, ROOMS))

@@ -5,8 +5,8 @@ import io
 import shutil
 
 import pytest
-from media import encode_frames, rgb_frames
 
+from tests.support.media import encode_frames, rgb_frames
 from ugcvqa.check import check, main
 from ugcvqa.datasets.catalogue import load_dataset
 from ugcvqa.datasets.inventory import check_dataset

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from test_benchmark import arguments as benchmark_arguments
-from test_benchmark import made_up
-from test_fit_networks import END_TO_END, GRU, make_sequences
-from test_leftovers import ended, needs_proc
-from test_study import QUICK, moving
 from torch.utils.data import DataLoader
 
+from tests.test_benchmark import arguments as benchmark_arguments
+from tests.test_benchmark import made_up
+from tests.test_leftovers import ended, needs_proc
+from tests.test_study import QUICK, moving
+from tests.training.test_networks import END_TO_END, GRU, make_sequences
 from ugcvqa.errors import StoreError, UgcvqaError
 from ugcvqa.media.encode import write_video
 from ugcvqa.processes import error_of_process, loader_errors

@@ -10,8 +10,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from networks_vgg import SmallVGG
 
+from tests.support.networks_vgg import SmallVGG
 from ugcvqa import study
 from ugcvqa.datasets.catalogue import Dataset, Video
 from ugcvqa.deep.pooling import CNN

@@ -9,10 +9,10 @@ import pytest
 import yaml
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Timer
-from test_extract import ONE_PROCESS, dataset, run, videos  # noqa: F401 (a fixture)
-from test_fit_networks import GRU, here, make_sequences  # noqa: F401 (a fixture)
-from trainings import run as train
 
+from tests.support.trainings import run as train
+from tests.test_extract import ONE_PROCESS, dataset, run, videos  # noqa: F401 (a fixture)
+from tests.training.test_networks import GRU, here, make_sequences  # noqa: F401 (a fixture)
 from ugcvqa import extract, fit
 from ugcvqa.errors import ConfigError
 from ugcvqa.records import plain_settings
@@ -226,8 +226,7 @@ def test_validation_at_other_times_still_chooses(tmp_path, asked):
 
 @pytest.mark.parametrize(("val", "label"), [([], None), ([30], None), (range(30, 41), 2.5)], ids=["none", "1", "equal"])
 def test_validation_part_that_defines_no_srcc_is_told_at_the_start(tmp_path, val, label, caplog, monkeypatch):
-    import trainings
-
+    from tests.support import trainings
     from ugcvqa.training.datamodule import TrainingData
 
     def data(source, rows, _, *values):

@@ -1,0 +1,67 @@
+import sys
+
+import av
+import numpy as np
+
+from tests.support.media import encode_frames, rgb_frames
+from ugcvqa.media.arrays import Memory
+from ugcvqa.media.marks import mark_of
+from ugcvqa.media.sampling import Piece
+from ugcvqa.media.video import read_clips, read_frames
+
+
+def test_memory_is_used_again_once_no_view_of_it_is_held():
+    memory = Memory()
+    first = memory.take((4, 6))
+    second = memory.take((4, 6))
+    assert not np.shares_memory(first, second)
+    view, address = first[1:, ::2], first.ctypes.data
+    del first
+    assert memory.take((4, 6)).ctypes.data != address
+    del view
+    assert memory.take((4, 6)).ctypes.data == address
+    assert memory.take((4, 7)).shape == (4, 7)
+
+
+def groups(count, size, form):
+    def plan(n_frames, rate, shape):
+        yield from (Piece({form: tuple(range(at, at + size))}) for at in range(0, count, size))
+
+    return plan
+
+
+def test_clips_that_are_kept_stay_as_they_are(tmp_path):
+    path = tmp_path / "clip.mkv"
+    encode_frames(path, rgb_frames(12), "ffv1", "bgr0")
+    plans = {"one": groups(12, 1, "rgb"), "three": groups(12, 3, "rgb"), "again": groups(12, 1, "rgb")}
+    plans |= {"luma": groups(12, 4, "y"), "small": groups(12, 1, "rgb224")}
+    kept = list(read_clips(path, plans))
+    copies = [{form: images.copy() for form, images in clip.frames.items()} for clip in read_clips(path, plans)]
+    for clip, copied in zip(kept, copies, strict=True):
+        assert all(np.array_equal(clip.frames[form], copied[form]) for form in copied)
+    frames = np.stack([image for _, _, image in read_frames(path)])
+    for family in ("one", "three", "again"):
+        found = np.concatenate([clip.frames["rgb"] for clip in kept if clip.family == family])
+        assert np.array_equal(found, frames)
+
+
+def test_writing_into_a_clip_changes_no_other(tmp_path):
+    path = tmp_path / "clip.mkv"
+    encode_frames(path, rgb_frames(6), "ffv1", "bgr0")
+    expected = [image.copy() for _, _, image in read_frames(path)]
+    found = []
+    for clip in read_clips(path, {"one": groups(6, 1, "rgb"), "again": groups(6, 1, "rgb")}):
+        if clip.family == "one":
+            clip.frames["rgb"][:] = 0
+        else:
+            found.append(clip.frames["rgb"][0])
+    assert np.array_equal(found, expected)
+
+
+def test_a_frame_is_let_go_of_once_its_marks_are_read(tmp_path):
+    path = encode_frames(tmp_path / "clip.mp4", rgb_frames(3))
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            held = sys.getrefcount(frame)
+            mark_of(frame)
+            assert sys.getrefcount(frame) == held
