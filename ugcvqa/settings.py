@@ -440,9 +440,8 @@ class SparseGPSettings:
         dimensions: principal axes kept of each group of columns.
         quantiles: kept per column in rank scaling.
         steps: bound on the search for the inducing points.
-        sample: most videos that the kernel and the principal axes are learned from; memory grows with its square.
-        kernel_videos: videos of the sample, evenly chosen, that the kernel is learned from; None for all. Time grows
-            with their cube.
+        kernel_videos: most videos, evenly chosen, that the kernel is learned from; memory grows with the square of
+            their number, time with its cube.
         margin: by how much each rung of a ladder shall be worse than the one before, in MOS.
         tolerated: deviation from the margin that is as bad as one standard deviation, in MOS.
         max_evaluations: as of the exact process.
@@ -455,21 +454,20 @@ class SparseGPSettings:
     dimensions: int = 192
     quantiles: int = 64
     steps: int = 25
-    sample: int = 2000
     margin: float = 0.05
     tolerated: float = 0.08
     pairs: str | None = None
-    kernel_videos: int | None = None
+    kernel_videos: int = 2000
     max_evaluations: int = 100
     tolerance: float = 1e-5
 
     def __post_init__(self) -> None:
-        for name in ("inducing", "ladder_inducing", "dimensions", "steps", "sample"):
+        for name in ("inducing", "ladder_inducing", "dimensions", "steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: it must be at least 1")
         if not 2 <= self.quantiles <= 128:
             raise ConfigError(f"quantiles is {self.quantiles}: it must be from 2 to 128")
-        if self.kernel_videos is not None and self.kernel_videos < _FEWEST_KERNEL_VIDEOS:
+        if self.kernel_videos < _FEWEST_KERNEL_VIDEOS:
             raise ConfigError(f"kernel_videos is {self.kernel_videos}: give {_FEWEST_KERNEL_VIDEOS} or more")
         if not (self.margin >= 0 and self.tolerated > 0):
             raise ConfigError(f"margin {self.margin}, tolerated {self.tolerated}: they must not be negative, nor 0")

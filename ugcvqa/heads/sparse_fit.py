@@ -31,6 +31,7 @@ _RANGE, _MARGIN = 0.005, 1.1  # share of the training videos beyond either end o
 _SPREAD_PENALTY = 12.0  # about the variance of the logarithm of a squared normal number, 4.9, over what it can explain
 _SMALLEST_RATIO = 1e-2
 _ROUNDS = 4
+_AXES_VIDEOS = 2000  # most videos, evenly chosen, that the principal axes are found from
 
 
 def fit_sparse_gp(
@@ -43,8 +44,8 @@ def fit_sparse_gp(
     """Fits the head to all given videos; deterministic, nothing is held out.
 
     The exact process (`gp.fit_gp`), whose memory grows with the square of the number of videos, learns the kernel from
-    a sample of them; all of them place the inducing points (Titsias, 2009) and determine the scaling, the mean and the
-    intervals. Memory beyond the arguments grows by about 30 kB per video.
+    some of them, from which the principal axes are found too; all of them place the inducing points (Titsias, 2009) and
+    determine the scaling, the mean and the intervals. Memory beyond the arguments grows by about 30 kB per video.
 
     What the head learns from ladders and pairs is a penalty on pairs whose worse video is not predicted worse by a
     margin, or whose equals are not predicted equal. The ladders' margin and strength, and the number of dimensions and
@@ -58,7 +59,7 @@ def fit_sparse_gp(
         motion: column with the number of new frames per second, -1 for none.
 
     Returns:
-        The head and what the exact process learned from the sample.
+        The head and what the exact process learned from its videos.
 
     Raises:
         LabelError: as `gp.fit_gp`, or if the ladders cannot be read or have other columns.
@@ -67,8 +68,7 @@ def fit_sparse_gp(
     scores, parts = np.asarray(mos, dtype=np.float64), tuple(parts)
     check_training(features, scores, parts)
     pairs = _pairs(settings, features)
-    rows = np.arange(len(scores))[_sample(len(scores), settings.sample)]
-    sample, some = features[rows], rows[_spread_rows(len(rows), settings.kernel_videos or len(rows))]
+    some, sample = (_spread_rows(len(scores), most) for most in (settings.kernel_videos, _AXES_VIDEOS))
     exact, report = fit_gp(
         features[some], scores[some], parts, GPSettings(settings.max_evaluations, settings.tolerance)
     )
@@ -76,7 +76,7 @@ def fit_sparse_gp(
     groups = tuple(dict.fromkeys(part.group for part, is_used in zip(parts, used, strict=True) if is_used))
     tables = tuple(fit_scaling(features[:, part.start : part.stop], part.scaling, settings.quantiles) for part in parts)
     scales = np.sqrt(exact.kernel.weights.sum(axis=0) / exact.unit_distances)
-    own, rungs = (scaled_blocks(table, parts, tables, scales, groups) for table in (sample, pairs.features))
+    own, rungs = (scaled_blocks(table, parts, tables, scales, groups) for table in (features[sample], pairs.features))
     mean, deviation = float(scores.mean()), float(scores.std())
     head = SparseGPHead(
         parts=parts,
@@ -93,7 +93,7 @@ def fit_sparse_gp(
         mos_deviation=deviation,
         means=np.zeros(len(groups)),
         width=1.0,
-        novelty=_usual_residuals(sample, rungs, parts, scales, groups, settings.quantiles),
+        novelty=_usual_residuals(features[sample], rungs, parts, scales, groups, settings.quantiles),
         ranges={part.name: _range(features[:, part.start]) for part in parts if part.scaling == "log"},
         logistic=exact.logistic,
         motion=motion,
@@ -119,13 +119,6 @@ def fit_sparse_gp(
     )
     n_nonfinite = int(features.size - np.isfinite(features).sum())
     return _described(head, problem.points), replace(report, n_nonfinite=n_nonfinite)
-
-
-def _sample(count: int, most: int) -> npt.NDArray[np.int64] | slice:
-    """Rows of at most so many videos, drawn from a fixed start, in order."""
-    if count <= most:
-        return slice(None)
-    return np.sort(np.random.default_rng(0).permutation(count)[:most])
 
 
 class _Problem(NamedTuple):
