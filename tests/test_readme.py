@@ -1,19 +1,35 @@
-"""The Python examples of the README run as they stand."""
+"""The Python examples of the README and the documentation run as they stand, and their commands are valid."""
 
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ugcvqa import __main__
 from ugcvqa.evaluation.metrics import IDENTITY
 from ugcvqa.heads.svr import SVRHead
 from ugcvqa.media.encode import write_video
 from ugcvqa.scoring.model import FILE_NAME, QualityModel
 from ugcvqa.settings import FamilySettings
 
-README = Path(__file__).resolve().parent.parent / "README.md"
-EXAMPLES = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+REPO = Path(__file__).resolve().parent.parent
+PAGES = [REPO / "README.md", REPO / "CONTRIBUTING.md", *sorted((REPO / "docs").glob("*.md"))]
+EXAMPLES = [
+    pytest.param(example, id=f"{page.stem} {number}")
+    for page in PAGES
+    for number, example in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE))
+]
+COMMANDS = sorted(
+    {
+        re.sub(r"\s+", " ", command).strip()
+        for page in PAGES
+        for command in re.findall(r"^    (ugcvqa .*)$|`(ugcvqa [a-z]+ [^`]*)`", page.read_text(), re.MULTILINE)
+        for command in command
+        if command
+    }
+)
 
 
 @pytest.fixture
@@ -30,9 +46,30 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=[f"block {number}" for number in range(len(EXAMPLES))])
+@pytest.mark.parametrize("example", EXAMPLES)
 def test_example_runs(folder, example, capsys):
     exec(compile(example, "README.md", "exec"), {"__name__": "example"})
     printed = capsys.readouterr().out.split()
     assert printed
     assert 1 <= float(printed[0]) <= 5
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_is_valid(command, capsys, monkeypatch):
+    """Every option, choice and config of a command is known."""
+    monkeypatch.chdir(REPO)
+    verb, *arguments = shlex.split(command, comments=True)[1:]
+    with pytest.raises(SystemExit) as end:
+        __main__.main([verb, *arguments, "--print_config"])
+    assert not end.value.code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_files_that_a_page_names_exist(page):
+    named = re.findall(
+        r"`(?:python3? )?((?:tools|configs|tests|docs|checkpoints|ugcvqa)/[\w/.]+\.\w+)", page.read_text()
+    )
+    links = [link for link in re.findall(r"\]\(([\w/.]+)(?:#[\w-]*)?\)", page.read_text()) if link != "api/modules"]
+    missing = [name for name in named if not (re.search("ROOM|NAME", name) or (REPO / name).exists())]
+    missing += [link for link in links if not (page.parent / link).exists()]
+    assert not missing

@@ -2,6 +2,7 @@
 
     python3 tools/run.py fit ...     any verb of ugcvqa with its options
     python3 tools/run.py test        ruff, mypy and pytest
+    python3 tools/run.py docs        the documentation, into build/docs/html; a warning is an error
 
 The environment is made once, and again when pyproject.toml or constraints.txt change.
 """
@@ -33,6 +34,8 @@ def main() -> int:
         set_up()
         if arguments[0] == "test":
             return run_tests(arguments[1:])
+        if arguments[0] == "docs":
+            return build_docs(arguments[1:])
         return subprocess.run([PYTHON, "-m", "ugcvqa", *arguments], check=False).returncode
     except subprocess.CalledProcessError as error:
         print(f"error: `{' '.join(map(str, error.cmd))}` failed with code {error.returncode}", file=sys.stderr)
@@ -75,6 +78,15 @@ def run_tests(arguments: list[str]) -> int:
         if code:
             return code
     return 0
+
+
+def build_docs(arguments: list[str]) -> int:
+    """Builds the documentation into `build/docs/html` without a network; further arguments go to Sphinx."""
+    command = ["sphinx", "-M", "html", "docs", "build/docs", "--fail-on-warning", "--keep-going", "--quiet", *arguments]
+    code = subprocess.run([PYTHON, "-m", *command], cwd=ROOT, check=False).returncode
+    if not code:
+        print("documentation: build/docs/html/index.html")
+    return code
 
 
 if __name__ == "__main__":
