@@ -67,8 +67,8 @@ def score(
             only. They must be made by what made the features of the model's training.
         made_by: who made these features where no file says so, as for `ugcvqa fit --data.made_by`.
         checkpoint: run folder made by `ugcvqa fit`, or the model file in it.
-        model: a released model by name, by default nss_container, or nss_pixels, which no metadata moves; neither needs
-            network weights. Or `uvq` or `uvq1.5`, which need their released weights.
+        model: a released model by name, by default nss_container, or nss_pixels, which no stated size moves; neither
+            needs network weights. Or `uvq` or `uvq1.5`, which need their released weights.
         uvq: settings of UVQ.
         json: print one JSON object per line instead of a table.
         csv: print CSV instead of a table.

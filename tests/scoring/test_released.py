@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import ugcvqa
+from tests.support.media import at_other_speed
 from ugcvqa import score
 from ugcvqa.errors import CheckpointError
 from ugcvqa.features.rows import families_of
@@ -105,6 +106,16 @@ def test_model_of_pixels_knows_nothing_of_what_a_file_states():
     slow = features.copy()
     slow[:, 1836] = 5
     np.testing.assert_allclose(robust.head.predict(features) - robust.head.predict(slow), 0.583, atol=0.01)
+
+
+@pytest.mark.parametrize(("speed", "most"), [(2, 0.1), (0.5, 0.35)])
+def test_other_time_stamps_hardly_move_the_model_of_pixels(speed, most, shared, tmp_path):
+    robust = load(released.released_file("nss_pixels"))
+    for name in ("vsfa_test", "dover_1724_portrait"):
+        source = shared / "data" / "videos" / f"{name}.mp4"
+        copy = at_other_speed(source, tmp_path / f"{name}.mp4", speed)
+        assert probe(copy).rate == pytest.approx(speed * probe(source).rate, rel=0.01)
+        assert abs(robust.score(copy).mos - robust.score(source).mos) < most
 
 
 @pytest.mark.parametrize("kind", ["black", "still"])

@@ -10,7 +10,7 @@ DEFAULT = "nss_container"
 
 SHA256 = {
     "nss_container": "6dae0e9ffa48196c738f12029e505e51c30e49f36b7716387308193677964808",
-    "nss_pixels": "a8e0c70e47e1a0a21d2933ce0a7e14059dc02331a33fa70d43d0457d37394168",
+    "nss_pixels": "e41d2049bdd4bd9d1e9732c24e119b69401286afbcafd3fc4d637037447cd551",
 }
 """Name -> SHA-256 of its file."""
 
