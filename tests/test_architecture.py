@@ -13,7 +13,7 @@ SHARED = ("settings",)
 
 ROOMS = (
     *("media", "datasets", "demo", "evaluation", "display", "nss", "pixels", "deep", "uvq", "features", "samples"),
-    *("heads", "scoring", "bulk", "reports", "training", "benchmarks", "studies"),
+    *("heads", "scoring", "datamodules", "models", "bulk", "reports", "training", "benchmarks", "studies"),
 )
 """Folders in the order of imports: a module imports from its own room and from rooms before it."""
 
@@ -22,14 +22,14 @@ VERBS = ("check", "extract", "fit", "score", "doctor", "benchmark", "timings", "
 DOORS = {
     "av": {f"media.{name}" for name in ("marks", "opening", "damage", "decode", "convert", "encode", "memory")},
     "lightning": {
-        *("trainer", "features.datamodule", "features.extractors"),
-        *("training.regressor", "training.datamodule", "training.checkpoints", "training.preemption"),
+        *("trainer", "datamodules.samples", "models.extractor", "models.extraction", "models.regressor"),
+        *("training.checkpoints", "training.preemption"),
         *("training.throughput", "training.progress"),
         *("training.learning", "training.tracking"),
     },
     "wandb": {"training.tracking", "benchmarks.dashboard", "studies.run"},
     "sklearn": {"heads.svr_grid"},
-    "torchmetrics": {"training.metrics"},
+    "torchmetrics": {"models.metrics"},
     "openvino": {"deep.engine"},
     "pyarrow": {"bulk.parquet"},
     "matplotlib": {

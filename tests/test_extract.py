@@ -18,12 +18,13 @@ from torch.utils.data._utils.pin_memory import pin_memory
 from ugcvqa.datasets.catalogue import Dataset, Video
 from ugcvqa.errors import ConfigError, StoreError
 from ugcvqa.features.extraction import ClipStream, Item, Task, extract_features
-from ugcvqa.features.extractors import FrozenExtractor, extract_dataset
 from ugcvqa.features.families import build_families
 from ugcvqa.features.family import Family
 from ugcvqa.features.light_families import nss_plan
 from ugcvqa.features.store import FeatureSpec, FeatureStore
 from ugcvqa.media.encode import write_video
+from ugcvqa.models.extraction import extract_dataset
+from ugcvqa.models.extractor import Extractor
 from ugcvqa.settings import DecodeLimits, FamilySettings, LoaderSettings, NSSSettings, SaliencySettings
 
 ONE_PROCESS = {"devices": 1, "accelerator": "cpu"}
@@ -214,11 +215,11 @@ def test_band_too_small_after_shrinking_is_a_failure_row(videos, tmp_path):
 
 def test_freed_memory_goes_back_where_one_family_ends_and_another_begins(monkeypatch):
     given_back = []
-    monkeypatch.setattr("ugcvqa.features.extractors.give_back_freed_memory", lambda: given_back.append(True))
-    monkeypatch.setattr("ugcvqa.features.extractors.compute", lambda _, items: [item.family for item in items])
-    extractor = FrozenExtractor(dict.fromkeys("ab", Family(FeatureSpec("a", 1, {}), nss_plan)))
+    monkeypatch.setattr("ugcvqa.models.extractor.give_back_freed_memory", lambda: given_back.append(True))
+    monkeypatch.setattr("ugcvqa.models.extractor.compute", lambda _, items: [item.family for item in items])
+    extractor = Extractor(dict.fromkeys("ab", Family(FeatureSpec("a", 1, {}), nss_plan)))
     batches = ("a", "a"), ("", "a", "b"), ("b", "", "a")
-    results = [extractor.predict_step([Item(0, name) for name in batch], 0) for batch in batches]
+    results = [extractor.computed([Item(0, name) for name in batch]) for batch in batches]
     assert results == [list(batch) for batch in batches]
     assert len(given_back) == 3
 

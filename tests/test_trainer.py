@@ -227,14 +227,14 @@ def test_validation_at_other_times_still_chooses(tmp_path, asked):
 @pytest.mark.parametrize(("val", "label"), [([], None), ([30], None), (range(30, 41), 2.5)], ids=["none", "1", "equal"])
 def test_validation_part_that_defines_no_srcc_is_told_at_the_start(tmp_path, val, label, caplog, monkeypatch):
     from tests.support import trainings
-    from ugcvqa.training.datamodule import TrainingData
+    from ugcvqa.datamodules.samples import SampleDataModule
 
     def data(source, rows, _, *values):
         if label:
             source.mos[30:] = label
-        return TrainingData(source, rows, val, *values)
+        return SampleDataModule(source, rows, val, *values)
 
-    monkeypatch.setattr(trainings, "TrainingData", data)
+    monkeypatch.setattr(trainings, "SampleDataModule", data)
     outcome, _ = train(tmp_path, epochs=2)
     assert np.isnan(outcome.val_srcc)
     assert outcome.best_epoch == 1

@@ -24,10 +24,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ugcvqa.heads.gru import VSFAHead
+from ugcvqa.models.losses import quality_loss
 from ugcvqa.samples.batches import Draw, EpochSampler
 from ugcvqa.samples.sequences import SequenceSource, pack
 from ugcvqa.training.gru_splits import RowSplit, train_gru_splits
-from ugcvqa.training.losses import quality_loss
 from ugcvqa.training_settings import GRUSettings, RecipeSettings
 
 SEED, BATCH, LR, DIM, ROUNDS = 19920517, 16, 1e-5, 4096, 3

@@ -40,11 +40,11 @@ def extract(
         trainer: arguments of Lightning's Trainer, such as devices, num_nodes, strategy, accelerator, and callbacks
             by class_path, which are added to ours.
     """
-    from ugcvqa.features.extractors import extract_dataset
     from ugcvqa.features.families import build_families
     from ugcvqa.features.inputs import open_dataset
     from ugcvqa.features.rows import families_of_rows
     from ugcvqa.features.store import FeatureStore
+    from ugcvqa.models.extraction import extract_dataset
 
     families = families.with_backbones(backbone, saliency_backbone)
     names = families_of_rows([rows] if isinstance(rows, str) else rows)

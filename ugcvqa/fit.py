@@ -90,7 +90,7 @@ def fit(
     backbone = saliency_backbone = None  # recorded once, with the families
     settings = dict(locals())
     from ugcvqa import records
-    from ugcvqa.evaluation.splits import Split
+    from ugcvqa.evaluation.splits import Split, make_split
     from ugcvqa.features.families import build_families
     from ugcvqa.features.inputs import open_dataset
     from ugcvqa.features.rows import families_of
@@ -116,7 +116,7 @@ def fit(
         samples = vectors.extracted_samples(dataset, row, networks, FeatureStore(Path(store)), loader, limits, trainer)
     if not is_main_process():
         return 0
-    parts = vectors.make_split(samples.dataset, split)
+    parts = make_split(samples.dataset, split)
     log.info("split: %d train, %d val, %d test videos", len(parts.train), len(parts.val), len(parts.test))
     of_head: dict[str, SVRSettings | GPSettings | SparseGPSettings] = {"svr": svr, "gp": gp, "sparse_gp": sparse_gp}
     chosen = of_head[head]

@@ -8,7 +8,7 @@ import torch
 
 from ugcvqa.errors import CheckpointError
 from ugcvqa.heads.gru import VSFAHead, published_head, temporal_pool
-from ugcvqa.training.losses import quality_loss
+from ugcvqa.models.losses import quality_loss
 
 PUBLISHED = {
     "ann.fc0.weight": "projection.weight",

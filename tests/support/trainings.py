@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
+from ugcvqa.datamodules.samples import SampleDataModule
 from ugcvqa.heads.gru import VSFAHead
+from ugcvqa.models.regressor import QualityRegressor
 from ugcvqa.samples.sequences import SequenceSource, pack
-from ugcvqa.training.datamodule import TrainingData
 from ugcvqa.training.learning import train
-from ugcvqa.training.regressor import QualityRegressor
 from ugcvqa.training_settings import RecipeSettings
 
 DIM = 12
@@ -34,7 +34,7 @@ def run(folder, arguments=None, loggers=(), settings=None, **recipe):
     head = VSFAHead(DIM, 8, 6, tau=3)
     regressor = QualityRegressor(head, float(mos.max()), recipe, settings or {"kind": "gru"})
     source = SequenceSource(pack(ids, frames, torch.float32), mos)
-    data = TrainingData(source, range(30), range(30, 41), recipe.batch_size, recipe.seed)
+    data = SampleDataModule(source, range(30), range(30, 41), recipe.batch_size, recipe.seed)
     return train(regressor, data, folder, recipe, loggers, {**QUIET, **(arguments or {})}), regressor
 
 

@@ -9,14 +9,14 @@ from lightning.pytorch.loggers import CSVLogger
 
 from tests.support.trainings import DIM, QUIET, sequences
 from ugcvqa.benchmark import main
+from ugcvqa.datamodules.samples import SampleDataModule
 from ugcvqa.errors import ConfigError
 from ugcvqa.heads.gru import VSFAHead, build_gru
 from ugcvqa.heads.gru_stack import stacked_parameters, stacked_scores
+from ugcvqa.models.regressor import QualityRegressor
 from ugcvqa.samples.sequences import SequenceSource, pack
-from ugcvqa.training.datamodule import TrainingData
 from ugcvqa.training.gru_splits import RowSplit, train_gru_splits
 from ugcvqa.training.learning import train
-from ugcvqa.training.regressor import QualityRegressor
 from ugcvqa.training_settings import GRUSettings, RecipeSettings
 
 CPU = torch.device("cpu")
@@ -40,7 +40,7 @@ def one_by_one(folder, table, mos, split, chosen):
     if recipe.starts_at_mean:
         torch.nn.init.constant_(head.quality.bias, float(mos[split.train].mean()) / scale)
     regressor = QualityRegressor(head, scale, recipe, {"kind": "gru"})
-    data = TrainingData(
+    data = SampleDataModule(
         SequenceSource(table, mos), split.train.tolist(), split.val.tolist(), recipe.batch_size, recipe.seed
     )
     outcome = train(regressor, data, folder, recipe, [CSVLogger(folder)], QUIET)

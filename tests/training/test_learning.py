@@ -12,10 +12,10 @@ from scipy import stats
 
 from tests.support.trainings import QUIET, run, same_weights, sequences
 from ugcvqa.errors import ConfigError
+from ugcvqa.models.schedule import cosine_factor
 from ugcvqa.samples.batches import FIXED, EpochBatches, EpochSampler
 from ugcvqa.training import learning
 from ugcvqa.training.preemption import _requeue
-from ugcvqa.training.schedule import cosine_factor
 
 RECIPES = {
     "step": {"schedule": "step", "epochs": 20},

@@ -6,7 +6,9 @@ set); any other name stands for one's own CSV file of labels.
 
 import hashlib
 import logging
+import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,6 +120,25 @@ def load_dataset(
         dataset = _own(name, label_file(source, name), VideoFolder(root, files), known_scale)
     _tell(dataset, root)
     return dataset
+
+
+def unlabelled(name: str, root: Path) -> Dataset:
+    """The videos below a folder, without labels (NaN), in the order of their names.
+
+    Raises:
+        ConfigError: if the name cannot be used.
+        LabelError: if there is no video.
+    """
+    _check_request(name, None, root, None, None)
+    files = video_files(root)
+    if not files:
+        raise LabelError(f"{root}: holds no video file")
+    names = [file.relative_to(root).as_posix() for file in files]
+    short = [without_extension(each) for each in names]
+    counts = Counter(short)
+    keys = [key if counts[key] == 1 else full for key, full in zip(short, names, strict=True)]
+    videos = (Video(f"{name}/{key}", file, math.nan, f"{name}/{key}") for key, file in zip(keys, files, strict=True))
+    return Dataset(name, "MOS", _MOS_SCALE, tuple(videos))
 
 
 def inlsa_aligned(mos: float) -> float:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.datasets.names import video_name
 from ugcvqa.errors import ConfigError, LabelError
+from ugcvqa.settings import SplitSettings
 
 MIN_VIDEOS = 10
 """Fewer videos than this leave parts of one or two, of which no correlation means anything."""
@@ -38,6 +40,25 @@ class Split:
         _check_unique(self.train + self.val + self.test)
         if Counter(self.outer_train) != Counter(self.train + self.val):
             raise LabelError("outer_train of a split must hold its train and val videos, once each")
+
+
+def make_split(dataset: Dataset, settings: SplitSettings) -> Split:
+    """Splits a data set by content group, by the benchmark's protocol, or as stored in a file.
+
+    Raises:
+        LabelError: if there are too few videos or groups.
+        ConfigError: if the split number or seed cannot be used.
+    """
+    ids = [video.video_id for video in dataset.videos]
+    groups = [video.group for video in dataset.videos]
+    kind = settings.kind
+    if kind == "auto":
+        kind = "group" if len(set(groups)) < len(groups) else "protocol"
+    if settings.file is not None:
+        return stored_split(ids, *read_permutation(settings.file, settings.index))
+    if kind == "group":
+        return group_split(ids, groups, settings.seed)
+    return protocol_split(ids, settings.index)
 
 
 def protocol_split(ids: Sequence[str], split_index: int) -> Split:

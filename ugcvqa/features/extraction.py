@@ -1,6 +1,6 @@
 """From files to video vectors: computes the clips that a stream serves, and assembles pieces into vectors.
 
-Used by the `extract` verb through Lightning (`extractors.py`) and by scoring without it. Frames are arrays; they become
+Used by extractors under Lightning (`models/extractor.py`) and by scoring without it. Frames are arrays; they become
 tensors in `loading.py`, and torch is imported, only where a family takes tensors, or another process decodes.
 """
 
@@ -16,6 +16,7 @@ import numpy as np
 from ugcvqa.errors import ConfigError, UgcvqaError, VideoError
 from ugcvqa.features.by_second import SecondFeatures, SecondPools, take_rows
 from ugcvqa.features.family import Family, Pool, as_array
+from ugcvqa.features.store import FeatureSpec, FeatureStore
 from ugcvqa.features.stream import ClipStream, Item, Task
 from ugcvqa.files import error_reason
 from ugcvqa.media.video import VideoInfo
@@ -210,6 +211,25 @@ def usable_device(name: str) -> str:
         if int(number or 0) >= torch.cuda.device_count():
             raise ConfigError(f"device {name!r}: this machine shows {torch.cuda.device_count()} CUDA devices; use cpu")
     return name
+
+
+def keep_result(store: FeatureStore, specs: Mapping[str, FeatureSpec], video_id: str, result: VideoResult) -> None:
+    """Writes what was computed of a video to a store; a video that failed is forgotten by name.
+
+    Raises:
+        StoreError: if the store cannot be written.
+    """
+    if result.reason:
+        for spec in specs.values():
+            store.drop_name(spec, video_id)
+        return
+    facts = video_facts(result.info)
+    if result.warnings:
+        facts["warnings"] = list(result.warnings)
+    for name, arrays in result.features.items():
+        store.put(specs[name], result.content, arrays, facts)
+    for spec in specs.values():
+        store.put_name(spec, video_id, result.content)
 
 
 def video_facts(info: VideoInfo | None) -> dict[str, Any]:

@@ -56,11 +56,13 @@ class Family:
         is_per_frame: each frame of a piece gives one row of features that depends on no other frame, so that frames
             equal to the one before need not be computed.
         is_light: it uses one core and little memory, so that a process per core is best; networks take all cores.
+        forms: of a family that looks at frames one by one, what it takes of each, see `sampling.FORMS`.
         needs_frames: whether frames are decoded for it; if not, it gets `container_vector` as "container".
         takes_tensors: it works on torch's tensors, not on arrays.
     """
 
     is_per_frame = False
+    forms: tuple[str, ...] = ()
     is_light = False
     needs_frames = True
     takes_tensors = False

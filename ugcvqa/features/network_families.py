@@ -50,6 +50,7 @@ class CNNFamily(NetworkFamily):
     """Global averages of a frozen network on chunk centres squashed to 224 x 224 (row CNN)."""
 
     is_per_frame = True
+    forms = ("y", "u", "v")
 
     def __init__(self, settings: FamilySettings, network: CNN) -> None:
         # this family keeps no frames, so asking for those of others does not rename it
@@ -81,6 +82,7 @@ class VSFACNNFamily(NetworkFamily):
         super().__init__(_deep_spec(name, settings, network.trunk.checksum), plan)
         self.network = network
         self.keep_frames = settings.deep.keep_frames
+        self.forms = ("rgb",) if name == "vsfacnn" else ("rgb224",)
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
         """Computes frames "rgb" (T, 3, H, W) or "rgb224" (T, 3, 224, 224) -> (T, 2C)."""
@@ -97,6 +99,7 @@ class StagesFamily(NetworkFamily):
     """Means and deviations of the stages of a frozen network, one frame of each second at its own size (row STAGES)."""
 
     is_per_frame = True
+    forms = ("rgb",)
 
     def __init__(self, settings: FamilySettings) -> None:
         deep = settings.deep
@@ -120,6 +123,7 @@ class SaliencyFamily(NetworkFamily):
     """Score-CAM saliency of the last frame of each second (row SALIENCY)."""
 
     is_per_frame = True
+    forms = ("rgb224",)
 
     def __init__(self, settings: FamilySettings, cam: ScoreCAM, checksum: str, known: KnownMaps) -> None:
         saliency = settings.saliency
@@ -143,6 +147,7 @@ class FusedFamily(NetworkFamily):
     """VSFA features of small frames with their saliency map added to the network's input (row VSFACNN_SALIENCY)."""
 
     is_per_frame = True
+    forms = ("rgb224",)
 
     def __init__(
         self, settings: FamilySettings, network: VSFA, cam: ScoreCAM, cam_checksum: str, known: KnownMaps

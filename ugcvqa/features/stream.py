@@ -1,5 +1,6 @@
 """The stream of clips of many videos: each is decoded once for all families, and closed by word that it is over."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """One video to work on: its id and its file."""
+    """One video to work on: its id, its file, and its label where there is one (else NaN)."""
 
     video_id: str
     path: str
+    mos: float = math.nan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Item:
     """What a loader serves: one clip of a video, or word that the video is over.
 
@@ -47,6 +49,9 @@ class Item:
         info: at the end: facts about the video, None if it was not decoded.
         reason: at the end: why the video failed, empty if it did not.
         warnings: at the end: what makes a score of the video doubtful, one plain sentence each.
+        video_id: of the video.
+        mos: its label, NaN where there is none.
+        times_s: of the frames, in seconds; empty at the end of a video.
     """
 
     task: int
@@ -59,6 +64,17 @@ class Item:
     info: VideoInfo | None = None
     reason: str = ""
     warnings: tuple[str, ...] = ()
+    video_id: str = ""
+    mos: float = math.nan
+    times_s: tuple[float, ...] = ()
+
+    def __repr__(self) -> str:
+        if not self.family:
+            return f"{self.video_id}: end{f' ({self.reason})' if self.reason else ''}"
+        shapes = ", ".join(f"{form} {tuple(planes.shape)} {planes.dtype}" for form, planes in self.frames.items())
+        label = "" if math.isnan(self.mos) else f", MOS {self.mos:g}"
+        times = f", {min(self.times_s):.2f} to {max(self.times_s):.2f} s" if self.times_s else ""
+        return f"{self.video_id}: {self.family} takes {shapes}{times}{label}"
 
     def tensors(self) -> "Item":
         """The same with tensors, which share the memory of the arrays."""
@@ -135,11 +151,17 @@ class ClipStream:
     def _video(self, index: int) -> Iterator[Item]:
         path, seen = Path(self.tasks[index].path), _Seen()
         try:
-            yield from self._clips(index, path, seen)
+            task = self.tasks[index]
+            for item in self._clips(index, path, seen):
+                yield replace(item, video_id=task.video_id, mos=task.mos)
         except UgcvqaError as error:
-            yield Item(index, reason=str(error), warnings=doubts_of(seen.complete()))
+            yield self._failed(index, str(error), seen)
         except Exception as error:  # a bug must cost one row, not the other million videos
-            yield Item(index, reason=f"{path}: unexpected {error_reason(error)}", warnings=doubts_of(seen.complete()))
+            yield self._failed(index, f"{path}: unexpected {error_reason(error)}", seen)
+
+    def _failed(self, index: int, reason: str, seen: "_Seen") -> Item:
+        task, doubts = self.tasks[index], doubts_of(seen.complete())
+        return Item(index, reason=reason, warnings=doubts, video_id=task.video_id, mos=task.mos)
 
     def _clips(self, index: int, path: Path, seen: "_Seen") -> Iterator[Item]:
         content, stored, places = "", tuple[str, ...](), tuple[int, ...]()
@@ -159,7 +181,8 @@ class ClipStream:
                     arrays, places = {**clip.frames, **clip.facts}, ()
                     if clip.family in repeats:
                         arrays, places = repeats[clip.family].left_out(arrays)
-                    yield Item(index, clip.family, arrays, places, self._entries(clip))
+                    times = max(clip.pts_s.values(), key=len)
+                    yield Item(index, clip.family, arrays, places, self._entries(clip), times_s=times)
             except VideoError as error:
                 raise VideoError(_with_path(path, str(error))) from error
         if self.store is not None and self.store.content(path) != content:

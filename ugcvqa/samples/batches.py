@@ -20,12 +20,29 @@ class Batch(NamedTuple):
         frames: what the network takes: frame features laid end to end (sum of lengths, D), or images
             (sum of lengths, 3, H, W) uint8.
         lengths: frames of each video.
+        ids: of the videos; empty where they have none.
+        times_s: (sum of lengths,) float64 seconds of the frames in their videos; None where they are not known.
     """
 
     rows: Tensor
     mos: Tensor
     frames: Tensor
     lengths: tuple[int, ...]
+    ids: tuple[str, ...] = ()
+    times_s: Tensor | None = None
+
+    def __repr__(self) -> str:
+        of_frame = "x".join(map(str, self.frames.shape[1:]))
+        head = f"Batch of {len(self.lengths)} videos, {len(self.frames)} frames of {of_frame} {self.frames.dtype}"
+        times = [None] * len(self.lengths) if self.times_s is None else self.times_s.split(list(self.lengths))
+        names = self.ids or [f"row {row}" for row in self.rows.tolist()]
+        lines = [
+            f"  {name}: {length} frames"
+            + ("" if seconds is None else f", {seconds.min():.2f} to {seconds.max():.2f} s")
+            + ("" if mos != mos else f", MOS {mos:g}")
+            for name, length, seconds, mos in zip(names, self.lengths, times, self.mos.tolist(), strict=True)
+        ]
+        return "\n".join([f"{head}, on {self.frames.device}", *lines])
 
 
 class Draw(NamedTuple):

@@ -18,7 +18,7 @@ from ugcvqa.features.network_families import NetworkFamily
 from ugcvqa.features.store import FeatureSpec
 from ugcvqa.files import error_reason
 from ugcvqa.media.sampling import Piece
-from ugcvqa.media.video import TimedPlan, VideoInfo
+from ugcvqa.media.video import TimedPlan, VideoInfo, probe
 from ugcvqa.samples.batches import FIXED, Batch, Draw
 from ugcvqa.training_settings import FRAGMENTS, PATCH_PX, ClipSettings
 
@@ -81,6 +81,12 @@ def clip_plan(frames: int, phases: int, info: VideoInfo) -> Iterator[Piece]:
     for stretch in range(frames):
         places = [Fraction(2 * (stretch * phases + phase) + 1, 2 * frames * phases) for phase in range(phases)]
         yield Piece({"shown": tuple(_frame_at(place, info) for place in places)})
+
+
+def clip_times(frames: int, phases: int, info: VideoInfo) -> npt.NDArray[np.float64]:
+    """Times (frames, phases) of what `clip_plan` takes of a video, in seconds as its time stamps have them."""
+    shown = [piece.frames["shown"] for piece in clip_plan(frames, phases, info)]
+    return np.asarray(info.start_s + info.times_s[np.array(shown)], dtype=np.float64)
 
 
 def _frame_at(place: Fraction, info: VideoInfo) -> int:
@@ -151,7 +157,7 @@ def central_clip(stored: npt.NDArray[np.uint8], crop: int) -> npt.NDArray[np.uin
     return stored[:, stored.shape[1] // 2, :, top : top + crop, left : left + crop]
 
 
-class ClipSource(Dataset[tuple[int, Tensor]]):
+class ClipSource(Dataset[tuple[int, Tensor, Tensor | None]]):
     """Serves training clips from stored pictures: a random phase, crop and flip in training, the central one else.
 
     What is random depends on seed, epoch and video alone, not on the process that makes the sample.
@@ -161,10 +167,19 @@ class ClipSource(Dataset[tuple[int, Tensor]]):
         mos: (N,) labels.
         settings: of the clips.
         seed: of the randomness.
+        videos: id and file of each row; batches then tell ids, and the times of the frames.
     """
 
-    def __init__(self, files: Sequence[Path], mos: npt.NDArray[np.float64], settings: ClipSettings, seed: int) -> None:
+    def __init__(
+        self,
+        files: Sequence[Path],
+        mos: npt.NDArray[np.float64],
+        settings: ClipSettings,
+        seed: int,
+        videos: Sequence[tuple[str, Path]] = (),
+    ) -> None:
         self.files, self.mos, self.settings, self.seed = list(files), torch.from_numpy(mos), settings, seed
+        self.videos, self._times = list(videos), dict[int, npt.NDArray[np.float64]]()
 
     def place(self, device: torch.device) -> None:
         """Pictures stay on disk whatever the device."""
@@ -172,8 +187,8 @@ class ClipSource(Dataset[tuple[int, Tensor]]):
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, draw: Draw) -> tuple[int, Tensor]:
-        """Reads one clip: row and (n, 3, h, w) uint8; only the bytes that are needed."""
+    def __getitem__(self, draw: Draw) -> tuple[int, Tensor, Tensor | None]:
+        """Reads one clip, only the bytes that are needed: row, (n, 3, h, w) uint8, and the times (n,) of its frames."""
         from safetensors import SafetensorError, safe_open
 
         path = self.files[draw.row]
@@ -186,13 +201,23 @@ class ClipSource(Dataset[tuple[int, Tensor]]):
         except (OSError, SafetensorError) as error:
             raise StoreError(f"{path}: cannot be read ({error_reason(error)}); delete it and run again") from error
         clip = clip[..., ::-1] if flips else clip
-        return draw.row, torch.from_numpy(np.ascontiguousarray(clip))
+        return draw.row, torch.from_numpy(np.ascontiguousarray(clip)), self._times_of(draw.row, phase)
 
-    def collate(self, samples: Sequence[tuple[int, Tensor]]) -> Batch:
+    def collate(self, samples: Sequence[tuple[int, Tensor, Tensor | None]]) -> Batch:
         """Lays the frames of the clips end to end."""
-        index = torch.tensor([row for row, _ in samples])
-        frames = torch.cat([clip for _, clip in samples])
-        return Batch(index, self.mos[index], frames, tuple(len(clip) for _, clip in samples))
+        rows, clips, times = zip(*samples, strict=True)
+        index = torch.tensor(rows)
+        ids = tuple(self.videos[row][0] for row in rows) if self.videos else ()
+        times_s = torch.cat(times) if self.videos else None
+        return Batch(index, self.mos[index], torch.cat(clips), tuple(len(clip) for clip in clips), ids, times_s)
+
+    def _times_of(self, row: int, phase: int) -> Tensor | None:
+        if not self.videos:
+            return None
+        if row not in self._times:
+            info = probe(self.videos[row][1])
+            self._times[row] = clip_times(self.settings.frames, self.settings.phases, info)
+        return torch.from_numpy(self._times[row][:, phase])
 
     def _place_of(self, draw: Draw, shape: Sequence[int]) -> tuple[int, int, int, bool]:
         """Phase, top, left and flip of a draw."""

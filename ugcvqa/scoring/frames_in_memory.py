@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import partial
 from itertools import chain
 from numbers import Real
 from pathlib import Path
@@ -15,12 +16,13 @@ from torch import Tensor
 from ugcvqa.errors import VideoError
 from ugcvqa.features.extraction import VideoResult, extract_features
 from ugcvqa.features.family import Family
-from ugcvqa.features.stream import ClipStream, Task
+from ugcvqa.features.stream import ClipStream, Item, Task
 from ugcvqa.leftovers import temporary_folder
 from ugcvqa.media.decode import Frame, decoded_frames
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.facts import Findings
 from ugcvqa.media.memory import NAME, Picture, Planes, frames_of, memory_info, shown
+from ugcvqa.media.sampling import Piece
 from ugcvqa.media.video import Clip, Plan, TimedPlan, VideoInfo, clips_of, picture_at
 from ugcvqa.scoring.moments import Picture as ReadPicture
 from ugcvqa.settings import DecodeLimits
@@ -31,6 +33,7 @@ floating numbers from 0 to 1. What a decoder gave, without a detour by RGB: a li
 uint8 as coded, or of PyAV's frames of any format."""
 
 _HIGHEST_RATE = 1000
+_AT_ONCE = 8  # frames that are computed together
 _MARGIN = 1e-3  # beyond 0 and 1, for what resizing leaves
 
 
@@ -140,6 +143,34 @@ def memory_result(
         stream = MemoryStream(video, info, families, by_second)
         (result,) = extract_features(stream, families, device=device)
         yield result, stream.picture
+
+
+def memory_items(frames: Tensor, fps: float, families: Mapping[str, Family]) -> Iterator[Item]:
+    """The pieces that families take of frames in memory, as tensors; those that look at single frames get all of them.
+
+    Args:
+        frames: see `Frames`.
+        fps: frames per second.
+        families: feature families.
+
+    Raises:
+        VideoError: if these are no frames, or a family cannot use them.
+    """
+    video, info = _opened(frames, _rate(fps), Path(), False)
+    stream = MemoryStream(video, info, families, by_second=False)
+    stream.plans |= {name: partial(_every_frame, family.forms) for name, family in families.items() if family.forms}
+    stream.per_frame = set()
+    for item in stream:
+        if item.reason:
+            raise VideoError(item.reason)
+        if item.family:
+            yield item.tensors()
+
+
+def _every_frame(forms: Sequence[str], n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
+    del rate, size
+    for start in range(0, n_frames, _AT_ONCE):
+        yield Piece(dict.fromkeys(forms, tuple(range(start, min(n_frames, start + _AT_ONCE)))))
 
 
 def _as_given(frame: Any, index: int, size: tuple[int, int] | None = None) -> "Picture | Planes | Frame":  # noqa: ANN401

@@ -147,7 +147,7 @@ class Study:
             WeightsError: if weights are missing or wrong.
             LabelError: if labels cannot be read.
         """
-        from ugcvqa.features.extractors import extract_dataset
+        from ugcvqa.models.extraction import extract_dataset
 
         asked = self.settings
         families: FamilySettings = asked["families"]

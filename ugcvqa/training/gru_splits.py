@@ -15,10 +15,10 @@ from ugcvqa.errors import ConfigError
 from ugcvqa.evaluation.metrics import srcc
 from ugcvqa.heads.gru import build_gru
 from ugcvqa.heads.gru_stack import stacked_parameters, stacked_scores
+from ugcvqa.models.losses import quality_loss
+from ugcvqa.models.schedule import rate_factor
 from ugcvqa.samples.batches import EpochSampler
 from ugcvqa.samples.sequences import SequenceTable
-from ugcvqa.training.losses import quality_loss
-from ugcvqa.training.schedule import rate_factor
 from ugcvqa.training_settings import GRUSettings, RecipeSettings
 
 Array = npt.NDArray[np.float64]

@@ -17,16 +17,16 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAverag
 from torch import nn
 from torch.multiprocessing.spawn import ProcessRaisedException
 
+from ugcvqa.datamodules.samples import SampleDataModule
 from ugcvqa.devices import float32_products, is_main_process
 from ugcvqa.errors import CheckpointError, ConfigError
 from ugcvqa.files import error_reason
+from ugcvqa.models.regressor import QualityRegressor
 from ugcvqa.processes import loader_errors
 from ugcvqa.trainer import TRAINING, build_trainer, default_devices, has_logger, running, tell_place
 from ugcvqa.training.checkpoints import MONITORED, Checkpoints, SealedCheckpoints, best, digest, score
-from ugcvqa.training.datamodule import TrainingData
 from ugcvqa.training.preemption import Preempted, Preemption
 from ugcvqa.training.progress import EpochLines
-from ugcvqa.training.regressor import QualityRegressor
 from ugcvqa.training.throughput import Throughput
 from ugcvqa.training_settings import RecipeSettings
 
@@ -54,7 +54,7 @@ class Outcome:
 
 def train(
     regressor: QualityRegressor,
-    data: TrainingData,
+    data: SampleDataModule,
     folder: Path,
     recipe: RecipeSettings,
     loggers: Sequence[Any],
@@ -162,7 +162,7 @@ def _check_lengths(arguments: Mapping[str, Any]) -> None:
             )
 
 
-def _warn_of_undefined_srcc(data: TrainingData) -> None:
+def _warn_of_undefined_srcc(data: SampleDataModule) -> None:
     """Says at the start of a training what its end will show."""
     if len({float(data.source.mos[row]) for row in data.val}) < 2 and is_main_process():
         log.warning(
@@ -171,7 +171,7 @@ def _warn_of_undefined_srcc(data: TrainingData) -> None:
         )
 
 
-def _fingerprint(regressor: QualityRegressor, data: TrainingData, recipe: RecipeSettings) -> str:
+def _fingerprint(regressor: QualityRegressor, data: SampleDataModule, recipe: RecipeSettings) -> str:
     """What a training is of: settings, videos, labels; a checkpoint of another one must not be gone on from."""
     labels = [(int(row), float(data.source.mos[row])) for rows in (data.train, data.val) for row in rows]
     return digest([dict(regressor.hparams), asdict(recipe), len(data.train), labels])
@@ -179,7 +179,7 @@ def _fingerprint(regressor: QualityRegressor, data: TrainingData, recipe: Recipe
 
 @torch.no_grad()
 @float32_products()
-def predict(network: nn.Module, data: TrainingData, device: torch.device) -> npt.NDArray[np.float64]:
+def predict(network: nn.Module, data: SampleDataModule, device: torch.device) -> npt.NDArray[np.float64]:
     """Computes the relative scores of the videos that a data module validates on, in this process.
 
     Args:

@@ -12,18 +12,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ugcvqa.datamodules.samples import SampleDataModule, Source
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.deep.backbones import load_backbone
 from ugcvqa.devices import float32_products, n_loaders
 from ugcvqa.errors import ConfigError
 from ugcvqa.evaluation.metrics import Logistic, fit_logistic
-from ugcvqa.evaluation.splits import Split
+from ugcvqa.evaluation.splits import Split, make_split
 from ugcvqa.features.family import Family
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import file_sha256
 from ugcvqa.heads.end_to_end import EndToEnd, calibrate_batchnorm
 from ugcvqa.heads.gru import VSFAHead, build_gru
 from ugcvqa.heads.network_heads import EndToEndHead, GRUHead, MOSLine, build_end_to_end, frame_families
+from ugcvqa.models.regressor import QualityRegressor
 from ugcvqa.samples.batches import FIXED, Draw
 from ugcvqa.samples.clips import FAMILY, ClipFamily, ClipSource
 from ugcvqa.samples.sequences import (
@@ -38,11 +40,9 @@ from ugcvqa.scoring.model import QualityModel
 from ugcvqa.settings import DecodeLimits, FamilySettings, LoaderSettings, SplitSettings
 from ugcvqa.trainer import PLACEMENT, placed
 from ugcvqa.training.checkpoints import best_score, has_state
-from ugcvqa.training.datamodule import Source, TrainingData
 from ugcvqa.training.learning import Outcome, predict, train
-from ugcvqa.training.regressor import QualityRegressor
 from ugcvqa.training.runs import CHECKPOINTS, Predicted
-from ugcvqa.training.vectors import Samples, make_split, provenance_of_specs, usable_videos
+from ugcvqa.training.vectors import Samples, provenance_of_specs, usable_videos
 from ugcvqa.training_settings import EndToEndSettings, GRUSettings, RecipeSettings
 
 log = logging.getLogger(__name__)
@@ -238,7 +238,7 @@ def _train_head(
     recipe = replace(recipe, ema=0.0, patience=0)
     regressor = QualityRegressor(network.head, scale, recipe, {**record, "kind": "gru"})
     head_source = SequenceSource(table, source.mos.numpy()[rows])
-    data = TrainingData(head_source, range(n_train), range(n_train, len(rows)), recipe.batch_size, recipe.seed)
+    data = SampleDataModule(head_source, range(n_train), range(n_train, len(rows)), recipe.batch_size, recipe.seed)
     return train(regressor, data, _checkpoints(place) / "head", recipe, [], place.trainer)
 
 
@@ -250,7 +250,7 @@ def _backbone_features(
     """Frame features of the fixed clip of each row."""
     network.to(device).eval()
     features: dict[int, Tensor] = {}
-    for batch in TrainingData(source, [], rows, batch_size, 0, workers).val_dataloader():
+    for batch in SampleDataModule(source, [], rows, batch_size, 0, workers).val_dataloader():
         parts = network.features(batch.frames.to(device)).cpu().split(list(batch.lengths))
         features.update(zip(batch.rows.tolist(), parts, strict=True))
     network.train()
@@ -308,7 +308,7 @@ def _train(
     step: str = "",
 ) -> Outcome:
     train_rows, val_rows = _rows(dataset, split.train), _rows(dataset, split.val)
-    data = TrainingData(source, train_rows, val_rows, recipe.batch_size, recipe.seed, workers)
+    data = SampleDataModule(source, train_rows, val_rows, recipe.batch_size, recipe.seed, workers)
     regressor = QualityRegressor(network, scale, recipe, record)
     return train(regressor, data, _checkpoints(place) / step, recipe, place.loggers, place.trainer)
 
@@ -328,7 +328,7 @@ def _predictions(
     A loss without absolute error leaves the scale open; then it is a least-squares line on the training videos.
     """
     rows = range(len(dataset.videos))
-    relative = predict(network, TrainingData(source, [], rows, recipe.batch_size, 0, workers), _device(place))
+    relative = predict(network, SampleDataModule(source, [], rows, recipe.batch_size, 0, workers), _device(place))
     line = MOSLine(0.0, scale)
     if not recipe.l1:
         train_rows = _rows(dataset, split.train)

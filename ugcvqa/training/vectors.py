@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ugcvqa.cli import progress_bar
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.errors import LabelError
-from ugcvqa.evaluation.splits import Split, group_split, protocol_split, read_permutation, stored_split
+from ugcvqa.evaluation.splits import Split
 from ugcvqa.features.family import Family
 from ugcvqa.features.imported import read_features
 from ugcvqa.features.provenance import OURS, Provenance
@@ -28,7 +28,6 @@ from ugcvqa.settings import (
     GPSettings,
     LoaderSettings,
     SparseGPSettings,
-    SplitSettings,
     SVRSettings,
 )
 
@@ -121,7 +120,7 @@ def usable_videos(
         LabelError: if no video is left.
         StoreError: if the store cannot be read or written.
     """
-    from ugcvqa.features.extractors import extract_dataset  # Lightning takes seconds to import
+    from ugcvqa.models.extraction import extract_dataset  # Lightning takes seconds to import
 
     check_videos(dataset)
     failures = extract_dataset(dataset, families, store, loader, limits, trainer)
@@ -142,25 +141,6 @@ def check_videos(dataset: Dataset) -> None:
         raise LabelError(f"{dataset.name}: no video file found; give --data.root FOLDER, or --data.features FILE")
     if len(dataset.videos) < _MIN_VIDEOS:
         raise LabelError(f"{dataset.name}: {len(dataset.videos)} videos; at least {_MIN_VIDEOS} are needed to train")
-
-
-def make_split(dataset: Dataset, settings: SplitSettings) -> Split:
-    """Splits a data set by content group, by the benchmark's protocol, or as stored in a file.
-
-    Raises:
-        LabelError: if there are too few videos or groups.
-        ConfigError: if the split number or seed cannot be used.
-    """
-    ids = [video.video_id for video in dataset.videos]
-    groups = [video.group for video in dataset.videos]
-    kind = settings.kind
-    if kind == "auto":
-        kind = "group" if len(set(groups)) < len(groups) else "protocol"
-    if settings.file is not None:
-        return stored_split(ids, *read_permutation(settings.file, settings.index))
-    if kind == "group":
-        return group_split(ids, groups, settings.seed)
-    return protocol_split(ids, settings.index)
 
 
 def fit_head(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from ugcvqa.training.metrics import KRCC, PLCC, RMSE, SRCC, quality_metrics
+from ugcvqa.models.metrics import KRCC, PLCC, RMSE, SRCC, quality_metrics
 
 REFERENCES = {
     SRCC: lambda mos, pred: stats.spearmanr(mos, pred).statistic,

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from ugcvqa.devices import use_float32_products
+from ugcvqa.models.losses import quality_loss
+from ugcvqa.models.metrics import GatheredMetric, gathered_batch, quality_metrics
+from ugcvqa.models.schedule import rate_factor
 from ugcvqa.samples.batches import Batch
-from ugcvqa.training.losses import quality_loss
-from ugcvqa.training.metrics import GatheredMetric, gathered_batch, quality_metrics
-from ugcvqa.training.schedule import rate_factor
 from ugcvqa.training_settings import RecipeSettings
 
 Array = npt.NDArray[np.float64]

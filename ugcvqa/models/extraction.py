@@ -1,28 +1,28 @@
-"""Frozen extractors under Lightning: the module that computes, and the callback that writes to the store."""
+"""Extraction of a data set into the store: the callback that writes, and the run of Lightning's Trainer around it."""
 
 import logging
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import nn
 
 from ugcvqa.cli import progress_bar
+from ugcvqa.datamodules.base import QualityDataModule
 from ugcvqa.datasets.catalogue import Dataset
-from ugcvqa.deep.kept_memory import give_back_freed_memory, keep_freed_memory
-from ugcvqa.devices import is_main_process, launch, use_float32_products
+from ugcvqa.deep.kept_memory import keep_freed_memory
+from ugcvqa.devices import is_main_process, launch
 from ugcvqa.display.lines import failure_rows, read_failures
-from ugcvqa.features.datamodule import ClipData
-from ugcvqa.features.extraction import Assembler, VideoResult, assemble, compute, video_facts
+from ugcvqa.features.extraction import VideoResult, keep_result
 from ugcvqa.features.family import Family
 from ugcvqa.features.store import FeatureStore
-from ugcvqa.features.stream import Item, Task
+from ugcvqa.features.stream import Task
 from ugcvqa.files import write_atomic
 from ugcvqa.leftovers import temporary_path
+from ugcvqa.models.extractor import Extractor
 from ugcvqa.settings import DecodeLimits, LoaderSettings, n_cores
 from ugcvqa.trainer import EXTRACTION, build_trainer, default_devices, is_placed_by, running, tell_place
 
@@ -31,39 +31,6 @@ log = logging.getLogger(__name__)
 _NOT_PROCESSED = "not processed: the run was limited by --trainer"
 _WARNINGS = "warnings"
 _SHOWN = 10  # lines on the screen, the file has all
-_ITEMS_BETWEEN_TRIMS = 64  # holes between kept arrays would otherwise add up over a long video
-
-
-class FrozenExtractor(LightningModule):
-    """Computes the features of feature families; nothing in it is trained.
-
-    Args:
-        families: the feature families.
-    """
-
-    def __init__(self, families: Mapping[str, Family]) -> None:
-        super().__init__()
-        self.families = dict(families)
-        # what Lightning moves to a device
-        self.networks = nn.ModuleList(family for family in families.values() if isinstance(family, nn.Module))
-        self._family, self._items = "", 0  # that computed last, and items since memory was given back
-
-    def setup(self, stage: str) -> None:
-        """Sets the arithmetic also in processes that Lightning has started afresh."""
-        del stage
-        use_float32_products()
-
-    def predict_step(self, batch: Sequence[Item], batch_idx: int) -> list[Any]:
-        """Computes each item of a batch; None for an item that ends a video."""
-        del batch_idx
-        return [features for item in batch for features in self._compute(item)]
-
-    def _compute(self, item: Item) -> list[Any]:
-        self._items += 1
-        if item.family and (item.family != self._family or self._items >= _ITEMS_BETWEEN_TRIMS):
-            give_back_freed_memory()
-            self._family, self._items = item.family, 0
-        return compute(self.families, [item])
 
 
 class FeatureWriter(Callback):
@@ -95,9 +62,8 @@ class FeatureWriter(Callback):
         self.outcome_file = temporary_path(store.root, ".outcome.csv")
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the assembly of this process's videos, and in the first process the progress bar."""
+        """Notes this process's videos, and starts the progress bar in the first process."""
         self._unfinished = set(range(trainer.global_rank, len(self.tasks), trainer.world_size))
-        self._assembler = Assembler(cast(Mapping[str, Family], pl_module.families))
         self._bar = progress_bar(len(self.tasks), "video", "extract", is_shown=trainer.is_global_zero)
 
     def on_predict_batch_end(
@@ -109,9 +75,9 @@ class FeatureWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Assembles what was computed and stores the videos that are over."""
-        for result in assemble(self._assembler, batch, outputs):
-            self._finish(result)
+        """Stores the videos that are over."""
+        for video in outputs:
+            self._finish(video.result)
             # The other processes are about as far as this one.
             self._bar.update(min(trainer.world_size, len(self.tasks) - self._bar.n))
 
@@ -152,19 +118,12 @@ class FeatureWriter(Callback):
         self._unfinished.discard(result.task)
         if result.reason:
             self.failures[video_id] = result.reason
-            for spec in self.specs.values():
-                self.store.drop_name(spec, video_id)
-            return
-        facts = video_facts(result.info)
-        if result.warnings:
-            facts[_WARNINGS] = list(result.warnings)
+        elif result.warnings:
             self.warnings[video_id] = "; ".join(result.warnings)
-        for name, arrays in result.features.items():
+        keep_result(self.store, self.specs, video_id, result)
+        for arrays in result.features.values():
             if n_empty := int(arrays.get("n_empty", 0)):
                 log.warning("%s: frames without a saliency map, for which zeros stand: %d", video_id, n_empty)
-            self.store.put(self.specs[name], result.content, arrays, facts)
-        for spec in self.specs.values():
-            self.store.put_name(spec, video_id, result.content)
 
 
 def extract_dataset(
@@ -195,7 +154,10 @@ def extract_dataset(
         UgcvqaError: if a process was killed.
     """
     failures = {video.video_id: "no file found" for video in dataset.videos if video.path is None}
-    tasks = [Task(video.video_id, str(video.path)) for video in dataset.videos if video.path is not None]
+    data = QualityDataModule(
+        dataset, batch_size=loader.batch_size, num_workers=loader.workers, store=store.root, limits=limits
+    )
+    tasks = data.tasks
     failure_file = store.root / f"failures-{dataset.name}.csv"
     store.prepare()
     if tasks:
@@ -205,8 +167,7 @@ def extract_dataset(
         warning_file = store.root / f"warnings-{dataset.name}.csv"
         writer = FeatureWriter(tasks, families, store, failure_file, failures, warning_file)
         devices = _devices(len(tasks), is_light, trainer)
-        clips = ClipData(tasks, families, store, limits, loader)
-        _predict(writer, FrozenExtractor(families), clips, devices, trainer)
+        _predict(writer, Extractor(families), data, devices, trainer)
         failures = writer.outcome()
         _tell(writer.warnings, warning_file)
     else:
@@ -243,8 +204,8 @@ def _devices(n_videos: int, is_light: bool, asked: Mapping[str, Any]) -> dict[st
 
 def _predict(
     writer: FeatureWriter,
-    extractor: FrozenExtractor,
-    clips: ClipData,
+    extractor: Extractor,
+    data: QualityDataModule,
     devices: Mapping[str, Any],
     asked: Mapping[str, Any],
 ) -> None:
@@ -256,6 +217,6 @@ def _predict(
     quiet = dict.fromkeys(("enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     added = {"callbacks": [writer], "logger": [], "plugins": []}
     trainer = build_trainer({**quiet, **added, **devices, "use_distributed_sampler": False}, asked, EXTRACTION)
-    tell_place(trainer, "extracts", clips.n_workers(trainer))
+    tell_place(trainer, "extracts", data.n_workers(trainer))
     with running():
-        trainer.predict(extractor, datamodule=clips, return_predictions=False)
+        trainer.predict(extractor, datamodule=data, return_predictions=False)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from ugcvqa.training.losses import plcc_loss, quality_loss, rank_loss
+from ugcvqa.models.losses import plcc_loss, quality_loss, rank_loss
 
 
 def samples(seed=0, count=12):

@@ -1,4 +1,4 @@
-"""The Lightning data module of trainings: the same samples whatever the processes, workers and interruptions."""
+"""Loaders of samples in memory or in a store: the same whatever the processes, workers and interruptions."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -30,8 +30,8 @@ class Source(Protocol):
         """Learns on which device training runs, before the first batch."""
 
 
-class TrainingData(LightningDataModule):
-    """Serves training batches in an order fixed by seed and epoch, and validation batches in the order given.
+class SampleDataModule(LightningDataModule):
+    """Serves training batches in an order fixed by seed and epoch, and all others in the order given.
 
     Args:
         source: makes samples.
@@ -40,19 +40,31 @@ class TrainingData(LightningDataModule):
         batch_size: videos per step, of all processes together.
         seed: seed of the order.
         workers: processes that load; 0 loads in the training process.
+        test: rows that are tested on.
     """
 
     def __init__(
-        self, source: Source, train: Sequence[int], val: Sequence[int], batch_size: int, seed: int, workers: int = 0
+        self,
+        source: Source,
+        train: Sequence[int],
+        val: Sequence[int],
+        batch_size: int,
+        seed: int,
+        workers: int = 0,
+        test: Sequence[int] = (),
     ) -> None:
         super().__init__()
-        self.source, self.train, self.val = source, train, val
+        self.source, self.train, self.val, self.test = source, train, val, test
         self.batch_size, self.seed, self.workers = batch_size, seed, workers
 
     def setup(self, stage: str) -> None:
         """Lets the source know the device."""
         if stage == "fit" and self.trainer is not None:
             self.source.place(self.trainer.strategy.root_device)
+
+    def n_workers(self) -> int:
+        """Processes that load, for each rank."""
+        return self.workers
 
     def steps_per_epoch(self) -> int:
         """Counts the optimiser's steps of an epoch; unlike Lightning's own count it builds no loader too early."""
@@ -79,15 +91,24 @@ class TrainingData(LightningDataModule):
         """Builds this rank's validation loader."""
         return self._loader(EpochSampler(self.val, None))
 
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Builds this rank's test loader."""
+        return self._loader(EpochSampler(self.test, None))
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Builds this rank's loader of all samples."""
+        return self._loader(EpochSampler(range(len(self.source)), None))
+
     def _loader(self, sampler: EpochSampler) -> DataLoader[Any]:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         device = self.trainer.strategy.root_device if self.trainer else None
+        workers = self.n_workers()
         return DataLoader(
             self.source,  # type: ignore[arg-type]  # torch asks for its own base class
             batch_sampler=EpochBatches(sampler, self.batch_size, rank, world),
-            num_workers=self.workers,
+            num_workers=workers,
             worker_init_fn=watch_parent,
             collate_fn=self.source.collate,
-            persistent_workers=self.workers > 0,
-            pin_memory=self.workers > 0 and device is not None and device.type == "cuda",
+            persistent_workers=workers > 0,
+            pin_memory=workers > 0 and device is not None and device.type == "cuda",
         )

@@ -1,0 +1,89 @@
+"""Sources of samples: pictures and frame features of videos, from a store that is filled with what it lacks."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ugcvqa.datasets.catalogue import Dataset
+from ugcvqa.features.extraction import extract_features, keep_result
+from ugcvqa.features.family import Family
+from ugcvqa.features.store import FeatureStore
+from ugcvqa.features.stream import ClipStream, Task
+from ugcvqa.samples.clips import ClipFamily, ClipSource
+from ugcvqa.samples.sequences import PRECISION, SequenceSource, pack
+from ugcvqa.settings import DecodeLimits
+from ugcvqa.training_settings import ClipSettings
+
+log = logging.getLogger(__name__)
+
+
+def labels_of(dataset: Dataset) -> npt.NDArray[np.float64]:
+    """Labels (N,) of the videos."""
+    return np.array([video.mos for video in dataset.videos], dtype=np.float64)
+
+
+def fill_store(
+    tasks: Sequence[Task],
+    families: Mapping[str, Family],
+    store: FeatureStore,
+    limits: DecodeLimits = DecodeLimits(),
+    workers: int = 0,
+    device: str = "cpu",
+) -> dict[str, str]:
+    """Computes in this process what a store lacks; the `extract` verb does so by a Trainer, on all devices.
+
+    Args:
+        tasks: the videos.
+        families: the feature families.
+        store: where features go.
+        limits: bounds on what is decoded.
+        workers: processes that decode.
+        device: where networks run.
+
+    Returns:
+        Video id -> reason, of videos that failed.
+
+    Raises:
+        StoreError: if the store cannot be written.
+    """
+    store.prepare()
+    failures: dict[str, str] = {}
+    specs = {name: family.spec for name, family in families.items()}
+    stream = ClipStream(tasks, families, store, limits)
+    for result in extract_features(stream, families, workers=workers, device=device):
+        video_id = tasks[result.task].video_id
+        keep_result(store, specs, video_id, result)
+        if result.reason:
+            failures[video_id] = result.reason
+            log.warning("%s: left out: %s", video_id, result.reason)
+    return failures
+
+
+def clip_source(
+    dataset: Dataset, settings: ClipSettings, store: FeatureStore, seed: int, is_timed: bool = False
+) -> ClipSource:
+    """Serves the pictures of a data set's videos from a store that has all of them.
+
+    Args:
+        dataset: videos with files.
+        settings: of the pictures.
+        store: has them.
+        seed: of crops, flips and phases.
+        is_timed: batches tell ids and times; each file is then measured once.
+    """
+    spec = ClipFamily(settings).spec
+    paths = [Path(str(video.path)) for video in dataset.videos]
+    files = [store.path(spec, store.content(path)) for path in paths]
+    named = [(video.video_id, path) for video, path in zip(dataset.videos, paths, strict=True)] if is_timed else []
+    return ClipSource(files, labels_of(dataset), settings, seed, named)
+
+
+def sequence_source(dataset: Dataset, family: Family, store: FeatureStore, precision: str) -> SequenceSource:
+    """Serves the frame features of a data set's videos, read into memory from a store that has all of them."""
+    contents = (store.content(Path(str(video.path))) for video in dataset.videos)
+    sequences = (store.get(family.spec, content)["frames"] for content in contents)
+    table = pack([video.video_id for video in dataset.videos], sequences, PRECISION[precision])
+    return SequenceSource(table, labels_of(dataset))
