@@ -1,4 +1,4 @@
-"""The benchmark on published features against published numbers; without the reference data everything is skipped."""
+"""The benchmark on published features against published numbers."""
 
 import csv
 import gzip
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.support.golden import EXTRACTS
 from ugcvqa.benchmark import main
 from ugcvqa.benchmarks.data import collect
 from ugcvqa.benchmarks.feature_tables import FeatureSources
@@ -133,8 +134,8 @@ def test_several_data_sets_share_one_command(shared, tmp_path):
     assert sizes == {"konvid_1k": ("960", "240"), "youtube_ugc_360p": ("179", "45"), "combined": ("1791", "448")}
 
 
-def test_training_across_data_sets_stands_beside_the_published_figures(shared):
-    with (shared / "data/reference/cross_dataset_results.csv").open() as file:
+def test_training_across_data_sets_stands_beside_the_published_figures():
+    with (EXTRACTS / "cross_dataset_results.csv").open() as file:
         for line in csv.DictReader(file):
             for metric in ("srcc", "krcc", "plcc", "rmse"):
                 ours = published_figure(f"{line['train']}_to_{line['test']}", line["row"], metric)

@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.support.golden import golden_arrays
 from tests.support.networks import golden_resnet50
 from ugcvqa.deep import pooling as deep
 from ugcvqa.deep import precision as arithmetic_formats
@@ -20,9 +21,8 @@ GROUPING = 2e-4
 
 
 @pytest.fixture(scope="module")
-def archive(shared):
-    with np.load(shared / "golden" / "deep_public.npz") as file:
-        return dict(file)
+def archive():
+    return golden_arrays("deep_public")
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +73,10 @@ def test_vsfa_features_match_the_reference_at_other_sizes(archive, vsfa, name):
     assert max_error(vsfa(planes(archive[f"frame_{name}"]))[0], archive[f"vsfa_{name}"]) < TOLERANCE
 
 
-def test_vsfa_features_with_and_without_a_saliency_map_match_the_reference(shared, vsfa):
-    with np.load(shared / "golden" / "saliency_public.npz") as file:
-        frames, maps = planes(file["vsfasal_frames"]), torch.from_numpy(file["vsfasal_maps"])
-        plain, salient, video = (file[f"vsfacnn_{name}"] for name in ("nosal", "saliency", "saliency_video"))
+def test_vsfa_features_with_and_without_a_saliency_map_match_the_reference(vsfa):
+    file = golden_arrays("saliency_public")
+    frames, maps = planes(file["vsfasal_frames"]), torch.from_numpy(file["vsfasal_maps"])
+    plain, salient, video = (file[f"vsfacnn_{name}"] for name in ("nosal", "saliency", "saliency_video"))
     features = vsfa.forward_normalised(normalise(frames) + maps[:, None])
     assert max_error(features, salient) < TOLERANCE
     assert max_error(features.double().mean(0), video) < TOLERANCE

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tests.support.networks_vgg import VGG_LAYER, SmallVGG, normalise, reference_data, seeded_vgg16, small_vgg
+from tests.support.golden import golden_arrays
+from tests.support.networks_vgg import VGG_LAYER, SmallVGG, normalise, seeded_vgg16, small_vgg
 from ugcvqa.deep import masking
 from ugcvqa.deep.masking import unit_range, upsample
 from ugcvqa.deep.saliency import MapMean, add_map, column_profile
@@ -36,8 +37,8 @@ TOLERANCE = {
 
 
 @pytest.fixture(scope="module")
-def data(shared):
-    return reference_data(shared / "golden" / "saliency_public.npz")
+def data():
+    return golden_arrays("saliency_public")
 
 
 @pytest.fixture(scope="module")

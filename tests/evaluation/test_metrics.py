@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
+from tests.support.golden import EXTRACTS, golden_arrays
 from ugcvqa.evaluation.metrics import IDENTITY, Logistic, evaluate, fit_logistic, krcc, plcc, rmse, srcc
 
 CORRELATIONS = (srcc, krcc, plcc)
@@ -211,6 +212,28 @@ def test_published_figures_follow_from_published_scores(shared, name):
         n_equal += np.allclose(own, [float(row[k]) for k in ("srcc", "krcc", "plcc", "rmse")], rtol=0, atol=1e-8)
     # One published row, CNN_SALIENCY on YouTube-UGC, does not agree with its own score file.
     assert n_equal == len(results) - (name == "single_split")
+
+
+def published_scores():
+    """(row of the published results, stored scores) of one split of each row and resolution class."""
+    golden = golden_arrays("published_scores")
+    with (EXTRACTS / "per_resolution_results.csv").open() as file:
+        for line in csv.DictReader(file):
+            key = f"{line['resolution']}|{line['row']}|{line['split']}"
+            yield line, {name: golden[f"{key}|{name}"] for name in ("mos", "y_pred", "score")}
+
+
+def test_figures_of_resolution_classes_follow_from_their_scores():
+    for line, stored in published_scores():
+        for metric in (srcc, krcc, plcc, rmse):
+            assert metric(stored["mos"], stored["score"]) == pytest.approx(float(line[metric.__name__]), abs=1e-8)
+
+
+def test_no_published_logistic_is_nearer_to_the_scores_than_ours():
+    """The authors fitted theirs to the training videos; ours, fitted to the test videos themselves, cannot be worse."""
+    for _, stored in published_scores():
+        mapped = fit_logistic(stored["y_pred"], stored["mos"])(stored["y_pred"])
+        assert rmse(stored["mos"], mapped) <= rmse(stored["mos"], stored["score"]) + 1e-6
 
 
 def test_importing_metrics_is_light():

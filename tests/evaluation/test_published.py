@@ -5,12 +5,13 @@ import math
 
 import pytest
 
+from tests.support.golden import EXTRACTS
 from ugcvqa.evaluation.published import BASELINES, METRICS, TABLE2, published_figure
 from ugcvqa.features.rows import PAPER_ROWS, dimension
 
 
-def reference(shared, name):
-    with (shared / "data" / "reference" / name).open() as file:
+def reference(name):
+    with (EXTRACTS / name).open() as file:
         return list(csv.DictReader(file))
 
 
@@ -18,8 +19,8 @@ def number(cell):
     return float(cell) if cell else math.nan
 
 
-def test_table1_is_as_printed(shared):
-    rows = reference(shared, "table1.csv")
+def test_table1_is_as_printed():
+    rows = reference("table1.csv")
     assert len(rows) == 36
     for row in rows:
         for metric in METRICS:
@@ -27,8 +28,8 @@ def test_table1_is_as_printed(shared):
             assert found == pytest.approx((number(row[metric]), number(row[f"{metric}_std"])), abs=0, nan_ok=True)
 
 
-def test_table2_is_as_printed(shared):
-    rows = reference(shared, "table2.csv")
+def test_table2_is_as_printed():
+    rows = reference("table2.csv")
     printed = {row["row"]: tuple(map(float, list(row.values())[1:])) for row in rows}
     assert {row: tuple(cost) for row, cost in TABLE2.items()} == printed
 
@@ -37,8 +38,8 @@ def test_dimensions_are_those_of_our_rows():
     assert {row: cost.dimension for row, cost in TABLE2.items()} == {row: dimension(row) for row in PAPER_ROWS}
 
 
-def test_baselines_are_as_published(shared):
-    rows = reference(shared, "published_baselines.csv")
+def test_baselines_are_as_published():
+    rows = reference("published_baselines.csv")
     expected = {(row["dataset"], row["row"]): (float(row["srcc"]), float(row["plcc"]), row["source"]) for row in rows}
     assert {key: tuple(baseline) for key, baseline in BASELINES.items()} == expected
     assert published_figure("konvid_1k", "VIDEVAL", "plcc").median == 0.7803

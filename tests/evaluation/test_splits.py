@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
+from tests.support.golden import golden_arrays
 from ugcvqa.errors import ConfigError, LabelError
 from ugcvqa.evaluation.splits import Split, group_split, protocol_split, read_permutation, stored_split
 
@@ -48,6 +49,25 @@ def test_protocol_split_gives_the_published_test_sets(shared):
     for (dataset, resolution, _, split_index), videos in published.items():
         ids = tables[dataset, resolution]
         assert protocol_split(ids, split_index).test == tuple(videos)
+
+
+def test_protocol_split_gives_the_published_test_rows_of_resolution_classes():
+    golden = golden_arrays("published_scores")
+    keys = {name.rpartition("|")[0] for name in golden}
+    for key in keys:
+        ids = names(int(golden[f"{key}|n"]))
+        test = protocol_split(ids, int(key.rpartition("|")[2])).test
+        assert test == tuple(ids[row] for row in golden[f"{key}|test_rows"])
+    assert len(keys) > 20
+
+
+def test_stored_permutation_gives_the_published_test_rows():
+    golden = golden_arrays("vsfa_splits")
+    permutation = golden["ytugc_all.index"][:, 0].tolist()
+    files = [f"{name}.mp4" for name in names(len(permutation))]
+    split = stored_split([f"set/{name}" for name in names(len(permutation))], files, permutation)
+    expected = sorted(golden["ytugc_all.exp0_test_index"].tolist())
+    assert split.test == tuple(f"set/{name}" for name in np.array(names(len(permutation)))[expected])
 
 
 def read_csv(path):

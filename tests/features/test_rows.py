@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pytest
 
+from tests.support.golden import EXTRACTS
 from ugcvqa.errors import ConfigError
 from ugcvqa.features.rows import DIMENSIONS, PAPER_ROWS, ROWS, assemble_row, dimension, families_of, families_of_rows
 
@@ -17,8 +18,8 @@ def vectors():
     }
 
 
-def test_dimensions_are_those_of_table_2(shared):
-    with (shared / "data/reference/table2.csv").open() as file:
+def test_dimensions_are_those_of_table_2():
+    with (EXTRACTS / "table2.csv").open() as file:
         published = {line["row"]: int(line["dim"]) for line in csv.DictReader(file) if line["dim"]}
     assert {row: dimension(row) for row in PAPER_ROWS} == {row: published[row] for row in PAPER_ROWS}
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.golden import golden_arrays
 from ugcvqa.errors import CheckpointError
 from ugcvqa.heads.gru import VSFAHead, published_head, temporal_pool
 from ugcvqa.models.losses import quality_loss
@@ -23,9 +24,8 @@ PUBLISHED = {
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    with np.load(shared / "golden/deep_public.npz") as archive:
-        return {name: archive[name] for name in archive.files if name.startswith(("gru", "tp", "train"))}
+def golden():
+    return golden_arrays("deep_public")
 
 
 @pytest.fixture(scope="module")

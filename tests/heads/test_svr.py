@@ -12,6 +12,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.svm import SVR
 
+from tests.support.golden import golden_arrays
 from ugcvqa.errors import CheckpointError, ConfigError, LabelError
 from ugcvqa.evaluation.metrics import IDENTITY, evaluate, fit_logistic, rmse
 from ugcvqa.evaluation.splits import protocol_split
@@ -124,6 +125,18 @@ def test_protocol_on_published_nss_features_gives_the_published_medians(nss):
         results.append((result.srcc, result.krcc, result.plcc, result.rmse))
     assert np.median(results, axis=0) == pytest.approx([0.7103, 0.5249, 0.7042, 0.4526], abs=2e-3)
     assert np.std(results, axis=0) == pytest.approx([0.0361, 0.0305, 0.0378, 0.0267], abs=2e-3)
+
+
+def test_protocol_on_published_saliency_features_gives_the_published_scores():
+    """Row SALIENCY of YouTube-UGC at 720P, whose predictions and scores the authors stored for split 32."""
+    golden, stored, key = golden_arrays("saliency_720p"), golden_arrays("published_scores"), "720P|SALIENCY|32"
+    features, mos = golden["features"], golden["mos"]
+    outer, test, train, val = protocol_rows([f"{row:03d}" for row in range(len(mos))], 32)
+    assert test == stored[f"{key}|test_rows"].tolist()
+    head, _ = fit_svr(features[outer], mos[outer], train, val)
+    pred = head.predict(features[test])
+    assert pred == pytest.approx(stored[f"{key}|y_pred"], abs=1e-3)
+    assert head.logistic(pred) == pytest.approx(stored[f"{key}|score"], abs=1e-3)
 
 
 def test_predictions_equal_scikit_learn_on_the_same_scaled_features():

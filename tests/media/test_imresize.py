@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from tests.support.golden import golden_arrays
 from ugcvqa.media.imresize import imresize, imresize_to
 
 SCALES = {"0.5": 0.5, "0.7": 0.7, "512over540": 512 / 540, "2.0": 2.0}
@@ -13,8 +14,8 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-4}
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    return np.load(shared / "golden" / "nss_public.npz")
+def golden():
+    return golden_arrays("nss_public")
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -32,8 +33,8 @@ def test_8bit_pixels_match_the_reference_exactly(golden, name):
 
 
 @pytest.mark.parametrize(("frames", "expected"), [("frames", "imresize224"), ("frame_odd", "imresize224_odd")])
-def test_sizes_with_two_scales_match_the_reference_except_at_ties(shared, frames, expected):
-    deep = np.load(shared / "golden" / "deep_public.npz")
+def test_sizes_with_two_scales_match_the_reference_except_at_ties(frames, expected):
+    deep = golden_arrays("deep_public")
     rgb = torch.from_numpy(deep[frames]).movedim(-1, -3)
     resized = imresize_to(rgb, 224, 224).movedim(-3, -1).numpy()
     difference = np.abs(resized.astype(int) - deep[expected])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.golden import golden_arrays
 from ugcvqa.errors import ConfigError
 from ugcvqa.media.imresize import imresize
 from ugcvqa.media.sampling import nss_pieces
@@ -41,8 +42,8 @@ TOLERANCES = {
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    return np.load(shared / "golden" / "nss_public.npz")
+def golden():
+    return golden_arrays("nss_public")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.support.networks_vgg import SmallVGG, normalise, reference_data, seeded_vgg16
+from tests.support.golden import golden_arrays
+from tests.support.networks_vgg import SmallVGG, normalise, seeded_vgg16
 from ugcvqa.deep.backbones import load_backbone
 from ugcvqa.studies.activations import FIRST_CHANNELS, layer_activations
 
@@ -48,8 +49,8 @@ def test_values_are_those_that_an_activation_in_place_leaves():
 
 
 @pytest.mark.slow
-def test_vgg16_has_the_reference_channels(shared):
-    data = reference_data(shared / "golden" / "saliency_public.npz")
+def test_vgg16_has_the_reference_channels():
+    data = golden_arrays("saliency_public")
     found = layer_activations(seeded_vgg16(data), normalise(data["vgg0.frame"][None]))
     assert [layer.layer for layer in found] == data["vgg_maxchan_layers"].tolist()
     assert [layer.strongest for layer in found] == data["vgg_maxchan_post"].tolist()

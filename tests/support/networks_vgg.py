@@ -1,7 +1,5 @@
 """The networks of the saliency reference data, rebuilt: a seeded VGG-16 and a small network of stored weights."""
 
-import functools
-
 import numpy as np
 import pytest
 import torch
@@ -9,13 +7,6 @@ import torchvision
 from torch import nn
 
 VGG_LAYER = "features.29"
-
-
-@functools.cache
-def reference_data(path):
-    """Arrays of a reference file by name."""
-    with np.load(path) as arrays:
-        return {name: arrays[name] for name in arrays.files}
 
 
 def normalise(frames):

@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from tests.support.golden import golden_arrays
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import probe, read_frames
 from ugcvqa.uvq.frames import Group, frame_groups, picked_frames, uvq_pieces
@@ -15,8 +16,8 @@ CLIPS = ("1724", "eWgy8eG3stA_000164_000174")
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    return np.load(shared / "golden" / "uvq_public.npz")
+def golden():
+    return golden_arrays("uvq_public")
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.golden import golden_arrays
 from ugcvqa.deep.efficientnet_lite import SamePad
 from ugcvqa.uvq.layers import WideConv, same_padding
 from ugcvqa.uvq.networks import UVQ10, UVQ15, Aggregation, Aggregation15, _black_once, pooled
@@ -18,11 +19,12 @@ TOLERANCES = {"content": 2e-4, "distortion": 2e-4, "compression": 1e-3}
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    return np.load(shared / "golden" / "uvq_public.npz")
+def golden():
+    return golden_arrays("uvq_public")
 
 
 def tensors(golden, prefix):
+    assert golden[f"{prefix}conv1.weight"].size
     return {key.removeprefix(prefix): torch.from_numpy(golden[key]) for key in golden if key.startswith(prefix)}
 
 

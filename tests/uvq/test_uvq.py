@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import ugcvqa
+from tests.support.golden import golden_arrays
 from ugcvqa import score
 from ugcvqa.datasets.tables import read_table
 from ugcvqa.errors import CheckpointError, ConfigError, WeightsError
@@ -332,8 +333,8 @@ def test_pooled_features_have_the_width_of_their_rows():
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    return np.load(shared / "golden" / "uvq_public.npz")
+def golden():
+    return golden_arrays("uvq_public")
 
 
 def seeded_folder(golden, folder):
