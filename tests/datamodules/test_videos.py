@@ -1,5 +1,6 @@
 """Data modules by plain values: labels, ids and times of what they serve, with a Trainer and without one."""
 
+import itertools
 import math
 
 import numpy as np
@@ -67,7 +68,7 @@ def test_parts_of_a_split_hold_each_video_once_and_no_scene_twice(videos):
     parts = [videos_of(loader) for loader in loaders]
     assert sorted(name for part in parts for name in part) == sorted(MOS)
     scenes = [{int(name[-2:]) // 2 for name in part} for part in parts]
-    assert not (scenes[0] & scenes[1] or scenes[0] & scenes[2] or scenes[1] & scenes[2])
+    assert all(one.isdisjoint(other) for one, other in itertools.combinations(scenes, 2))
     for part in parts:
         assert {name: MOS[name] for name in part} == {name: label for name, (label, _, _) in part.items()}
     streamed = videos_of(data.predict_dataloader())

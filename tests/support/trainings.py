@@ -1,11 +1,13 @@
 """A tiny training: videos whose MOS shows in their frame features, for the tests of every kind of loop."""
 
+from dataclasses import asdict
+
 import numpy as np
 import torch
 
 from ugcvqa.datamodules.samples import SampleDataModule
 from ugcvqa.heads.gru import VSFAHead
-from ugcvqa.models.regressor import QualityRegressor
+from ugcvqa.models.regressors import GRURegressor
 from ugcvqa.samples.sequences import SequenceSource, pack
 from ugcvqa.training.learning import train
 from ugcvqa.training_settings import RecipeSettings
@@ -32,10 +34,13 @@ def run(folder, arguments=None, loggers=(), settings=None, **recipe):
     ids, frames, mos = sequences()
     torch.manual_seed(recipe.seed)
     head = VSFAHead(DIM, 8, 6, tau=3)
-    regressor = QualityRegressor(head, float(mos.max()), recipe, settings or {"kind": "gru"})
+    sizes = {"input_dim": DIM, "reduced_dim": 8, "hidden_dim": 6, "tau": 3}
+    regressor = GRURegressor(**sizes, label_scale=float(mos.max()), recipe=asdict(recipe), network=head)
     source = SequenceSource(pack(ids, frames, torch.float32), mos)
     data = SampleDataModule(source, range(30), range(30, 41), recipe.batch_size, recipe.seed)
-    return train(regressor, data, folder, recipe, loggers, {**QUIET, **(arguments or {})}), regressor
+    return train(
+        regressor, data, folder, settings or {"kind": "gru"}, loggers, {**QUIET, **(arguments or {})}
+    ), regressor
 
 
 def same_weights(one, other):

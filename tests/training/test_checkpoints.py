@@ -119,7 +119,8 @@ def damaged(path, how):
     elif how == "random":
         path.write_bytes(random.Random(0).randbytes(2000))
     elif how == "flipped":
-        middle = len(whole) // 2
+        weights = torch.load(path, weights_only=True)["state_dict"]["network.projection.weight"]
+        middle = whole.index(weights.numpy().tobytes()) + weights.nbytes // 2
         path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :])
     elif how == "folder":
         path.unlink()

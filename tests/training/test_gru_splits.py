@@ -39,11 +39,11 @@ def one_by_one(folder, table, mos, split, chosen):
     head = build_gru(chosen, table.dim)
     if recipe.starts_at_mean:
         torch.nn.init.constant_(head.quality.bias, float(mos[split.train].mean()) / scale)
-    regressor = QualityRegressor(head, scale, recipe, {"kind": "gru"})
+    regressor = QualityRegressor(head, scale, recipe)
     data = SampleDataModule(
         SequenceSource(table, mos), split.train.tolist(), split.val.tolist(), recipe.batch_size, recipe.seed
     )
-    outcome = train(regressor, data, folder, recipe, [CSVLogger(folder)], QUIET)
+    outcome = train(regressor, data, folder, {"kind": "gru"}, [CSVLogger(folder)], QUIET)
     with next(folder.rglob("metrics.csv")).open() as lines:
         losses = [float(line["train/loss"]) for line in csv.DictReader(lines) if line["train/loss"]]
     return head, outcome, losses

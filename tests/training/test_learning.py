@@ -12,6 +12,7 @@ from scipy import stats
 
 from tests.support.trainings import QUIET, run, same_weights, sequences
 from ugcvqa.errors import ConfigError
+from ugcvqa.models.regressors import GRURegressor
 from ugcvqa.models.schedule import cosine_factor
 from ugcvqa.samples.batches import FIXED, EpochBatches, EpochSampler
 from ugcvqa.training import learning
@@ -140,9 +141,14 @@ def test_fast_dev_run_leaves_nothing(tmp_path):
 
 
 def test_checkpoint_holds_plain_values_only(tmp_path):
-    run(tmp_path, settings={"kind": "gru", "tau": 3})
+    _, regressor = run(tmp_path)
     kept = torch.load(tmp_path / "best.ckpt", weights_only=True)
-    assert kept["hyper_parameters"] == {"kind": "gru", "tau": 3, "label_scale": pytest.approx(4.96, abs=0.1)}
+    assert kept["hyper_parameters"] == regressor.hparams
+    assert kept["hyper_parameters"]["tau"] == 3
+    assert kept["hyper_parameters"]["label_scale"] == pytest.approx(4.96, abs=0.1)
+    loaded = GRURegressor.load_from_checkpoint(tmp_path / "best.ckpt", weights_only=True)
+    assert same_weights(loaded, regressor)
+    assert loaded.recipe == regressor.recipe
 
 
 def test_unusable_trainer_arguments_are_user_errors(tmp_path):

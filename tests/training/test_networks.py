@@ -473,8 +473,9 @@ def test_checkpoints_of_a_run_are_safe_to_load(here):
     assert fit.main([*arguments, *GRU, "--gru.recipe.ema", "0.9"]) == 0
     for name in ("best", "last"):
         kept = torch.load(here / f"runs/own_vsfacnn_gru/checkpoints/{name}.ckpt", weights_only=True)
-        assert kept["hyper_parameters"]["kind"] == "gru"
-        assert json.loads(kept["hyper_parameters"]["settings"])["tau"] == 3
+        assert kept["hyper_parameters"]["row"] == "VSFACNN"
+        assert kept["hyper_parameters"]["tau"] == 3
+        assert kept["hyper_parameters"]["recipe"]["ema"] == 0.9
     assert yaml.safe_load((here / "runs/own_vsfacnn_gru/config.yaml").read_text())["gru"]["tau"] == 3
     assert checkpoints.best_score(here / "runs/own_vsfacnn_gru/checkpoints") <= 1
 

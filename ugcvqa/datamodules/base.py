@@ -9,7 +9,7 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from ugcvqa.datamodules.samples import SampleDataModule, Source
-from ugcvqa.datamodules.sources import clip_source, fill_store, sequence_source
+from ugcvqa.datamodules.sources import clip_source, fill_store, labels_of, stored_sequences
 from ugcvqa.datamodules.streams import PictureStream, picture_loader, piece_loader
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.devices import n_loaders
@@ -20,7 +20,7 @@ from ugcvqa.features.store import FeatureStore
 from ugcvqa.features.stream import ClipStream, Task
 from ugcvqa.heads.network_heads import frame_families
 from ugcvqa.samples.clips import FAMILY, ClipFamily
-from ugcvqa.samples.sequences import FrameFeatures
+from ugcvqa.samples.sequences import PRECISION, FrameFeatures, SequenceSource
 from ugcvqa.settings import DecodeLimits, FamilySettings, SplitSettings
 from ugcvqa.training_settings import ClipSettings
 
@@ -161,7 +161,8 @@ class QualityDataModule(SampleDataModule):
             self.source: Source = clip_source(usable, needed, store, self.seed, is_timed=True)
         else:
             ((_, family),) = families.items()
-            self.source = sequence_source(usable, family, store, needed.precision)  # type: ignore[union-attr]
+            table = stored_sequences(usable, family, store, PRECISION[needed.precision])  # type: ignore[union-attr]
+            self.source = SequenceSource(table, labels_of(usable))
         if is_labelled:
             parts = make_split(usable, self.split)
             place = {video.video_id: row for row, video in enumerate(kept)}

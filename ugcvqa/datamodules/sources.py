@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.features.extraction import extract_features, keep_result
@@ -13,7 +14,7 @@ from ugcvqa.features.family import Family
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.features.stream import ClipStream, Task
 from ugcvqa.samples.clips import ClipFamily, ClipSource
-from ugcvqa.samples.sequences import PRECISION, SequenceSource, pack
+from ugcvqa.samples.sequences import SequenceTable, pack
 from ugcvqa.settings import DecodeLimits
 from ugcvqa.training_settings import ClipSettings
 
@@ -81,9 +82,8 @@ def clip_source(
     return ClipSource(files, labels_of(dataset), settings, seed, named)
 
 
-def sequence_source(dataset: Dataset, family: Family, store: FeatureStore, precision: str) -> SequenceSource:
-    """Serves the frame features of a data set's videos, read into memory from a store that has all of them."""
+def stored_sequences(dataset: Dataset, family: Family, store: FeatureStore, dtype: torch.dtype) -> SequenceTable:
+    """Reads the frame features of a data set's videos into memory, from a store that has all of them."""
     contents = (store.content(Path(str(video.path))) for video in dataset.videos)
     sequences = (store.get(family.spec, content)["frames"] for content in contents)
-    table = pack([video.video_id for video in dataset.videos], sequences, PRECISION[precision])
-    return SequenceSource(table, labels_of(dataset))
+    return pack([video.video_id for video in dataset.videos], sequences, dtype)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
         VSFACNNExtractor,
         VSFACNNSaliencyExtractor,
     )
+    from ugcvqa.models.regressor import Prediction, QualityRegressor
+    from ugcvqa.models.regressors import EndToEndRegressor, GRURegressor
 
 _MODULES = {
     "extractor": ("Extractor", "VideoFeatures"),
@@ -20,12 +22,18 @@ _MODULES = {
         *("NSSExtractor", "CNNExtractor", "VSFACNNExtractor", "SaliencyExtractor", "VSFACNNSaliencyExtractor"),
         "UVQExtractor",
     ),
+    "regressor": ("Prediction", "QualityRegressor"),
+    "regressors": ("EndToEndRegressor", "GRURegressor"),
 }
 
 __all__ = [
     "CNNExtractor",
+    "EndToEndRegressor",
     "Extractor",
+    "GRURegressor",
     "NSSExtractor",
+    "Prediction",
+    "QualityRegressor",
     "SaliencyExtractor",
     "UVQExtractor",
     "VSFACNNExtractor",

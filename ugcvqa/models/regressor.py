@@ -1,15 +1,18 @@
-"""The Lightning module that trains any network which maps the frames of videos to scores."""
+"""What all regressors are: LightningModules around a network that maps the frames of videos to scores."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, WeightAveraging
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from ugcvqa.datamodules.samples import SampleDataModule, Source
 from ugcvqa.devices import use_float32_products
 from ugcvqa.models.losses import quality_loss
 from ugcvqa.models.metrics import GatheredMetric, gathered_batch, quality_metrics
@@ -20,33 +23,79 @@ from ugcvqa.training_settings import RecipeSettings
 Array = npt.NDArray[np.float64]
 
 
+MONITORED = "val/srcc"
+"""The figure by which epochs are chosen."""
+
+
+class Prediction(NamedTuple):
+    """What a regressor predicts of a video.
+
+    Attributes:
+        video_id: of the video; its row where the batch tells no ids.
+        pred: predicted quality on the scale of the labels.
+        mos: the label, NaN where there is none.
+    """
+
+    video_id: str
+    pred: float
+    mos: float
+
+
 class QualityRegressor(LightningModule):
     """Trains a network to predict MOS; its metrics are exact over any number of processes.
 
     Logs `train/loss`, and on the MOS scale `val/loss`, `val/srcc`, `val/krcc`, `val/plcc` and `val/rmse`, where
-    `val/loss` is the training loss of all validation videos together.
+    `val/loss` is the training loss of all validation videos together; `Trainer.test` logs the same of `test/`.
+    `Trainer.predict` gives one `Prediction` for each video.
 
     Args:
         network: maps (frames, lengths) of a `Batch` to relative scores (B,). Parameters below `backbone.` get the
             backbone's learning rate. Parts without gradient are left alone.
         label_scale: MOS of the relative score 1, usually the largest MOS; the loss is computed on MOS / label_scale.
-        recipe: how to train.
-        record: plain values to keep in checkpoints, such as how the network was made.
+        recipe: how to train. Its average of weights, its bound on gradients and its patience hold where the Trainer
+            has no such callback or argument; its number of epochs where the Trainer has none.
     """
 
-    def __init__(
-        self, network: nn.Module, label_scale: float, recipe: RecipeSettings, record: Mapping[str, Any]
-    ) -> None:
+    sampling: Any = None
+    """What a data module has to serve; None leaves it to the data module."""
+
+    def __init__(self, network: nn.Module, label_scale: float, recipe: RecipeSettings) -> None:
         super().__init__()
-        self.save_hyperparameters({**record, "label_scale": label_scale})
         self.network, self.label_scale, self.recipe = network, label_scale, recipe
-        self.val_metrics = quality_metrics("val")
-        self.val_loss = _Loss(label_scale, recipe)
+        self.is_untrained = False  # then `setup` begins it by training videos, where it can
+        for part in ("val", "test"):
+            self.add_module(f"{part}_metrics", quality_metrics(part))
+            self.add_module(f"{part}_loss", _Loss(label_scale, recipe))
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Adds what the recipe asks for, to a training whose Trainer has no such callback."""
+        trainer: Any = self.trainer
+        if trainer.state.fn != "fit":
+            return []
+        kinds = tuple(
+            kind for kind in (WeightAveraging, EarlyStopping) if any(isinstance(one, kind) for one in trainer.callbacks)
+        )
+        return [callback for callback in recipe_callbacks(self.recipe) if not isinstance(callback, kinds)]
+
+    def start(self, source: Source, rows: Sequence[int]) -> None:
+        """Begins an untrained network by what its training videos tell: the mean label, where the recipe wants it.
+
+        Args:
+            source: of the samples.
+            rows: its training videos.
+        """
+        self.is_untrained = False
+        head: Any = getattr(self.network, "head", self.network)
+        if self.recipe.starts_at_mean:
+            with torch.no_grad():
+                head.quality.bias.fill_(float(source.mos.numpy()[list(rows)].mean()) / self.label_scale)
 
     def setup(self, stage: str) -> None:
-        """Sets the arithmetic also in processes that Lightning has started afresh."""
-        del stage
+        """Sets the arithmetic also in processes that Lightning has started afresh; begins an untrained network."""
         use_float32_products()
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if stage == "fit" and self.is_untrained and isinstance(data, SampleDataModule):
+            self.start(data.source, data.train)
 
     def forward(self, batch: Batch) -> Tensor:
         """Predicts the MOS (B,) of a batch."""
@@ -71,17 +120,47 @@ class QualityRegressor(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Gathers the predictions of a batch."""
         del batch_idx
-        pred = self(batch)
-        self.val_metrics.update(pred, batch.mos, batch.rows)
-        self.val_loss.update(pred, batch.mos, batch.rows)
+        self._gather("val", batch)
 
     def on_validation_epoch_end(self) -> None:
         """Logs the figures of all validation videos."""
-        figures = {**self.val_metrics.compute(), "val/loss": self.val_loss.compute()}
-        # The values are the same in all processes: the metrics have gathered the samples already.
-        self.log_dict(figures, prog_bar=True)
-        self.val_metrics.reset()
-        self.val_loss.reset()
+        self._log_figures("val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Gathers the predictions of a batch."""
+        del batch_idx
+        self._gather("test", batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the figures of all test videos."""
+        self._log_figures("test")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
+        """Predicts the MOS of each video of a batch."""
+        del batch_idx
+        ids = batch.ids or tuple(map(str, batch.rows.tolist()))
+        return [Prediction(*one) for one in zip(ids, self(batch).tolist(), batch.mos.tolist(), strict=True)]
+
+    def on_predict_epoch_end(self) -> None:
+        """Joins the lists of all batches to one."""
+        if self.trainer.predict_loop.num_dataloaders == 1:
+            found = self.trainer.predict_loop.predictions
+            found[:] = chain.from_iterable(found)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Any,  # noqa: ANN401 (Lightning's signature)
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Bounds the gradient as the Trainer says, else as the recipe does."""
+        bound = (self.recipe.clip_norm or None) if gradient_clip_val is None else gradient_clip_val
+        self.clip_gradients(optimizer, bound, gradient_clip_algorithm)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Notes that the weights are trained ones."""
+        del checkpoint
+        self.is_untrained = False
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 (Lightning knows many forms)
         """Makes the optimiser and its schedule, stepped after each batch (`cosine`) or epoch (`step`)."""
@@ -90,7 +169,10 @@ class QualityRegressor(LightningModule):
         optimiser = kind(self._groups())
         trainer: Any = self.trainer
         epochs = max(1, trainer.max_epochs or recipe.epochs)
-        steps = trainer.datamodule.steps_per_epoch()
+        if isinstance(trainer.datamodule, SampleDataModule):
+            steps = trainer.datamodule.steps_per_epoch()
+        else:
+            steps = max(1, int(trainer.estimated_stepping_batches) // epochs)
 
         def factor(step: int) -> float:
             return rate_factor(recipe, step, epochs, steps)
@@ -100,6 +182,18 @@ class QualityRegressor(LightningModule):
             "optimizer": optimiser,
             "lr_scheduler": {"scheduler": LambdaLR(optimiser, factor), "interval": interval, "name": "lr"},
         }
+
+    def _gather(self, part: str, batch: Batch) -> None:
+        pred = self(batch)
+        for kind in ("metrics", "loss"):
+            getattr(self, f"{part}_{kind}").update(pred, batch.mos, batch.rows)
+
+    def _log_figures(self, part: str) -> None:
+        metrics, loss = getattr(self, f"{part}_metrics"), getattr(self, f"{part}_loss")
+        # The values are the same in all processes: the metrics have gathered the samples already.
+        self.log_dict({**metrics.compute(), f"{part}/loss": loss.compute()}, prog_bar=True)
+        metrics.reset()
+        loss.reset()
 
     def _groups(self) -> list[dict[str, Any]]:
         """Groups of parameters by learning rate and weight decay; biases and normalisations do not decay."""
@@ -121,6 +215,16 @@ class QualityRegressor(LightningModule):
             )
             group["params"].append(parameter)
         return list(groups.values())
+
+
+def recipe_callbacks(recipe: RecipeSettings) -> list[Callback]:
+    """The callbacks that a recipe asks for: the moving average of the weights, and early stopping."""
+    callbacks: list[Callback] = [EMAWeightAveraging(decay=recipe.ema)] if recipe.ema else []
+    if recipe.patience:
+        callbacks.append(
+            EarlyStopping(MONITORED, mode="max", patience=recipe.patience, check_finite=False, strict=False)
+        )
+    return callbacks
 
 
 class _Loss(GatheredMetric):

@@ -25,10 +25,10 @@ from ugcvqa.devices import is_main_process
 from ugcvqa.errors import CheckpointError
 from ugcvqa.files import error_reason, written_atomically
 from ugcvqa.leftovers import temporary_path
+from ugcvqa.models.regressor import MONITORED
 
 log = logging.getLogger(__name__)
 
-MONITORED = "val/srcc"
 _SEAL = "ugcvqa"  # key of what we add to a checkpoint
 _STATE = "training.checkpoints.Checkpoints"  # key of the state of our callback
 _NAMES = ("last", "best")

@@ -5,7 +5,7 @@ import math
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, LearningRateMonitor
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from torch import nn
 from torch.multiprocessing.spawn import ProcessRaisedException
 
@@ -21,10 +21,10 @@ from ugcvqa.datamodules.samples import SampleDataModule
 from ugcvqa.devices import float32_products, is_main_process
 from ugcvqa.errors import CheckpointError, ConfigError
 from ugcvqa.files import error_reason
-from ugcvqa.models.regressor import QualityRegressor
+from ugcvqa.models.regressor import QualityRegressor, recipe_callbacks
 from ugcvqa.processes import loader_errors
 from ugcvqa.trainer import TRAINING, build_trainer, default_devices, has_logger, running, tell_place
-from ugcvqa.training.checkpoints import MONITORED, Checkpoints, SealedCheckpoints, best, digest, score
+from ugcvqa.training.checkpoints import Checkpoints, SealedCheckpoints, best, digest, score
 from ugcvqa.training.preemption import Preempted, Preemption
 from ugcvqa.training.progress import EpochLines
 from ugcvqa.training.throughput import Throughput
@@ -56,7 +56,7 @@ def train(
     regressor: QualityRegressor,
     data: SampleDataModule,
     folder: Path,
-    recipe: RecipeSettings,
+    record: Mapping[str, Any],
     loggers: Sequence[Any],
     arguments: Mapping[str, Any],
 ) -> Outcome:
@@ -70,7 +70,7 @@ def train(
         regressor: the network with its recipe; gets the best weights.
         data: samples.
         folder: for checkpoints.
-        recipe: how to train.
+        record: plain values that tell this training from others.
         loggers: Lightning's loggers.
         arguments: arguments of Lightning's Trainer; they win over the recipe, or are added, see `trainer`.
 
@@ -83,7 +83,9 @@ def train(
     """
     _quiet()
     _check_lengths(arguments)
-    store = SealedCheckpoints(folder, _fingerprint(regressor, data, recipe))
+    recipe = regressor.recipe
+    store = SealedCheckpoints(folder, _fingerprint(regressor, data, record))
+    regressor.recipe = _as_asked(recipe, arguments)
     callbacks = [*_callbacks(store, recipe, has_logger(loggers, arguments)), Preemption(str(folder / "last.ckpt"))]
     trainer: Any = _trainer(callbacks, recipe, store, loggers, arguments)
     started = None if trainer.fast_dev_run else _state(store)
@@ -148,6 +150,12 @@ def _state(store: SealedCheckpoints) -> Path | None:
     return found and found[0]
 
 
+def _as_asked(recipe: RecipeSettings, arguments: Mapping[str, Any]) -> RecipeSettings:
+    """The recipe, without its bound on gradients where a user asks for none."""
+    is_unbounded = "gradient_clip_val" in arguments and arguments["gradient_clip_val"] is None
+    return replace(recipe, clip_norm=0.0) if is_unbounded else recipe
+
+
 def _check_lengths(arguments: Mapping[str, Any]) -> None:
     """Checks that a training has an end and a step.
 
@@ -171,10 +179,11 @@ def _warn_of_undefined_srcc(data: SampleDataModule) -> None:
         )
 
 
-def _fingerprint(regressor: QualityRegressor, data: SampleDataModule, recipe: RecipeSettings) -> str:
+def _fingerprint(regressor: QualityRegressor, data: SampleDataModule, record: Mapping[str, Any]) -> str:
     """What a training is of: settings, videos, labels; a checkpoint of another one must not be gone on from."""
     labels = [(int(row), float(data.source.mos[row])) for rows in (data.train, data.val) for row in rows]
-    return digest([dict(regressor.hparams), asdict(recipe), len(data.train), labels])
+    known = {**record, "label_scale": regressor.label_scale}
+    return digest([known, asdict(regressor.recipe), len(data.train), labels])
 
 
 @torch.no_grad()
@@ -199,13 +208,7 @@ def predict(network: nn.Module, data: SampleDataModule, device: torch.device) ->
 
 
 def _callbacks(store: SealedCheckpoints, recipe: RecipeSettings, is_logged: bool) -> list[Callback]:
-    callbacks: list[Callback] = [EpochLines()]
-    if recipe.ema:
-        callbacks.append(EMAWeightAveraging(decay=recipe.ema))
-    if recipe.patience:
-        callbacks.append(
-            EarlyStopping(MONITORED, mode="max", patience=recipe.patience, check_finite=False, strict=False)
-        )
+    callbacks: list[Callback] = [EpochLines(), *recipe_callbacks(recipe)]
     if is_logged:
         callbacks += [LearningRateMonitor("epoch"), Throughput()]
     return [*callbacks, Checkpoints(store)]

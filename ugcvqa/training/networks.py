@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ugcvqa.datamodules.samples import SampleDataModule, Source
+from ugcvqa.datamodules.sources import clip_source, labels_of, stored_sequences
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.deep.backbones import load_backbone
 from ugcvqa.devices import float32_products, n_loaders
@@ -22,11 +23,11 @@ from ugcvqa.evaluation.splits import Split, make_split
 from ugcvqa.features.family import Family
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import file_sha256
-from ugcvqa.heads.end_to_end import EndToEnd, calibrate_batchnorm
-from ugcvqa.heads.gru import VSFAHead, build_gru
+from ugcvqa.heads.end_to_end import EndToEnd
+from ugcvqa.heads.gru import VSFAHead
 from ugcvqa.heads.network_heads import EndToEndHead, GRUHead, MOSLine, build_end_to_end, frame_families
 from ugcvqa.models.regressor import QualityRegressor
-from ugcvqa.samples.batches import FIXED, Draw
+from ugcvqa.models.regressors import EndToEndRegressor, GRURegressor
 from ugcvqa.samples.clips import FAMILY, ClipFamily, ClipSource
 from ugcvqa.samples.sequences import (
     PRECISION,
@@ -50,7 +51,6 @@ log = logging.getLogger(__name__)
 Array = npt.NDArray[np.float64]
 Network = TypeVar("Network", VSFAHead, EndToEnd)
 
-_CALIBRATION_VIDEOS = 16
 END_TO_END_ROW = "CLIP"
 """What stands in for the feature row of an end-to-end model."""
 
@@ -116,15 +116,15 @@ def train_gru(
     else:
         samples, table = _extracted(dataset, frame_families(row, families), place, dtype)
     parts = _split(samples.dataset, split)
-    network = build_gru(settings, table.dim)
-    source = SequenceSource(table, _mos(samples.dataset))
+    source = SequenceSource(table, labels_of(samples.dataset))
     record = {"kind": "gru", "row": row, **_record(settings, samples)}
-    scale = _label_scale(samples.dataset)
-    _start_at_mean(network, samples.dataset, parts, scale, settings.recipe)
-    outcome = _train(network, source, samples.dataset, parts, settings.recipe, scale, record, place, 0)
+    regressor = GRURegressor.of(settings, row, families, table.dim, _label_scale(samples.dataset))
+    regressor.start(source, _rows(samples.dataset, parts.train))
+    outcome = _train(regressor, source, samples.dataset, parts, record, place, 0)
     if not _is_result(outcome, place):
         return None
-    pred, line = _predictions(network, source, parts, samples.dataset, settings.recipe, scale, place)
+    network = cast(VSFAHead, regressor.network)
+    pred, line = _predictions(regressor, source, parts, samples.dataset, place)
     head = GRUHead(_finished(network), line, _logistic(pred, parts, samples.dataset))
     return _trained(samples, parts, head, row, families, _facts(outcome, network), pred)
 
@@ -148,32 +148,21 @@ def train_end_to_end(
         provenance_of_specs({FAMILY: clips.spec}),
     )
     parts = _split(kept, split)
-    contents = [place.store.content(Path(str(video.path))) for video in kept.videos]
-    paths = [place.store.path(clips.spec, content) for content in contents]
-    source = ClipSource(paths, _mos(kept), settings.clip, settings.recipe.seed)
-    if is_random:
-        rows = _rows(kept, parts.train)[:_CALIBRATION_VIDEOS]
-        calibrate_batchnorm(network.backbone, torch.cat([source[Draw(FIXED, row)][1] for row in rows]))
+    source = clip_source(kept, settings.clip, place.store, settings.recipe.seed)
     workers = n_loaders(place.loader.workers, _device(place).type == "cuda", placed(place.trainer).num_devices)
     scale, record = _label_scale(kept), {"kind": "end_to_end", **_record(settings, samples)}
-    _start_at_mean(network.head, kept, parts, scale, settings.recipe)
+    regressor = EndToEndRegressor.of(settings, scale, network)
+    regressor.start(source, _rows(kept, parts.train))
     facts = _train_steps(network, source, samples, parts, settings, scale, record, place, workers)
     if facts is None:
         return None
     network.backbone.freeze(settings.frozen_stages)
-    outcome = _train(network, source, kept, parts, settings.recipe, scale, record, place, workers)
+    outcome = _train(EndToEndRegressor.of(settings, scale, network), source, kept, parts, record, place, workers)
     if not _is_result(outcome, place):
         return None
-    pred, line = _predictions(network, source, parts, kept, settings.recipe, scale, place, workers)
+    pred, line = _predictions(regressor, source, parts, kept, place, workers)
     head = EndToEndHead(_finished(network), settings, line, _logistic(pred, parts, kept))
     return _trained(samples, parts, head, END_TO_END_ROW, families, {**_facts(outcome, network), **facts}, pred)
-
-
-@torch.no_grad()
-def _start_at_mean(head: VSFAHead, dataset: Dataset, split: Split, scale: float, recipe: RecipeSettings) -> None:
-    """Puts the mean relative label of the training videos where the recipe wants it."""
-    if recipe.starts_at_mean:
-        head.quality.bias.fill_(float(_mos(dataset)[_rows(dataset, split.train)].mean()) / scale)
 
 
 def _train_steps(
@@ -205,12 +194,13 @@ def _train_steps(
         here = replace(place, trainer={**asked, "max_epochs": epochs}, loggers=[])
         step = replace(recipe, epochs=epochs)
         if name == "head":
-            outcome = _train_head(network, source, samples, split, step, scale, record, here, workers)
+            outcome = _train_head(network, source, samples, split, settings, step, scale, record, here, workers)
         else:
             thawed = int(name.removeprefix("thaw_"))
             network.backbone.freeze(max(settings.frozen_stages, len(network.backbone.stages) - thawed))
             log.info("then the head and the last %d stages of the backbone", thawed)
-            outcome = _train(network, source, samples.dataset, split, step, scale, record, here, workers, name)
+            regressor = EndToEndRegressor.of(settings, scale, network, step)
+            outcome = _train(regressor, source, samples.dataset, split, record, here, workers, name)
         if not outcome.is_complete:
             return None
         log.info("validation SRCC %.4f", outcome.val_srcc)
@@ -222,6 +212,7 @@ def _train_head(
     source: ClipSource,
     samples: Samples,
     split: Split,
+    settings: EndToEndSettings,
     recipe: RecipeSettings,
     scale: float,
     record: dict[str, Any],
@@ -236,10 +227,20 @@ def _train_head(
     table = pack(ids, [features[row].numpy() for row in rows], torch.float32)
     n_train = len(split.train)
     recipe = replace(recipe, ema=0.0, patience=0)
-    regressor = QualityRegressor(network.head, scale, recipe, {**record, "kind": "gru"})
+    regressor = GRURegressor(
+        *(END_TO_END_ROW, settings.backbone, settings.weights),
+        input_dim=table.dim,
+        reduced_dim=settings.reduced_dim,
+        hidden_dim=settings.hidden_dim,
+        tau=settings.tau,
+        beta=settings.beta,
+        label_scale=scale,
+        recipe=asdict(recipe),
+        network=network.head,
+    )
     head_source = SequenceSource(table, source.mos.numpy()[rows])
     data = SampleDataModule(head_source, range(n_train), range(n_train, len(rows)), recipe.batch_size, recipe.seed)
-    return train(regressor, data, _checkpoints(place) / "head", recipe, [], place.trainer)
+    return train(regressor, data, _checkpoints(place) / "head", {**record, "kind": "gru"}, [], place.trainer)
 
 
 @float32_products()
@@ -277,9 +278,7 @@ def _extracted(
     """Frame features from the store, after extracting what it lacks."""
     kept, failures = _usable(dataset, families, place)
     ((name, family),) = families.items()
-    contents = (place.store.content(Path(str(video.path))) for video in kept.videos)
-    sequences = (place.store.get(family.spec, content)["frames"] for content in contents)
-    table = pack([video.video_id for video in kept.videos], sequences, dtype)
+    table = stored_sequences(kept, family, place.store, dtype)
     found = provenance_of_specs({name: family.spec})
     return Samples(kept, np.empty((len(table.ids), 0)), failures, {name: family.spec.key}, found), table
 
@@ -296,43 +295,34 @@ def _split(dataset: Dataset, settings: SplitSettings) -> Split:
 
 
 def _train(
-    network: VSFAHead | EndToEnd,
+    regressor: QualityRegressor,
     source: Source,
     dataset: Dataset,
     split: Split,
-    recipe: RecipeSettings,
-    scale: float,
     record: dict[str, Any],
     place: Place,
     workers: int,
     step: str = "",
 ) -> Outcome:
-    train_rows, val_rows = _rows(dataset, split.train), _rows(dataset, split.val)
+    recipe, train_rows, val_rows = regressor.recipe, _rows(dataset, split.train), _rows(dataset, split.val)
     data = SampleDataModule(source, train_rows, val_rows, recipe.batch_size, recipe.seed, workers)
-    regressor = QualityRegressor(network, scale, recipe, record)
-    return train(regressor, data, _checkpoints(place) / step, recipe, place.loggers, place.trainer)
+    return train(regressor, data, _checkpoints(place) / step, record, place.loggers, place.trainer)
 
 
 def _predictions(
-    network: VSFAHead | EndToEnd,
-    source: Source,
-    split: Split,
-    dataset: Dataset,
-    recipe: RecipeSettings,
-    scale: float,
-    place: Place,
-    workers: int = 0,
+    regressor: QualityRegressor, source: Source, split: Split, dataset: Dataset, place: Place, workers: int = 0
 ) -> tuple[Array, MOSLine]:
     """Predicted MOS of all videos, and the line that brought them to the MOS scale.
 
     A loss without absolute error leaves the scale open; then it is a least-squares line on the training videos.
     """
+    network, recipe = regressor.network, regressor.recipe
     rows = range(len(dataset.videos))
     relative = predict(network, SampleDataModule(source, [], rows, recipe.batch_size, 0, workers), _device(place))
-    line = MOSLine(0.0, scale)
+    line = MOSLine(0.0, regressor.label_scale)
     if not recipe.l1:
         train_rows = _rows(dataset, split.train)
-        slope, offset = np.polyfit(relative[train_rows], _mos(dataset)[train_rows], 1)
+        slope, offset = np.polyfit(relative[train_rows], labels_of(dataset)[train_rows], 1)
         line = MOSLine(float(offset), float(slope))
     return line(relative), line
 
@@ -377,7 +367,7 @@ def _finished(network: Network) -> Network:
 
 def _logistic(pred: Array, split: Split, dataset: Dataset) -> Logistic:
     rows = _rows(dataset, split.train)
-    return fit_logistic(pred[rows], _mos(dataset)[rows])
+    return fit_logistic(pred[rows], labels_of(dataset)[rows])
 
 
 def _is_result(outcome: Outcome, place: Place) -> bool:
@@ -398,10 +388,6 @@ def _rows(dataset: Dataset, ids: Sequence[str]) -> list[int]:
     return [position[video_id] for video_id in ids]
 
 
-def _mos(dataset: Dataset) -> Array:
-    return np.array([video.mos for video in dataset.videos], dtype=np.float64)
-
-
 def _label_scale(dataset: Dataset) -> float:
     """Largest label of the whole data set, as the published recipe has it."""
-    return float(np.abs(_mos(dataset)).max()) or 1.0
+    return float(np.abs(labels_of(dataset)).max()) or 1.0
