@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.svm import SVR
 
-from ugcvqa.heads import solver
+from ugcvqa.heads import factor, solver
 from ugcvqa.heads.solver import KernelSolver, optimality_gap
 
 EPSILON = 0.1
@@ -87,16 +87,17 @@ def test_a_warm_start_is_left_as_it_was():
     assert np.array_equal(start, kept)
 
 
-def test_both_ways_to_solve_the_system_agree(monkeypatch):
-    kernel, mos = made_up(gamma=2.0)
+@pytest.mark.parametrize("gamma", [0.05, 2.0])
+def test_updated_factors_give_what_new_ones_give(monkeypatch, gamma):
+    kernel, mos = made_up(gamma=gamma)
     found = []
-    for majority in (0.0, 1.0):
-        monkeypatch.setattr(solver, "_MAJORITY", majority)
+    for worth in (0.0, 1e9):
+        monkeypatch.setattr(factor, "_WORTH", worth)
         one = KernelSolver(kernel, mos, EPSILON, 1e-6, 1024.0)
         found.append([one.solve(c) for c in 2.0 ** np.arange(1, 11)])
-    for through_inverse, direct in zip(*found, strict=True):
-        assert through_inverse.coef == pytest.approx(direct.coef, abs=1e-3)
-        assert np.array_equal(through_inverse.sides, direct.sides)
+    for new, updated in zip(*found, strict=True):
+        assert updated.coef == pytest.approx(new.coef, abs=1e-3)
+        assert np.array_equal(updated.sides, new.sides)
 
 
 def test_equal_videos_with_different_scores_are_solved():

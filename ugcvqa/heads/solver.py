@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.heads.factor import BlockFactor
+
 Array = npt.NDArray[np.float64]
 Sides = npt.NDArray[np.int8]
 Indices = npt.NDArray[np.intp]
@@ -25,8 +27,6 @@ _SHARES = (0.1, 0.25, 0.5)
 _PATIENCE = 5
 # Of videos whose kernel value is above this only one becomes free at a time: together they would overshoot.
 _ALIKE = 0.97
-# Share of free coefficients above which the system is solved for the others.
-_MAJORITY = 0.6
 # How far a free coefficient may leave its range.
 _SLACK = 1e-5
 
@@ -55,8 +55,8 @@ class KernelSolver:
     or whose residual is on the wrong side of the tube's edge, change side, until there are none. Changing all at once
     may go round in circles, so only those change whose violation comes near the largest.
 
-    The system is solved by Cholesky on the free coefficients or, where these are the majority, on the others through
-    the inverse of the whole matrix.
+    From one system to the next few coefficients become free or cease to be, so that the factor of an earlier one still
+    serves, see `factor.BlockFactor`.
 
     Args:
         kernel: (n, n) symmetric positive semi-definite, ones on the diagonal.
@@ -70,9 +70,7 @@ class KernelSolver:
         self._kernel, self._mos, self._epsilon, self._tolerance = kernel, mos, epsilon, tolerance
         # Shifts the fitted values by a tenth of the tolerance at most.
         self._ridge = 0.1 * tolerance / largest_c
-        self._inverse: _Inverse | None = None
-        self._work = 0.0
-        self._factor: _Factor | None = None
+        self._factor = BlockFactor(kernel, self._ridge)
         self._pattern, self._product = np.zeros(len(mos)), np.zeros(len(mos))
 
     def solve(self, c: float, start: Sides | None = None) -> Solution | None:
@@ -95,7 +93,11 @@ class KernelSolver:
             target, violation = self._changes(sides, c, *step)
             n_violations = int(np.count_nonzero(violation))
             if n_violations == 0:
-                return self._accepted(np.clip(step[0], -c, c), c, sides, n_steps)
+                solution = self._accepted(np.clip(step[0], -c, c), c, sides, n_steps)
+                if solution is None and self._factor.is_updated:  # to be solved once more by a factor of its own
+                    self._factor.forget()
+                    continue
+                return solution
             if n_violations < fewest:
                 fewest, n_waited = n_violations, 0
             else:
@@ -152,21 +154,23 @@ class KernelSolver:
         if not free.size:
             _, intercept = optimality_gap(self._kernel, self._mos, coef, c, self._epsilon)
             return coef, self._mos - self._kernel @ coef - intercept
-        edge = self._epsilon * np.where(is_free, sides, 0)
-        inverse = self._worthwhile_inverse(free.size)
-        if inverse:
-            return self._solve_others(inverse, coef, edge, np.flatnonzero(~is_free))
-        return self._solve_free(coef, edge, free)
-
-    def _solve_free(self, coef: Array, edge: Array, free: Indices) -> tuple[Array, Array] | None:
         rest = self._mos - self._image(coef)
-        rows = self._kernel.take(free, axis=0)
-        solved = self._solved(rows, free, self._ridge, (rest - edge)[free], np.ones(free.size))
+        solved = self._factor.solve(free, np.array([rest[free] - self._epsilon * sides[free], np.ones(free.size)]))
         if solved is None:
             return None
         intercept = (solved[0].sum() + coef.sum()) / solved[1].sum()
         coef[free] = solved[0] - intercept * solved[1]
-        return coef, rest - coef[free] @ rows - intercept
+        return coef, rest - self._product_of(coef, free) - intercept
+
+    def _product_of(self, coef: Array, rows: Indices) -> Array:
+        """Kernel times coefficients at some rows; few are taken out, many are not worth the copy."""
+        if 3 * rows.size < len(coef):
+            few: Array = coef[rows] @ self._kernel.take(rows, axis=0)
+            return few
+        some = np.zeros(len(coef))
+        some[rows] = coef[rows]
+        many: Array = self._kernel @ some
+        return many
 
     def _image(self, fixed: Array) -> Array:
         """Kernel times coefficients at the bounds, from the last such product: few change, and C is only a factor."""
@@ -179,70 +183,6 @@ class KernelSolver:
         self._pattern = pattern
         image: Array = c * self._product
         return image
-
-    def _solve_others(
-        self, inverse: "_Inverse", fixed: Array, edge: Array, others: Indices
-    ) -> tuple[Array, Array] | None:
-        """The same through the inverse: finds the residuals of the others that give them their coefficients."""
-        matrix, of_mos, of_ones = inverse
-        coef, residual = of_mos - matrix @ edge, edge.copy()
-        if not others.size:
-            intercept = coef.sum() / of_ones.sum()
-            return coef - intercept * of_ones, residual
-        solved = self._solved(matrix.take(others, axis=0), others, 0.0, fixed[others] - coef[others], of_ones[others])
-        if solved is None:
-            return None
-        rest = np.zeros((len(edge), 2))
-        rest[others, 0], rest[others, 1] = solved
-        change = matrix @ rest
-        coef, per_intercept = coef + change[:, 0], of_ones - change[:, 1]
-        intercept = coef.sum() / per_intercept.sum()
-        coef -= intercept * per_intercept
-        coef[others] = fixed[others]
-        residual[others] = -solved[0] - intercept * solved[1]
-        return coef, residual
-
-    def _solved(self, rows: Array, at: Indices, ridge: float, *sides: Array) -> tuple[Array, Array] | None:
-        """Solves the block of a matrix, given its rows, for two right-hand sides; keeps the factor for the next time.
-
-        The last system for one C is often the first for the next.
-        """
-        from scipy.linalg import lapack  # here because the import takes a noticeable part of a second
-
-        factor = self._factor
-        if factor is None or factor.ridge != ridge or not np.array_equal(factor.at, at):
-            block = np.asfortranarray(rows.take(at, axis=1).T)
-            block.flat[:: at.size + 1] += ridge
-            cholesky, failed = lapack.dpotrf(block, lower=1, overwrite_a=1, clean=0)
-            if failed:
-                return None
-            factor = self._factor = _Factor(ridge, at, cholesky)
-        x, _ = lapack.dpotrs(factor.cholesky, np.array(sides).T, lower=1)
-        return x[:, 0], x[:, 1]
-
-    def _worthwhile_inverse(self, n_free: int) -> "_Inverse | None":
-        """The inverse where it is the cheaper way, once systems on free coefficients have cost as much as making it."""
-        n = len(self._mos)
-        if n_free <= _MAJORITY * n:
-            return None
-        if self._inverse is None:
-            self._work += n_free**3 / 3
-            if self._work > n**3:
-                self._inverse = _inverse(self._kernel, self._ridge, self._mos)
-                self._work = -np.inf
-        return self._inverse
-
-
-class _Factor(NamedTuple):
-    ridge: float  # 0 for the inverse, which has it inside
-    at: Indices
-    cholesky: Array
-
-
-class _Inverse(NamedTuple):
-    matrix: Array
-    of_mos: Array
-    of_ones: Array
 
 
 def optimality_gap(kernel: Array, mos: Array, coef: Array, c: float, epsilon: float) -> tuple[float, float]:
@@ -269,17 +209,3 @@ def optimality_gap(kernel: Array, mos: Array, coef: Array, c: float, epsilon: fl
     if is_free.any():
         return float(low - high), float((rest - epsilon * np.sign(coef))[is_free].mean())
     return float(low - high), float(0.5 * (low + high))
-
-
-def _inverse(kernel: Array, ridge: float, mos: Array) -> _Inverse | None:
-    from scipy.linalg import lapack  # here because the import takes a noticeable part of a second
-
-    matrix = kernel.copy(order="F")
-    matrix.flat[:: len(mos) + 1] += ridge
-    cholesky, failed = lapack.dpotrf(matrix, lower=1, overwrite_a=1)
-    if failed:
-        return None
-    half, _ = lapack.dpotri(cholesky, lower=1, overwrite_c=1)
-    half = np.tril(half)
-    full = half + np.tril(half, -1).T
-    return _Inverse(full, full @ mos, full.sum(axis=1))
