@@ -106,6 +106,21 @@ def test_screen_recording_has_an_entry_per_second_of_time():
     assert last.frames["u"] == (256, 256)
 
 
+@pytest.mark.parametrize(("length_s", "kinds"), [(0.24, []), (0.26, ["gap"]), (9.9, ["gap"]), (10.1, ["pause"])])
+def test_a_quarter_of_a_second_without_frames_is_a_gap_and_ten_seconds_are_a_pause(length_s, kinds):
+    stamps = [0]
+    for _ in range(299):
+        stamps.append(stamps[-1] + (round(1000 * length_s) if len(stamps) == 150 else 20))
+    assert [each.kind for each in clock(stamps, rates=(Fraction(50),)).breaks] == kinds
+
+
+@pytest.mark.parametrize(("step_ms", "kinds"), [(100, []), (40, ["gap"])])
+def test_a_gap_is_longer_than_five_usual_steps(step_ms, kinds):
+    stamps = np.arange(100) * step_ms
+    stamps[50:] += 450 - step_ms
+    assert [each.kind for each in clock(stamps, rates=(Fraction(1000, step_ms),)).breaks] == kinds
+
+
 @pytest.mark.parametrize("held_s", [0.7, 2, 4.3, 9])
 def test_short_pause_counts_as_time_and_seconds_begin_anew_behind_it(held_s):
     found = clock(EVEN[:150] + later(EVEN[150:], round(1000 * held_s)))

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -14,6 +15,7 @@ import ugcvqa
 from tests.support.media import encode_frames, rgb_frames, with_clean_aperture
 from ugcvqa import score
 from ugcvqa.media.facts import doubts_of
+from ugcvqa.media.memory import memory_info
 from ugcvqa.media.video import check_video, probe
 
 INTERLACED = {"x264-params": "interlaced=1:tff=1"}
@@ -137,3 +139,11 @@ def test_extract_tells_of_doubtful_videos_also_of_stored_ones(interlaced, tmp_pa
 def test_no_sentence_holds_the_separator_of_tables(interlaced):
     info = replace(check_video(interlaced), damage=("one; two",))
     assert all("; " not in sentence for sentence in doubts_of(info))
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "rate", "is_short"), [(15, 8, True), (16, 8, False), (37, 25, True), (38, 25, False)]
+)
+def test_below_sixteen_frames_or_one_and_a_half_seconds_a_score_rests_on_little(n_frames, rate, is_short):
+    info = memory_info(n_frames, 96, 128, Fraction(rate))
+    assert any("rests on very little" in sentence for sentence in doubts_of(info)) == is_short

@@ -100,3 +100,10 @@ def test_stills_have_square_pixels_and_features_the_coded_ones(tmp_path):
     info = probe(turned)
     assert info.shown_size == (128, 72)
     assert picture_at(turned, 9, info)[1].shape == (128, 72, 3)
+
+
+@pytest.mark.parametrize(("degrees", "is_exact"), [(0.5, True), (0.6, False), (-90.5, True), (-90.6, False)])
+def test_angles_within_half_a_degree_are_taken_for_quarter_turns(degrees, is_exact):
+    turn = np.exp(1j * np.radians(degrees))
+    found = orientation_of(packed(turn.real, -turn.imag, turn.imag, turn.real))
+    assert (found.quarter_turns, found.is_exact) == (round(degrees / 90) % 4, is_exact)

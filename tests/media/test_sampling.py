@@ -13,6 +13,7 @@ from ugcvqa.media.sampling import (
     rounded_rate,
     saliency_frames,
     small_pieces,
+    stretch_pieces,
 )
 
 
@@ -82,3 +83,14 @@ def test_all_frames_come_once_and_in_order():
     pieces = list(every_frame_pieces(11, 4))
     assert [piece.frames["rgb"] for piece in pieces] == [(0, 1, 2, 3), (4, 5, 6, 7), (8, 9, 10)]
     assert [piece.frames["rgb224"] for piece in small_pieces((3, 5, 9), 2)] == [(3, 5), (9,)]
+
+
+def test_stretches_hold_twelve_frames_before_the_centre_and_twelve_from_it_on():
+    first, second = stretch_pieces(120, Fraction(60))
+    assert first.frames["y"][2:] == tuple(range(30 - 12, 30 + 12))
+    assert second.frames["y"][2:] == tuple(range(90 - 12, 90 + 12))
+    assert [int(piece.facts["middle"]) for piece in (first, second)] == [12, 12]
+    assert first.frames["y"][:2] == first.frames["u"] == (10, 50)  # a third of a second before and after
+    (short,) = stretch_pieces(10, Fraction(10))
+    assert short.frames["y"][2:] == (1, 2, 3, 4, 5, 6, 7)  # not the first frame, and not the last two
+    assert int(short.facts["middle"]) == 4
