@@ -1,6 +1,7 @@
 """The house: a module imports only from rooms above its own, never in a circle; heavy libraries have one door each."""
 
 import ast
+import tomllib
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -86,6 +87,12 @@ def test_every_folder_is_a_room():
     folders = {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE}
     assert folders <= {*ROOMS, *SHARED}
     assert set(ROOMS) <= folders
+
+
+def test_every_room_is_installed():
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
+    rooms = {".".join(path.parent.relative_to(PACKAGE.parent).parts) for path in PACKAGE.rglob("__init__.py")}
+    assert rooms == set(project["tool"]["setuptools"]["packages"]) - {"ugcvqa.checkpoints"}
 
 
 def test_rooms_import_nothing_when_entered():

@@ -59,6 +59,11 @@ def test_default_is_the_model_that_needs_no_network_weights(model):
     assert set(model.specs) == {"nss", "container"}
 
 
+def test_model_shows_itself_in_a_line(model):
+    line = "QualityModel(NSS_CONTAINER -> sparse_gp, MOS 1 to 5, trained on youtube_ugc (1039 videos))"
+    assert repr(model) == line
+
+
 def test_known_clip_has_its_known_score(model, clip):
     found = model.score(clip)
     np.testing.assert_allclose((found.mos, found.low, found.high), KNOWN, rtol=0, atol=TOLERANCE)

@@ -145,6 +145,10 @@ class QualityModel:
 
     part_names: ClassVar[tuple[str, ...]] = ()
 
+    def __repr__(self) -> str:
+        scale = f"{self.label} {self.scale[0]:g} to {self.scale[1]:g}"
+        return f"QualityModel({self.row} -> {self.head.kind}, {scale}, trained on {self.trained_on})"
+
     @property
     def name(self) -> str:
         """What scores, for people."""

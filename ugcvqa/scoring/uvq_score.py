@@ -73,6 +73,9 @@ class UVQModel:
             "weights": dict(self._family.checksums) or self._family.spec.weights,
         }
 
+    def __repr__(self) -> str:
+        return f"UVQModel({self.name}, trained on {self.trained_on})"
+
     @property
     def modules(self) -> tuple[str, ...]:
         """What a process needs to import before it scores."""
