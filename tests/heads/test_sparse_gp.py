@@ -91,6 +91,34 @@ def test_predictions_are_near_those_of_the_exact_process(fitted):
     assert report == exact_report
 
 
+def test_predictions_are_those_of_the_published_equation(fitted):
+    """Titsias (2009), equation 6, written out with the head's own points, kernel and noise."""
+    features, mos, head, _ = fitted
+    new, _ = problem(seed=9)
+
+    def covariance(a, b):
+        total = np.full((len(a[0]), len(b[0])), head.kernel.constant)
+        for one, other, amplitude, mixture in zip(a, b, head.kernel.amplitudes, head.kernel.mixtures, strict=True):
+            squared = np.sum((one[:, None] - other[None]) ** 2, axis=2)
+            total += amplitude * (1 + squared / (2 * mixture)) ** -mixture
+        return total
+
+    points, places = head.points(features), head.points(new)
+    inducing = np.split(head.inducing.astype(float), np.cumsum([x.shape[1] for x in points])[:-1], axis=1)
+    prior = covariance(inducing, inducing) + 1e-6 * np.eye(len(inducing[0]))
+    seen, asked = covariance(points, inducing), covariance(places, inducing)
+    precision = prior + seen.T @ seen / head.noise
+    mean = asked @ np.linalg.solve(precision, seen.T @ ((mos - mos.mean()) / mos.std())) / head.noise
+    variance = head.kernel.variance - np.sum(asked.T * np.linalg.solve(prior, asked.T), axis=0)
+    variance += np.sum(asked.T * np.linalg.solve(precision, asked.T), axis=0)
+    interval = head.predict_interval(new)
+    np.testing.assert_allclose(interval.mean, mean * mos.std() + mos.mean(), atol=1e-3)
+    # The deviation of that equation, times what is known about where errors are larger.
+    whitened = np.linalg.solve(np.linalg.cholesky(prior), asked.T)
+    deviation = np.sqrt(variance + head.noise) * mos.std() * np.exp(head.spread @ whitened / 2)
+    np.testing.assert_allclose(interval.deviation, deviation, rtol=1e-3)
+
+
 def test_some_videos_teach_the_kernel_and_all_of_them_the_rest():
     features, mos = problem(900)
     new, truth = problem(400, seed=9)

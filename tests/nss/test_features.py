@@ -308,6 +308,26 @@ def test_compiled_resize_equals_that_of_torch(height, width, scale):
     np.testing.assert_allclose(real, expected, atol=2e-4)
 
 
+@pytest.mark.parametrize("name", ["0.5", "0.7", "512over540"])
+def test_compiled_resize_matches_the_reference(golden, name):
+    levels = golden["resize_in"]
+    shrink = Shrink.of(*levels.shape, {"0.5": 0.5, "0.7": 0.7, "512over540": 512 / 540}[name])
+    np.testing.assert_array_equal(shrink.levels(levels), golden[f"resize_u8_{name}"])
+    real = np.empty(shrink.shape, np.float32)
+    shrink.real(levels, real)
+    np.testing.assert_allclose(real, golden[f"resize_f64_{name}"], atol=2e-4)
+    if name == "0.5":
+        halve(levels.astype(np.float32), real)
+        np.testing.assert_allclose(real, golden["resize_f64_0.5"], atol=1e-4)
+
+
+@pytest.mark.parametrize("colour", ["bt601", "rapique"])
+def test_compiled_colours_match_the_reference_exactly(golden, colour):
+    y, u, v = (golden[f"colour_{plane}"][None] for plane in "YUV")
+    rgb = compiled.rgb_frames(y, u, v, colour, 1.0)
+    np.testing.assert_array_equal(np.moveaxis(rgb[0], 0, -1), golden[f"colour_rgb_{colour}"])
+
+
 @pytest.mark.parametrize("size", [(13, 13), (14, 31), (33, 14), (40, 67)])
 def test_compiled_halving_equals_that_of_torch(size):
     x = noise(*size).float()
