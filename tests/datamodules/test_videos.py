@@ -85,7 +85,8 @@ def test_frame_features_of_a_row_are_served_by_name(videos, monkeypatch):
     data.setup("fit")
     batch = next(iter(data.val_dataloader()))
     assert batch.frames.shape == (9 * len(batch.ids), 1024)
-    assert "MOS" in repr(batch)
+    assert batch.times_s.tolist() == pytest.approx([index / 10 for index in range(9)] * len(batch.ids))
+    assert f"{batch.ids[0]}: 9 frames, 0.00 to 0.80 s, MOS" in repr(batch)
 
 
 def test_folder_without_labels_predicts_and_does_not_train(videos, tmp_path):

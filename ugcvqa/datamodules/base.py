@@ -9,7 +9,7 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from ugcvqa.datamodules.samples import SampleDataModule, Source
-from ugcvqa.datamodules.sources import clip_source, fill_store, labels_of, stored_sequences
+from ugcvqa.datamodules.sources import clip_source, fill_store, frame_times, labels_of, stored_sequences
 from ugcvqa.datamodules.streams import PictureStream, picture_loader, piece_loader
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.devices import n_loaders
@@ -162,7 +162,7 @@ class QualityDataModule(SampleDataModule):
         else:
             ((_, family),) = families.items()
             table = stored_sequences(usable, family, store, PRECISION[needed.precision])  # type: ignore[union-attr]
-            self.source = SequenceSource(table, labels_of(usable))
+            self.source = SequenceSource(table, labels_of(usable), frame_times(usable, family))
         if is_labelled:
             parts = make_split(usable, self.split)
             place = {video.video_id: row for row, video in enumerate(kept)}
@@ -184,6 +184,7 @@ class _Nothing:
     """A source before `setup`."""
 
     mos: Any = ()
+    is_in_memory = True
 
     def __len__(self) -> int:
         return 0

@@ -13,9 +13,10 @@ from ugcvqa.samples.batches import Batch, Draw, EpochBatches, EpochSampler
 
 
 class Source(Protocol):
-    """Where samples come from."""
+    """Where samples come from; from memory, perhaps a GPU's, no other process can load them."""
 
     mos: Tensor
+    is_in_memory: bool
 
     def __len__(self) -> int:
         """Number of videos."""
@@ -102,7 +103,7 @@ class SampleDataModule(LightningDataModule):
     def _loader(self, sampler: EpochSampler) -> DataLoader[Any]:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         device = self.trainer.strategy.root_device if self.trainer else None
-        workers = self.n_workers()
+        workers = 0 if self.source.is_in_memory else self.n_workers()
         return DataLoader(
             self.source,  # type: ignore[arg-type]  # torch asks for its own base class
             batch_sampler=EpochBatches(sampler, self.batch_size, rank, world),

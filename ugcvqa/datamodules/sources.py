@@ -1,18 +1,20 @@
 """Sources of samples: pictures and frame features of videos, from a store that is filled with what it lacks."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from ugcvqa.cli import progress_bar
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.features.extraction import extract_features, keep_result
 from ugcvqa.features.family import Family
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.features.stream import ClipStream, Task
+from ugcvqa.media.video import TimedPlan, probe
 from ugcvqa.samples.clips import ClipFamily, ClipSource
 from ugcvqa.samples.sequences import SequenceTable, pack
 from ugcvqa.settings import DecodeLimits
@@ -54,12 +56,14 @@ def fill_store(
     failures: dict[str, str] = {}
     specs = {name: family.spec for name, family in families.items()}
     stream = ClipStream(tasks, families, store, limits)
-    for result in extract_features(stream, families, workers=workers, device=device):
-        video_id = tasks[result.task].video_id
-        keep_result(store, specs, video_id, result)
-        if result.reason:
-            failures[video_id] = result.reason
-            log.warning("%s: left out: %s", video_id, result.reason)
+    with progress_bar(len(tasks), "video", "prepare") as bar:
+        for result in extract_features(stream, families, workers=workers, device=device):
+            video_id = tasks[result.task].video_id
+            keep_result(store, specs, video_id, result)
+            if result.reason:
+                failures[video_id] = result.reason
+                log.warning("%s: left out: %s", video_id, result.reason)
+            bar.update(1)
     return failures
 
 
@@ -80,6 +84,20 @@ def clip_source(
     files = [store.path(spec, store.content(path)) for path in paths]
     named = [(video.video_id, path) for video, path in zip(dataset.videos, paths, strict=True)] if is_timed else []
     return ClipSource(files, labels_of(dataset), settings, seed, named)
+
+
+def frame_times(dataset: Dataset, family: Family) -> Callable[[int], npt.NDArray[np.float64]]:
+    """What gives the times (T,), in seconds, of the frames that a family looks at in the video of a row."""
+
+    def times(row: int) -> npt.NDArray[np.float64]:
+        info = probe(str(dataset.videos[row].path))
+        plan = family.plan
+        size = (info.height, info.width)
+        pieces = plan.pieces(info) if isinstance(plan, TimedPlan) else plan(info.n_frames, info.rate, size)
+        shown = [index for piece in pieces for index in max(piece.frames.values(), key=len)]
+        return np.asarray(info.start_s + info.times_s[shown], dtype=np.float64)
+
+    return times
 
 
 def stored_sequences(dataset: Dataset, family: Family, store: FeatureStore, dtype: torch.dtype) -> SequenceTable:

@@ -170,6 +170,8 @@ class ClipSource(Dataset[tuple[int, Tensor, Tensor | None]]):
         videos: id and file of each row; batches then tell ids, and the times of the frames.
     """
 
+    is_in_memory = False
+
     def __init__(
         self,
         files: Sequence[Path],

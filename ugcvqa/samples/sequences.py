@@ -1,7 +1,8 @@
 """Frame features of many videos in one tensor without padding, from published files or from the store."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -184,10 +185,19 @@ class SequenceSource(Dataset[int]):
     Args:
         table: the features; its rows are those of the data set.
         mos: (N,) labels.
+        times: gives the times (T,) of a row's frames in seconds, once for each row; None leaves them out of batches.
     """
 
-    def __init__(self, table: SequenceTable, mos: npt.NDArray[np.float64]) -> None:
+    is_in_memory = True
+
+    def __init__(
+        self,
+        table: SequenceTable,
+        mos: npt.NDArray[np.float64],
+        times: Callable[[int], npt.NDArray[np.float64]] | None = None,
+    ) -> None:
         self.table, self.mos = table, torch.from_numpy(mos)
+        self._times = times and cache(times)
 
     def place(self, device: torch.device) -> None:
         """Moves the features to a GPU if they fill less than half of its free memory; steps then copy nothing."""
@@ -208,4 +218,5 @@ class SequenceSource(Dataset[int]):
         frames = torch.cat([self.table.sequence(row) for row in rows])
         index = torch.tensor(list(rows))
         lengths, ids = zip(*((self.table.lengths[row], self.table.ids[row]) for row in rows), strict=True)
-        return Batch(index, self.mos[index], frames, lengths, ids)
+        times = self._times and torch.from_numpy(np.concatenate([self._times(row) for row in rows]))
+        return Batch(index, self.mos[index], frames, lengths, ids, times)
