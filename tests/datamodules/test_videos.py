@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import LightningModule, Trainer
 
 from ugcvqa.datamodules import (
     CombinedDataModule,
@@ -87,6 +88,19 @@ def test_frame_features_of_a_row_are_served_by_name(videos, monkeypatch):
     assert batch.frames.shape == (9 * len(batch.ids), 1024)
     assert batch.times_s.tolist() == pytest.approx([index / 10 for index in range(9)] * len(batch.ids))
     assert f"{batch.ids[0]}: 9 frames, 0.00 to 0.80 s, MOS" in repr(batch)
+
+
+def test_any_module_may_say_what_it_needs(videos):
+    class Brightness(LightningModule):
+        sampling = TINY
+
+        def predict_step(self, batch, batch_idx):
+            return batch.ids, [float(frames.float().mean()) for frames in batch.frames.split(batch.lengths)]
+
+    quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False)
+    found = Trainer(accelerator="cpu", devices=1, **quiet).predict(Brightness(), VideoDataModule(videos, batch_size=5))
+    assert sorted(name for ids, _ in found for name in ids) == sorted(MOS)
+    assert all(100 < value < 156 for _, values in found for value in values)
 
 
 def test_folder_without_labels_predicts_and_does_not_train(videos, tmp_path):

@@ -130,7 +130,7 @@ def test_recipe_holds_where_the_trainer_says_nothing(data):
 def test_constructor_defaults_are_those_of_the_verb():
     ours, theirs = EndToEndRegressor("resnet18", "random:0"), EndToEndSettings()
     assert ours.recipe == theirs.recipe
-    assert ours.sampling == theirs.clip
+    assert ours.sampling.clip == theirs.clip
     for name in ("stages", "frozen_stages", "checkpointing", "reduced_dim", "hidden_dim", "tau", "beta"):
         assert ours.hparams[name] == getattr(theirs, name), name
     gru = GRURegressor()

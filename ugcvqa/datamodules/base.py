@@ -8,24 +8,16 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader
 
-from ugcvqa.datamodules.samples import SampleDataModule, Source
-from ugcvqa.datamodules.sources import clip_source, fill_store, frame_times, labels_of, stored_sequences
-from ugcvqa.datamodules.streams import PictureStream, picture_loader, piece_loader
+from ugcvqa.datamodules.samples import SampleDataModule
+from ugcvqa.datamodules.sampling import Sampling, named_sampling
+from ugcvqa.datamodules.sources import fill_store
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.devices import n_loaders
 from ugcvqa.errors import ConfigError, LabelError
 from ugcvqa.evaluation.splits import make_split
-from ugcvqa.features.family import Family
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.features.stream import ClipStream, Task
-from ugcvqa.heads.network_heads import frame_families
-from ugcvqa.samples.clips import FAMILY, ClipFamily
-from ugcvqa.samples.sequences import PRECISION, FrameFeatures, SequenceSource
-from ugcvqa.settings import DecodeLimits, FamilySettings, SplitSettings
-from ugcvqa.training_settings import ClipSettings
-
-Sampling = Mapping[str, Family] | ClipSettings | FrameFeatures
-"""What is needed of videos: pieces for families of extractors, pictures, or features of frames."""
+from ugcvqa.settings import DecodeLimits, SplitSettings
 
 
 class QualityDataModule(SampleDataModule):
@@ -64,11 +56,12 @@ class QualityDataModule(SampleDataModule):
     ) -> None:
         if batch_size < 1 or num_workers < -1:
             raise ConfigError(f"batch_size {batch_size}, num_workers {num_workers}: at least 1, and -1 or more")
-        super().__init__(_NOTHING, (), (), batch_size, seed, num_workers)
-        self.sampling = _named_sampling(sampling)
+        super().__init__(_Nothing(), (), (), batch_size, seed, num_workers)
+        self.sampling = named_sampling(sampling)
         self.split, self.store, self.limits = split, store, limits
         self.failures: dict[str, str] = {}
-        self._dataset, self._served = dataset, None  # type: tuple[Dataset | None, Sampling | None]
+        self._dataset = dataset
+        self._served: Sampling | None = None  # what the samples were prepared for
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
     @property
@@ -79,8 +72,12 @@ class QualityDataModule(SampleDataModule):
         return self._dataset
 
     def open_dataset(self) -> Dataset:
-        """Reads the labels and finds the videos."""
-        raise NotImplementedError
+        """Reads the labels and finds the videos.
+
+        Raises:
+            ConfigError: here, where no data set was given.
+        """
+        raise ConfigError("a data module needs a data set")
 
     @property
     def tasks(self) -> list[Task]:
@@ -110,41 +107,33 @@ class QualityDataModule(SampleDataModule):
                 "several processes: give Trainer(use_distributed_sampler=False), videos are dealt out here"
             )
         needed = self._needed()
-        is_streamed = isinstance(needed, Mapping) or (stage == "predict" and isinstance(needed, ClipSettings))
-        if not is_streamed and needed != self._served:
+        if stage not in needed.streamed and needed != self._served:
             self._prepare(needed, stage != "predict")
         super().setup(stage)
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """Builds this rank's loader of all videos."""
-        needed, on_gpu = self._needed(), _is_on_gpu(self.trainer)
-        if isinstance(needed, FrameFeatures):
+        needed = self._needed()
+        if "predict" not in needed.streamed:
             return super().predict_dataloader()
-        families: Mapping[str, Family] = {FAMILY: ClipFamily(needed)} if isinstance(needed, ClipSettings) else needed
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        store = None if isinstance(needed, ClipSettings) else self.feature_store
-        stream = ClipStream(self.tasks, families, store, self.limits, rank, world)
-        if isinstance(needed, ClipSettings):
-            return picture_loader(PictureStream(stream, needed), self.batch_size, self.n_workers(), on_gpu)
-        return piece_loader(stream, self.batch_size, self.n_workers(), on_gpu)
+        store = self.feature_store if needed.skips_stored else None
+        stream = ClipStream(self.tasks, needed.families(), store, self.limits, rank, world)
+        return needed.loader(stream, self.batch_size, self.n_workers(), _is_on_gpu(self.trainer))
 
     def _needed(self) -> Sampling:
-        module = getattr(self.trainer, "lightning_module", None)
-        found: Sampling = getattr(module, "sampling", None) or self.sampling
+        asked: Any = getattr(getattr(self.trainer, "lightning_module", None), "sampling", None)
+        if asked is None:
+            return self.sampling
+        found: Sampling = named_sampling(asked) if isinstance(asked, str | Mapping) else asked
         return found
 
     def _prepare(self, needed: Sampling, is_labelled: bool) -> None:
         """Fills the store with what is needed of each video, and splits the videos that can be used."""
-        families: Mapping[str, Family] = (
-            {FAMILY: ClipFamily(needed)}
-            if isinstance(needed, ClipSettings)
-            else frame_families(needed.row, needed.families)
-            if isinstance(needed, FrameFeatures)
-            else needed
-        )
         if is_labelled and any(np.isnan(video.mos) for video in self.dataset.videos):
             raise LabelError(f"{self.dataset.name}: there are no labels to train on or to test with; give a label file")
         trainer: Any = self.trainer
+        families = needed.families()
         store, device = FeatureStore(self._folder()), trainer.strategy.root_device if trainer else "cpu"
         ranks = range(trainer.world_size) if trainer else range(1)
         for is_first in (True, False) if len(ranks) > 1 else (True,):  # the others then find all in the store
@@ -157,12 +146,7 @@ class QualityDataModule(SampleDataModule):
         if not kept:
             raise LabelError(f"{self.dataset.name}: none of {len(self.dataset.videos)} videos can be used")
         usable = Dataset(self.dataset.name, self.dataset.label, self.dataset.scale, kept)
-        if isinstance(needed, ClipSettings):
-            self.source: Source = clip_source(usable, needed, store, self.seed, is_timed=True)
-        else:
-            ((_, family),) = families.items()
-            table = stored_sequences(usable, family, store, PRECISION[needed.precision])  # type: ignore[union-attr]
-            self.source = SequenceSource(table, labels_of(usable), frame_times(usable, family))
+        self.source = needed.source(usable, families, store, self.seed)
         if is_labelled:
             parts = make_split(usable, self.split)
             place = {video.video_id: row for row, video in enumerate(kept)}
@@ -197,19 +181,6 @@ class _Nothing:
 
     def place(self, device: Any) -> None:  # noqa: ANN401
         """There is nothing to place."""
-
-
-_NOTHING = _Nothing()
-
-
-def _named_sampling(asked: str | Mapping[str, Any] | None) -> Sampling:
-    """Sampling by name or by plain settings."""
-    if isinstance(asked, Mapping):
-        try:
-            return ClipSettings(**asked)
-        except TypeError as error:
-            raise ConfigError(f"sampling: {error}; see ClipSettings") from error
-    return ClipSettings() if asked in (None, "clips") else FrameFeatures(str(asked), FamilySettings())
 
 
 def _is_on_gpu(trainer: Any) -> bool:  # noqa: ANN401 (Lightning's Trainer)

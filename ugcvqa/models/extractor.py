@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
+from ugcvqa.datamodules.sampling import Pieces
 from ugcvqa.deep.kept_memory import give_back_freed_memory
 from ugcvqa.deep.scorecam import SaliencyMaps
 from ugcvqa.devices import float32_products, use_float32_products
@@ -103,9 +104,9 @@ class Extractor(LightningModule):
         self._assembler = Assembler(self.families)
 
     @property
-    def sampling(self) -> Mapping[str, Family]:
+    def sampling(self) -> Pieces:
         """What a data module has to serve: the pieces that the families take of each video."""
-        return self.families
+        return Pieces(self.families)
 
     def setup(self, stage: str) -> None:
         """Sets the arithmetic also in processes that Lightning has started afresh."""

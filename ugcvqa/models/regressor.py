@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from ugcvqa.datamodules.samples import SampleDataModule, Source
+from ugcvqa.datamodules.sampling import Sampling
 from ugcvqa.devices import use_float32_products
 from ugcvqa.models.losses import quality_loss
 from ugcvqa.models.metrics import GatheredMetric, gathered_batch, quality_metrics
@@ -56,7 +57,7 @@ class QualityRegressor(LightningModule):
             has no such callback or argument; its number of epochs where the Trainer has none.
     """
 
-    sampling: Any = None
+    sampling: Sampling | None = None
     """What a data module has to serve; None leaves it to the data module."""
 
     def __init__(self, network: nn.Module, label_scale: float, recipe: RecipeSettings) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ugcvqa.datamodules.samples import Source
+from ugcvqa.datamodules.sampling import FrameFeatures, Pictures
 from ugcvqa.deep.backbones import empty_backbone, load_backbone
 from ugcvqa.deep.stages import stages_of, widths
 from ugcvqa.errors import ConfigError
@@ -18,7 +19,6 @@ from ugcvqa.heads.gru import VSFAHead, build_gru
 from ugcvqa.heads.network_heads import build_end_to_end
 from ugcvqa.models.regressor import QualityRegressor
 from ugcvqa.samples.batches import FIXED, Draw
-from ugcvqa.samples.sequences import FrameFeatures
 from ugcvqa.settings import DeepSettings, FamilySettings, SaliencySettings
 from ugcvqa.training_settings import ClipSettings, EndToEndSettings, GRUSettings, RecipeSettings
 
@@ -161,7 +161,7 @@ class EndToEndRegressor(QualityRegressor):
         chosen = EndToEndSettings(**values, weights=weights or "", clip=pictures, recipe=asked)
         super().__init__(network or _end_to_end(chosen), label_scale, asked)
         self.is_untrained = network is None
-        self.sampling, self._weights = pictures, weights
+        self.sampling, self._weights = Pictures(pictures), weights
         others = {"label_scale": label_scale, "clip": asdict(pictures), "recipe": asdict(asked)}
         self.save_hyperparameters({**values, "weights": weights, **others})
 

@@ -17,25 +17,9 @@ from ugcvqa.errors import LabelError
 from ugcvqa.features.provenance import Provenance, check_stated, parts_of, provenance_of, stated_maker
 from ugcvqa.files import error_reason
 from ugcvqa.samples.batches import Batch, Draw
-from ugcvqa.settings import FamilySettings
 
 PRECISION = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Precisions of frame features by name."""
-
-
-@dataclass(frozen=True)
-class FrameFeatures:
-    """What a sequence model needs of videos: the features of their frames.
-
-    Attributes:
-        row: the row, one of `rows.FRAME_ROWS`.
-        families: settings of the networks that compute them.
-        precision: in which they are held, see `PRECISION`.
-    """
-
-    row: str
-    families: FamilySettings
-    precision: str = "float32"
 
 
 @dataclass(frozen=True, eq=False)
