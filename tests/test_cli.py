@@ -154,7 +154,7 @@ def test_a_folder_or_device_is_no_config_file(tmp_path, capsys):
     for path in (str(tmp_path), "/dev/zero"):
         for flags in (["--config", path], [f"--config={path}"]):
             assert benchmark.main(flags) == 2
-            assert f"--config {path}: is no file" in capsys.readouterr().err
+            assert f"--config {path}: is not a file" in capsys.readouterr().err
 
 
 def test_anchors_within_bounds_are_filled_in(tmp_path, capsys):

@@ -31,7 +31,7 @@ class Witness(Callback):
         self.seen.append("predicted")
 
 
-WITNESS = {"class_path": "test_trainer.Witness"}
+WITNESS = {"class_path": "tests.test_trainer.Witness"}
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 `ugcvqa.load()` gives the released model, `ugcvqa.load(run)` a trained one, `ugcvqa.load("uvq")` UVQ;
 `model.score("clip.mp4")` scores a video, `model.score_many(paths)` many, `model.score_frames(frames, fps)` frames that
-are in memory. With `explain=True` a score tells its course over time, what makes it, and its worst and best second.
+are in memory. With `explain=True` a score has its course over time, what it is made of, and its worst and best second.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -42,7 +42,7 @@ def benchmark(
 ) -> int:
     """Trains and tests rows of features by the paper's protocol, and writes tables, figures and every number.
 
-    Finished fits are kept in the folder of the benchmark: the same command goes on where it was stopped, and one with
+    Finished fits are kept in the folder of the benchmark: the same command resumes where it was stopped, and one with
     more rows computes only those.
 
     Args:

@@ -1,7 +1,7 @@
 r"""Names and reasons as cells of CSV files that people open in spreadsheets and terminals; one rule for all of them.
 
 A control or direction character is written as `\x1b` or `\u202e`, and a text that a spreadsheet would take for a
-formula (it begins with = + - @ or their wide forms, and is no number) gets an apostrophe before it. `text_of` undoes
+formula (it begins with = + - @ or their wide forms, and is not a number) gets an apostrophe before it. `text_of` undoes
 both, so that rows still join by name.
 """
 
@@ -21,7 +21,7 @@ def cell_of(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text for a table to be read, in which control and direction characters are shown."""
+    """A text for a table that people read, in which control and direction characters are made visible."""
     return _STEERING.sub(lambda found: _escape(found[0]), text)
 
 

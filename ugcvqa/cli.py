@@ -30,7 +30,7 @@ _load_yaml = get_loader("yaml")
 
 
 def _yaml_loader() -> Any:  # noqa: ANN401
-    """Libyaml's parser where it is there, which is much faster."""
+    """Libyaml's parser where it is installed, which is much faster."""
     return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -49,7 +49,7 @@ def run_verb(
         positional: parameters of type `list[str]` given without a flag, at most one.
 
     Returns:
-        What the function returned; 2 for a user error, told in one line on stderr; 130 when interrupted.
+        What the function returned; 2 for a user error, reported in one line on stderr; 130 when interrupted.
     """
     if argv is None:
         own_this_process()
@@ -130,16 +130,16 @@ def _check_nodes(text: str) -> None:
 
 
 def _check_config_files(argv: Sequence[str]) -> None:
-    """Looks at config files before the parser reads them as a whole.
+    """Checks config files before the parser reads them as a whole.
 
     Raises:
-        ConfigError: if one is no file, or large.
+        ConfigError: if one is not a file, or too large.
     """
     names = [value for flag, value in pairwise(argv) if flag == "--config"]
     names += [flag.removeprefix("--config=") for flag in argv if flag.startswith("--config=")]
     for path in (Path(name) for name in names if "\0" not in name and len(name) < _LONGEST_NAME):
         if path.exists() and (not path.is_file() or path.stat().st_size > _LONGEST_YAML):
-            raise ConfigError(f"--config {path}: is no file of up to {_LONGEST_YAML} bytes")
+            raise ConfigError(f"--config {path}: is not a file of up to {_LONGEST_YAML} bytes")
 
 
 def _parser(function: Callable[..., int], prog: str, positional: Sequence[str]) -> ArgumentParser:
@@ -171,7 +171,7 @@ def _call_arguments(parser: ArgumentParser, argv: Sequence[str] | None) -> dict[
 
 
 def _readable(error: BaseException) -> str:
-    """A parser's message on one line; where one of a few words was wanted, without its talk of types."""
+    """A parser's message on one line; where one of a few words was expected, without the part about types."""
     text = _one_line(error)
     found = re.match(r'Parser key "([^"]+)".*?typing\.Literal\[([^\]]*)\]', text)
     return f"--{found[1]}: use one of {found[2]}" if found else text
@@ -241,8 +241,8 @@ def _configure_logging() -> None:
 def progress_bar(total: int | None, unit: str, title: str, is_shown: bool = True, done: int = 0) -> "tqdm[NoReturn]":
     """Starts a bar with count, rate and remaining time on stderr, shown only if the work takes longer than seconds.
 
-    Where stderr is no terminal, such as in a batch job's log, it is written every ten seconds. `total` may be unknown;
-    `done` counts what an earlier run did, which is left out of the rate.
+    Where stderr is not a terminal, such as in a batch job's log, it is written every ten seconds. `total` may be
+    unknown; `done` counts what an earlier run did, which is left out of the rate.
     """
     from tqdm import tqdm
 

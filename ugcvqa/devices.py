@@ -1,4 +1,4 @@
-"""Devices and processes: who started this one, which of how many it is, what it computes on, and in which arithmetic.
+"""Devices and processes: who started this process, its rank among how many, its device, and its arithmetic.
 
 Everything else asks here. Nothing is imported from PyTorch until a device is needed.
 """
@@ -166,7 +166,7 @@ def is_main_process() -> bool:
 
 
 def slurm_job() -> str:
-    """Number of the SLURM job that this process belongs to, as `scontrol requeue` takes it; empty if it is in none."""
+    """Number of this process's SLURM job, as `scontrol requeue` takes it; empty if there is none."""
     job = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     name = f"{job[0]}_{job[1]}" if all(job) else os.environ.get("SLURM_JOB_ID", "")
     is_batch = os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
@@ -211,7 +211,7 @@ def float32_products(precision: str = "ieee") -> Iterator[None]:
 
 
 def use_float32_products(precision: str = "ieee") -> None:
-    """The same for the rest of this process, such as one that Lightning has started."""
+    """As `float32_products`, for the rest of this process, such as one that Lightning has started."""
     for unit in _product_units():
         unit.fp32_precision = precision
 
@@ -224,7 +224,7 @@ def _product_units() -> tuple[Any, ...]:
 
 
 def check_fatal(error: BaseException, device: "torch.device | None" = None) -> None:
-    """Raises in place of an error that leaves a GPU unusable for this process, so that all that follows fails too.
+    """Replaces an error that leaves a GPU unusable for this process, after which everything fails, by a `DeviceError`.
 
     Args:
         error: what the work on one video raised.
@@ -241,7 +241,7 @@ def check_fatal(error: BaseException, device: "torch.device | None" = None) -> N
 
 
 def is_fatal(error: BaseException, device: "torch.device | None" = None) -> bool:
-    """Whether an error is one that `check_fatal` raises for."""
+    """Whether an error is one that `check_fatal` replaces."""
     if isinstance(error, DeviceError):
         return True
     text = str(error)
@@ -297,7 +297,7 @@ def _driver_problem(text: str, cuda: str | None) -> str:
 
 
 def start_line(devices: int, kind: str, precision: str, decoders: int, nodes: int = 1) -> str:
-    """Says what a run computes on, such as `2 x NVIDIA H100, bf16-mixed, 7 decoders each`.
+    """Describes what a run computes on, such as `2 x NVIDIA H100, bf16-mixed, 7 decoders each`.
 
     Args:
         devices: GPUs or CPU processes, of all machines.

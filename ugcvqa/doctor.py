@@ -44,7 +44,7 @@ def doctor(
 ) -> int:
     """Checks this installation and prints one line per check, with what to do where something is wrong.
 
-    The exit code is 0 if nothing failed; what is merely absent is no failure. Every kind of model and decoder is
+    The exit code is 0 if nothing failed; what is merely absent is not a failure. Every kind of model and decoder is
     compared with known answers, for which nothing needs to be downloaded.
 
     Args:
@@ -81,7 +81,7 @@ def _checked(name: str, check: Callable[[], str]) -> Finding:
         return Finding("ok", name, check())
     except UgcvqaError as error:
         return Finding("FAILED", name, " ".join(str(error).split()))
-    except Exception as error:  # a broken library can raise anything; the other checks go on
+    except Exception as error:  # a broken library can raise anything; the other checks continue
         return Finding("FAILED", name, f"{type(error).__name__}: {' '.join(str(error).split())}")
 
 
@@ -191,11 +191,11 @@ def _backbone(name: str, file: str) -> Finding:
 
 
 def _real_network() -> Iterator[Finding]:
-    """Known answer of the one network whose real weights an installation may bring along."""
+    """Known answer of the one network whose real weights an installation may include."""
     from ugcvqa.deep.backbones import has_weights
     from ugcvqa.scoring.known_models import check_efficientnet_lite
 
-    with contextlib.suppress(WeightsError):  # which the line before tells
+    with contextlib.suppress(WeightsError):  # which the line before reports
         if has_weights("efficientnet_lite0", "IMAGENET1K_V1"):
             yield _checked("EfficientNet-Lite0, known answer", check_efficientnet_lite)
 

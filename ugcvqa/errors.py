@@ -1,4 +1,4 @@
-"""The errors that a user can mend. Verbs print them as one line and exit with code 2."""
+"""The errors that a user can fix. Verbs print them as one line and exit with code 2."""
 
 
 class UgcvqaError(Exception):
@@ -18,7 +18,7 @@ class LabelError(UgcvqaError):
 
 
 class WeightsError(UgcvqaError):
-    """Network weights are missing or are not the file that was meant."""
+    """Network weights are missing, or are not the expected file."""
 
 
 class StoreError(UgcvqaError):
@@ -30,4 +30,4 @@ class CheckpointError(UgcvqaError):
 
 
 class DeviceError(UgcvqaError):
-    """A GPU has failed for good, as far as this process goes; another process may go on."""
+    """A GPU has failed for good, as far as this process is concerned; another process may continue."""

@@ -24,12 +24,12 @@ def extract(
     """Computes the features of a data set's videos and keeps them in the store.
 
     Videos whose features are in the store are skipped, so an interrupted run is continued by the same command.
-    A video that fails becomes a row of STORE/failures-NAME.csv and the rest goes on; the exit code is then 1. Videos
-    whose score will have a warning (HDR, interlaced, damaged, ...) are rows of STORE/warnings-NAME.csv.
+    A video that fails becomes a row of STORE/failures-NAME.csv and the others are computed; the exit code is then 1.
+    Videos whose score will have a warning (HDR, interlaced, damaged, ...) are rows of STORE/warnings-NAME.csv.
 
     Args:
         data: the videos.
-        rows: feature row, or several as [NSS,CNN], whose parts are wanted; `all` stands for the paper's eleven.
+        rows: feature row, or several as [NSS,CNN], whose parts are wanted; `all` means the paper's eleven.
         families: settings of the feature families.
         backbone: network in place of ResNet-50, short for --families.deep.backbone: a classification network of
             torchvision, or efficientnet_lite0, whose weights come with the extra `lite`.

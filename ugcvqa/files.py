@@ -77,7 +77,7 @@ def check_writable(folder: Path) -> None:
 
 
 def _fsync_folder(folder: Path) -> None:
-    """Makes a new name last through a power cut, where the file system can do that for folders."""
+    """Makes a new name survive a power cut, where the file system supports that for folders."""
     with contextlib.suppress(OSError):
         opened = os.open(folder, os.O_RDONLY)
         try:
@@ -113,7 +113,7 @@ def locked(path: Path, guarded: Path | None = None) -> Iterator[None]:
 
 def _held(path: Path, guarded: Path) -> int:
     """Descriptor of a lock file that this process holds."""
-    import fcntl  # POSIX only: without it all works but trainings and outputs that go on
+    import fcntl  # POSIX only: without it everything works except resuming trainings and outputs
 
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -184,20 +184,20 @@ def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
         with safe_open(path, framework="np") as file:
             metadata = json.loads((file.metadata() or {})[_METADATA])
             if not isinstance(metadata, dict):
-                raise ValueError("its metadata is no mapping")
+                raise ValueError("its metadata is not a mapping")
             yield file, metadata
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise StoreError(f"{path}: cannot be read as a file of ours ({error_reason(error)}); make it again") from error
 
 
 def _check_header(path: Path) -> None:
-    """Looks at what a file claims of itself before anything reads that much.
+    """Checks what a file claims to hold before anything reads that much.
 
     Raises:
-        ValueError: if it is no file, or its header is too long.
+        ValueError: if it is not a file, or its header is too long.
     """
     if not path.is_file():
-        raise ValueError("it is no file" if path.exists() else "there is no such file")
+        raise ValueError("it is not a file" if path.exists() else "there is no such file")
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
     if length > _LONGEST_HEADER:

@@ -58,7 +58,7 @@ def fit(
         data: the videos, their labels, and feature files if there are any.
         row: feature row; any name for features that come from files. By default NSS, and VSFACNN for the GRU head.
         head: `svr` for the support vector regression of the benchmark, `gp` for a Gaussian process, which knows the
-            parts of a row and tells an uncertainty, `sparse_gp` for one that keeps no training video, `gru` for
+            parts of a feature set and gives an uncertainty, `sparse_gp` for one that keeps no training video, `gru` for
             VSFA's recurrent head on the features of all frames, `end_to_end` to train a backbone too, on sampled
             frames and without a row.
         svr: settings of the SVR head.
@@ -78,7 +78,7 @@ def fit(
         limits: bounds on what is decoded.
         trainer: arguments of Lightning's Trainer, such as devices, num_nodes, strategy, accelerator, precision, and
             callbacks and loggers by class_path, which are added to ours. Where an end-to-end model is trained in
-            steps, these take part in the last one. `logger: false` stands for --logger none.
+            steps, these take part in the last one. `logger: false` means --logger none.
         logger: where the figures of each epoch go: `csv` to files in the run folder, or `wandb` to Weights & Biases,
             with predictions and the model at the end. Heads without epochs have the latter only.
         wandb: settings of Weights & Biases.

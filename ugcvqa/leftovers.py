@@ -1,4 +1,4 @@
-"""Names of what exists only while a process works, and the removal of what dead processes left under such names.
+"""Names of temporary files and folders, and the removal of those that dead processes left.
 
 One rule: a temporary file or folder is called .ugcvqa-HOST-PID-START-RANDOM with an ending, after the process that
 works on it. The first time that a process makes one in a folder it removes those whose process is dead. What a living
@@ -29,7 +29,7 @@ _OURS = re.compile(r"(?:sem\.)?\.ugcvqa-([0-9a-f]+-([0-9a-f]+)-[0-9a-f]+)-.*")
 _EARLIER = re.compile(r"\.[0-9a-f]{16}\.tmp|\..+\.[0-9a-f]{8}\.partial|\.outcome-[0-9a-f]{16}\.csv")
 _OLD_S = 86_400.0
 _SHARED_MEMORY = Path("/dev/shm")
-_SHARED_MEMORY_BYTES = 2 << 30  # with less, as in many containers, it is no place for arrays
+_SHARED_MEMORY_BYTES = 2 << 30  # with less, as in many containers, it is not a place for arrays
 _LONGEST_FOLDER = 60  # of 107 bytes that the path of a socket may have
 _LAST = -1000  # after what multiprocessing itself removes at the end of a process
 
@@ -37,7 +37,7 @@ _swept: set[Path] = set()
 
 
 def temporary_path(folder: Path, ending: str = ".tmp") -> Path:
-    """A name for something unfinished in a folder; the first one asked for there removes what dead processes left.
+    """A name for an unfinished file in a folder; the first call for a folder removes what dead processes left there.
 
     Args:
         folder: where it is going to be; need not exist yet.
@@ -48,7 +48,7 @@ def temporary_path(folder: Path, ending: str = ".tmp") -> Path:
 
 
 def sweep(folder: Path, others: bool = True) -> None:
-    """Removes what dead processes left unfinished in a folder, not below it.
+    """Removes unfinished files of dead processes from a folder, not from those below it.
 
     Args:
         folder: need not exist.

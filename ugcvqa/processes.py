@@ -1,4 +1,4 @@
-"""Processes: names that no two share, whether that of a name still lives, and children that end with their parent."""
+"""Processes: unique names, whether the process of a name is still alive, and children that end with their parent."""
 
 import builtins
 import contextlib
@@ -68,7 +68,7 @@ def has_ended(name: str) -> bool | None:
 
 
 def end_with_parent(parent: int | None = None) -> None:
-    """Lets this process end as soon as the one that started it is gone, however that went; called in the child.
+    """Lets this process end as soon as the one that started it is gone, for whatever reason; called in the child.
 
     Linux ends it at once, whatever it is doing. A thread looks elsewhere, and where a server forked it for its parent.
 
@@ -98,7 +98,7 @@ def watch_parent(worker: int = 0) -> None:
 
 
 def is_lost_loader(error: BaseException) -> bool:
-    """Whether an error tells of the death of a process of torch's loaders, wherever this process happened to be.
+    """Whether an error reports the death of a torch loader process, wherever this process happened to be.
 
     Torch says so by a signal. Where tensors of the dead process were still to be fetched, the connection for them fails
     within `multiprocessing`; an error of the same type that a file or a decoder raises is another thing.
@@ -148,7 +148,7 @@ def end_forks_with_this_process() -> None:
     """Lets every process that this one forks from now on, through whatever library, end with it; so do their forks."""
     if not hasattr(os, "register_at_fork"):
         return
-    import ctypes  # noqa: F401 (nothing is to be imported in a fork)
+    import ctypes  # noqa: F401 (a fork must not import anything)
 
     forking = [0]
 
@@ -171,7 +171,7 @@ def _watch(present: int, parent: BaseProcess | None) -> None:
 
 @functools.cache
 def _host() -> str:
-    """Hash of what tells machines, and containers on one, from each other."""
+    """Hash of what distinguishes machines, and containers on one machine."""
     facts = [socket.gethostname()]
     with contextlib.suppress(OSError):
         facts.append(Path("/etc/machine-id").read_text())
@@ -181,7 +181,7 @@ def _host() -> str:
 
 
 def _start(number: int) -> int | None:
-    """When a process started, in ticks since the machine did; 0 where no system tells, None if it has ended."""
+    """When a process started, in ticks since the machine did; 0 where the system does not say, None if it has ended."""
     try:
         fields = Path(f"/proc/{number}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""What the folders of runs and benchmarks record: their names, settings, versions."""
+"""Records in the folders of runs and benchmarks: names, settings, versions."""
 
 import json
 import platform
@@ -24,7 +24,7 @@ def named_folder(out: Path, name: str) -> Path:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the package and of what decides its numbers, and the commit where there is one."""
+    """Versions of the package and of the libraries that determine its numbers, and the commit where there is one."""
     names = ("torch", "lightning", "scikit-learn", "numpy", "scipy", "av", "numba", "openvino")
     return {
         "ugcvqa": __version__,
@@ -54,7 +54,7 @@ def _commit() -> str:
 
 
 def _described(value: Any) -> str:  # noqa: ANN401 (what JSON does not know)
-    """What stands for an object among settings: dates and paths as text, others by the path of their class."""
+    """How an object among settings is recorded: dates and paths as text, others by the path of their class."""
     kind = type(value)
     return str(value) if kind.__module__ in ("datetime", "pathlib") else f"{kind.__module__}.{kind.__qualname__}"
 

@@ -51,8 +51,8 @@ def score(
     @FILE or by the ending .txt (one name per line), .csv or .tsv (a column file, video or path); - for names on stdin.
     Names in a list are looked up from the current folder, then beside the list. A video named twice has two rows.
 
-    With --output the run can be killed at any moment: the same command goes on after the last row, and ends with the
-    same file as a run that was not stopped. FILE.run.json beside it says what made the rows. Several machines share
+    With --output the run can be killed at any moment: the same command resumes after the last row, and ends with the
+    same file as a run that was not stopped. FILE.run.json beside it records what made the rows. Several machines share
     the work by --shard, or by themselves under srun, torchrun or mpirun; --merge puts their files together.
 
     The CSV can be given to `ugcvqa benchmark` as predictions.
@@ -79,9 +79,9 @@ def score(
         workers: processes that score, each on one core; 0 scores in the main one; -1 takes one per core, as far as
             memory goes, and 0 for a single video; never changes a score.
         timeout_s: seconds for one video, after which it has failed; no limit if left out.
-        progress: show progress on stderr also where that is no terminal.
+        progress: show progress on stderr even where that is not a terminal.
         timeline: also score every second; in a table as a line of blocks, in JSON as numbers.
-        explain: also tell which parts and seconds pull a score down or lift it; includes the timeline.
+        explain: also say which parts and seconds pull a score down or lift it; includes the timeline.
         frames: folder for pictures of the worst and the best second of each video, as PNG; includes --explain.
         device: where features are computed: cpu, cuda, cuda:1.
         engine: library that computes networks: `auto` takes OpenVINO where it is installed and there is no GPU, else
@@ -205,7 +205,7 @@ def _merge(output: str, is_alone: bool) -> int:
 
 
 def _told(tally: "Tally", path: Path) -> int:
-    """Says what is in an output, and returns the exit code."""
+    """Reports what is in an output, and returns the exit code."""
     reasons = f", {tally.failed} failed (column error says why)" if tally.failed else ""
     sys.stdout.write(f"{tally.rows - tally.failed} of {tally.rows} videos have a score{reasons}: {path}\n")
     return _exit_code(tally)

@@ -29,7 +29,7 @@ def n_cores() -> int:
 
 
 def memory_bytes() -> int:
-    """Memory of this machine, or what a container may use of it; 4 GiB where that cannot be told."""
+    """Memory of this machine, or what a container may use of it; 4 GiB where that is unknown."""
     try:
         whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -227,7 +227,7 @@ class FamilySettings:
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """Sizes above which a file is refused; None means no limit. They never change what is read of other files.
+    """Sizes above which a file is refused; None means no limit. They never change what is read from other files.
 
     Attributes:
         max_pixels: height times width of one frame.
@@ -252,7 +252,7 @@ class DecodeLimits:
 
 @dataclass(frozen=True)
 class LoaderSettings:
-    """How clips are read; changes speed, never a result.
+    """How clips are read; affects speed, never a result.
 
     Attributes:
         batch_size: clips per step.
@@ -300,7 +300,7 @@ class SplitSettings:
 
 @dataclass(frozen=True)
 class SVRSettings:
-    """What the grid search tries and how exactly each candidate is solved.
+    """Which candidates the grid search tries, and how exactly each is solved.
 
     Source: section 4 of the paper and its public code.
 
@@ -355,7 +355,7 @@ class MeasureSettings:
 
 @dataclass(frozen=True)
 class PictureSettings:
-    """How much the saliency study draws.
+    """How many pictures the saliency study draws.
 
     Attributes:
         videos: videos, from the first on, of which frames and maps are drawn.
@@ -434,9 +434,9 @@ class SparseGPSettings:
 
     Attributes:
         ladders: feature table of encoding ladders, made by tools/make_ladders.py for the same row; None for none.
-        inducing: learned points that stand for the training videos.
+        inducing: learned points that represent the training videos.
         pairs: table of other pairs of known order, made by tools/make_pairs.py for the same row; None for none.
-        ladder_inducing: further ones that stand for the ladders and pairs.
+        ladder_inducing: further ones that represent the ladders and pairs.
         dimensions: principal axes kept of each group of columns.
         quantiles: kept per column in rank scaling.
         steps: bound on the search for the inducing points.

@@ -41,11 +41,11 @@ def study(
     limits: DecodeLimits = DecodeLimits(),
     trainer: dict[str, Any] = {},
 ) -> int:
-    """Asks whether deep features carry saliency and whether saliency helps, and writes figures, tables and answers.
+    """Examines whether deep features carry saliency and whether it helps; writes figures, tables and conclusions.
 
     Writes `conclusions.html` and `conclusions.md`, Figures 1, 5, 6 and 7 of the paper, the tables behind them, and
     tests across videos, into one folder. Maps and features are kept in the store, measures in the folder, so the same
-    command goes on where it stopped. Exit code 0, 1 if some videos failed, 2 if all did.
+    command resumes where it stopped. Exit code 0, 1 if some videos failed, 2 if all did.
 
     Args:
         videos: video files, or folders of them; instead of `--data`.

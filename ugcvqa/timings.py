@@ -43,7 +43,7 @@ def timings(
 
     Args:
         videos: video files, or folders of them.
-        rows: rows to measure, `ROW+gp` for another head; `all` stands for the paper's eleven.
+        rows: rows to measure, `ROW+gp` for another head; `all` means the paper's eleven.
         families: settings of the feature families; random weights do for timing.
         backbone: network in place of ResNet-50, short for --families.deep.backbone: a classification network of
             torchvision, or efficientnet_lite0, whose weights come with the extra `lite`.

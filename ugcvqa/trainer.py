@@ -1,4 +1,4 @@
-"""Lightning's Trainer with a user's arguments: what they add to ours, and which would break what we promise."""
+"""Lightning's Trainer with a user's arguments: some are added to ours, some refused as they would break a promise."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -95,7 +95,7 @@ TRAINING = Purpose(
     {
         **_NEVER,
         "limit_predict_batches": "all videos are predicted at the end of a training; leave it out",
-        "enable_checkpointing": "a training goes on from its checkpoints when it is killed; leave it out",
+        "enable_checkpointing": "a training resumes from its checkpoints when it is killed; leave it out",
     },
     _HARMLESS,
 )
@@ -166,7 +166,7 @@ def is_placed_by(asked: Mapping[str, Any]) -> bool:
 
 
 def placed(asked: Mapping[str, Any]) -> Trainer:
-    """A Trainer with a user's arguments that never runs: it tells this process's device before another one does."""
+    """A Trainer with a user's arguments that never runs: it settles this process's device before another one does."""
     placement = {name: value for name, value in asked.items() if name in PLACEMENT and value is not None}
     nothing: dict[str, Any] = {"callbacks": [], "logger": [], "plugins": []}
     quiet = dict.fromkeys(("enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
@@ -210,7 +210,7 @@ def _check_precision(precision: Any) -> None:  # noqa: ANN401 (as Lightning has 
 
 @contextmanager
 def running() -> Iterator[None]:
-    """What a Trainer runs in: float32 means IEEE's float32, and what it raises are user errors, if it is no bug.
+    """What a Trainer runs in: float32 means IEEE's float32, and what it raises are user errors, unless it is a bug.
 
     Raises:
         ConfigError: for arguments that Lightning finds unusable while it runs.

@@ -1,4 +1,4 @@
-"""Plain values and arrays of files that anybody may have written, checked one by one before they are used.
+"""Plain values and arrays of files that anybody may have written, each checked before it is used.
 
 Every function raises `Unfit` in words that name the value.
 """
@@ -49,7 +49,7 @@ def sequence(value: Any, name: str, longest: int) -> list[Any]:  # noqa: ANN401
 
 
 def weights(value: str) -> str:
-    """What the weights that a model file names may open: named, random and installed ones, no path of its choice."""
+    """Checks the weights that a model file names: named, random and installed ones are allowed, paths are not."""
     if re.fullmatch(r"random:[0-9]{1,9}|IMAGENET1K_[A-Z0-9_]{1,20}", value):
         return value
     return INSTALLED + PurePath(value.removeprefix(INSTALLED)).name
@@ -116,7 +116,7 @@ def check_array(name: str, array: Array, shape: Sequence[int], dtype: str) -> No
 def nothing_else(arrays: Mapping[str, Array], known: Collection[str]) -> None:
     """Checks that there is no array but those that are known."""
     if others := sorted(set(arrays) - set(known)):
-        raise Unfit(f"the array {shown(others[0])} is no part of such a head")
+        raise Unfit(f"the array {shown(others[0])} is not part of such a head")
 
 
 def settings(cls: type[Settings], value: Any, name: str) -> Settings:  # noqa: ANN401

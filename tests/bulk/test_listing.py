@@ -132,7 +132,7 @@ def test_a_name_is_passed_on_as_soon_as_its_line_is_there(monkeypatch):
         (b"file,mos\n,2\n", "list.csv", "line 2: column 'file' names no file"),
         (b'file\n"open', "list.csv", "line 2: cannot be read as CSV"),
         (b"a.mp4\0b.mp4\0", "list.txt", "give --null"),
-        (b"x" * (1 << 21), "list.txt", "is no list of paths"),
+        (b"x" * (1 << 21), "list.txt", "is not a list of paths"),
     ],
 )
 def test_unusable_lists_are_one_clear_line(tmp_path, content, name, message):

@@ -200,7 +200,7 @@ def test_foreign_and_damaged_files_are_left_alone(tmp_path, capsys):
     data = (tmp_path / "b.csv").read_text(encoding="utf-8", errors="surrogateescape").replace("a b.mp4,", "a b.mp4,,,")
     (tmp_path / "b.csv").write_text(data, encoding="utf-8", errors="surrogateescape")
     assert run(tmp_path, output="b.csv") == 2
-    assert "line 2: is no row of this run" in capsys.readouterr().err
+    assert "line 2: is not a row of this run" in capsys.readouterr().err
 
 
 def test_the_second_of_two_jobs_says_so_and_the_lock_dies_with_its_process(tmp_path, capsys):

@@ -62,7 +62,7 @@ def test_stages_that_do_not_exist_are_one_line():
     for stages in ((2, 1), (1, 1), (-1, 0)):
         with pytest.raises(ConfigError, match="rising order"):
             DeepSettings(stages=stages)
-    with pytest.raises(ConfigError, match="is no chain of stages"):
+    with pytest.raises(ConfigError, match="is not a chain of stages"):
         StageStatistics("googlenet", "random:0")
 
 

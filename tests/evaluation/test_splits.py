@@ -202,7 +202,7 @@ def test_unusable_split_files_are_named(tmp_path):
         read_permutation(f"{tmp_path}/s.npz", 2)
     with pytest.raises(ConfigError, match=r"holds no x\.names"):
         read_permutation(f"{tmp_path}/s.npz:x", 1)
-    with pytest.raises(LabelError, match="no permutation"):
+    with pytest.raises(LabelError, match="are not a permutation"):
         stored_split(["a"], ["a", "b"], [1, 1])
     with pytest.raises(LabelError, match="c is not in the split file"):
         stored_split(["c"], ["a", "b"], [1, 2])

@@ -230,7 +230,7 @@ def test_equal_stamps_are_refused_in_one_line(tmp_path, even_file, name):
         path.write_bytes(data)
     with pytest.raises(VideoError) as caught:
         probe(path)
-    assert "have the same time stamp; write it anew" in str(caught.value)
+    assert "have the same time stamp; rewrite it" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

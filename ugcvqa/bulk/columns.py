@@ -19,14 +19,14 @@ def column_names(part_names: Sequence[str]) -> list[str]:
 
 
 def cells_of(score: Score, part_names: Sequence[str]) -> list[str | float]:
-    """The cells of one row, in the order of `column_names`; empty where nothing is known."""
+    """The cells of one row, in the order of `column_names`; empty where a value is unknown."""
     numbers = (*(getattr(score, name) for name in NUMBERS), *(score.parts.get(name, math.nan) for name in part_names))
     known = ["" if math.isnan(number) else float(number) for number in numbers]
     return [score.path, *known, "; ".join(score.warnings), score.reason]
 
 
 def record_of(score: Score, scorer: "Scorer") -> dict[str, Any]:
-    """One row as a mapping for JSON, with what the numbers mean; null where nothing is known."""
+    """One row as a mapping for JSON, with what the numbers mean; null where a value is unknown."""
     return {**score.as_dict(), **about(scorer)}
 
 

@@ -21,7 +21,7 @@ _LONGEST_NAME = 150  # bytes; file systems allow 255
 
 
 def explanation_lines(score: Score) -> list[str]:
-    """Says in a few indented lines what was asked for: timeline, worst and best second, and parts."""
+    """Returns in a few indented lines what was asked for: timeline, worst and best second, and parts."""
     if score.timeline is None:
         return []
     lines = [_timeline_line(score.timeline)]
@@ -88,7 +88,7 @@ def _written(folder: Path, video: str, kind: str, moment: Moment) -> Path:
 
 
 def _file_name(video: str) -> str:
-    """The name of a video without its folder; a checksum of the path tells apart those of one name."""
+    """The name of a video without its folder; a checksum of the path distinguishes videos of the same name."""
     name = video.replace("\\", "/").rpartition("/")[2] or "video"
     data = name.encode(errors="surrogateescape")
     if name == video and len(data) <= _LONGEST_NAME:

@@ -1,4 +1,4 @@
-"""What to score: files, folders, patterns, lists and standard input, as one stream that is never held whole."""
+"""What to score: files, folders, patterns, lists and standard input, as one stream that is never all in memory."""
 
 import codecs
 import csv
@@ -30,7 +30,7 @@ _LONGEST_LINE = 1 << 20  # no system has longer paths; a larger one is a file of
 class Inputs:
     """The videos that a command line names, in a stable order.
 
-    Arguments stand in the order given; a folder stands for the videos below it, sorted by folder and name; a pattern
+    Arguments stand in the order given; a folder means the videos below it, sorted by folder and name; a pattern
     for the files that it matches, sorted. A video named twice comes twice. A name that exists is always taken as it
     is, whatever characters it has; one that neither exists nor is a pattern stays, so that its row says what is wrong.
 
@@ -66,7 +66,7 @@ class Inputs:
                 raise ConfigError(f"{_shown(argument)}: {_emptiness(argument)}")
 
     def count(self) -> int | None:
-        """Walks over everything but standard input, so that what is wrong is said before hours of work.
+        """Walks over everything but standard input, so that errors are reported before hours of work.
 
         Returns:
             The number of paths; None where standard input is among them.
@@ -120,7 +120,7 @@ class Inputs:
 
 
 class Digest:
-    """Counts and hashes the names that pass, so that two machines can tell that they were given the same list.
+    """Counts and hashes the names that pass, so that two machines can check that they were given the same list.
 
     Attributes:
         count: names that have passed.
@@ -167,7 +167,7 @@ def _split(blocks: Iterable[bytes], source: str, separator: bytes) -> Iterator[b
         *whole, rest = (rest + block).split(separator)
         yield from whole
         if len(rest) > _LONGEST_LINE:
-            raise LabelError(f"{source}: is no list of paths, it has a line of more than {_LONGEST_LINE} bytes")
+            raise LabelError(f"{source}: is not a list of paths: it has a line of more than {_LONGEST_LINE} bytes")
     if rest:
         yield rest
 
@@ -188,7 +188,7 @@ def _as_utf8(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _table_names(path: Path) -> Iterator[str]:
-    """Cells of the column that names the file, in a CSV file of any size."""
+    """Cells of the column with the file names, in a CSV file of any size."""
     with path.open("rb") as start:
         encoding = encoding_of(start.read(_BLOCK))
     is_utf8 = encoding == "utf-8"

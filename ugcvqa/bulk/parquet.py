@@ -32,10 +32,10 @@ def need_pyarrow() -> None:
 
 
 class ParquetJournal(Journal):
-    """Rows of JSON that become a table when all are there; until then `TABLE.rows.jsonl` holds them.
+    """Rows of JSON that become a table once all are written; until then `TABLE.rows.jsonl` holds them.
 
-    The table has the columns of the CSV, and `video_bytes`, which holds a name that is no UTF-8 text, and is null
-    otherwise. Numbers are float64, null where nothing is known. Its metadata `ugcvqa` says what they are, as JSON.
+    The table has the columns of the CSV, and `video_bytes`, which holds a name that is not UTF-8 text, and is null
+    otherwise. Numbers are float64, null where unknown. Its metadata `ugcvqa` says what they are, as JSON.
 
     Args:
         table: the table.
@@ -50,7 +50,7 @@ class ParquetJournal(Journal):
         self._is_complete = False
 
     def continue_after(self, names: Iterator[str]) -> None:
-        """Goes over the rows that are there, see `sinks.Journal.continue_after`; opens a table with some to retry."""
+        """Goes through the existing rows, see `sinks.Journal.continue_after`; opens a table with some to retry."""
         is_table = self._table.exists() and not super().has_rows()
         if is_table and any(is_passing(row.reason) for row in read_parquet(self._table)):
             self._open_table()

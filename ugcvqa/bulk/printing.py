@@ -18,7 +18,7 @@ _N_DISTORTIONS = 3  # named in the table
 
 
 def print_scores(scores: Iterable[Score], scorer: "Scorer", form: Literal["table", "csv", "json"]) -> Tally:
-    """Writes every score to stdout as it arrives, and tells failures on stderr.
+    """Writes every score to stdout as it arrives, and failures to stderr.
 
     Returns:
         How many there were, and how many failed.
@@ -58,7 +58,7 @@ def _table_line(score: Score) -> str:
 
 
 def _summary(item: Score) -> list[str]:
-    """How sure a score is and what it is made of, in words; nothing for models that tell neither."""
+    """How sure a score is and what it is made of, in words; empty for models that provide neither."""
     texts = [] if math.isnan(item.low) else [f"90 % interval {item.low:.2f} to {item.high:.2f}"]
     texts += [f"{name} {number:.2f}" for name, number in item.parts.items() if number == number]
     likeliest = sorted(enumerate(item.details.get("distortions", ())), key=lambda pair: -pair[1])[:_N_DISTORTIONS]

@@ -1,4 +1,4 @@
-"""Videos that failed for a reason outside of them, such as a killed process, are tried again by the next run."""
+"""Videos that failed for a reason outside the file, such as a killed process, are tried again by the next run."""
 
 import errno
 import logging
@@ -45,7 +45,7 @@ def is_passing(reason: str) -> bool:
 
 
 def retry(journal: Journal, call: Scores) -> None:
-    """Scores videos again whose rows failed for a reason outside of them, and puts the new rows in their place.
+    """Scores videos again whose rows failed for a reason outside the file, and puts the new rows in their place.
 
     New rows wait in a file beside the output until all are there, so a killed run loses none of them.
 

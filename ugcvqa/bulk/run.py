@@ -62,7 +62,7 @@ class Call:
         limits: bounds on what is decoded.
         timeout_s: seconds for one video, if there are workers.
         timeline: also score every second.
-        explain: also tell what makes the score.
+        explain: also say what the score is made of.
         frames: folder for pictures of the worst and best second; None for none.
     """
 
@@ -139,7 +139,7 @@ def check_output(path: Path) -> None:
 def score_into(
     output: Path, inputs: Inputs, total: int | None, shard: Shard, call: Call, is_bar_shown: bool = False
 ) -> Tally:
-    """Scores a shard of a list into a file, and goes on where an earlier run was stopped.
+    """Scores a shard of a list into a file, and resumes where an earlier run was stopped.
 
     Args:
         output: the file; its ending decides the format.
@@ -169,7 +169,7 @@ def score_into(
 
 
 def with_progress(scores: Iterable[Score], total: int | None, is_shown: bool, done: Tally = Tally()) -> Iterator[Score]:
-    """Passes scores on with a bar of count, rate, remaining time and failures on stderr; `done` is of earlier runs."""
+    """Passes scores on, with count, rate, remaining time and failures on stderr; `done` counts earlier runs."""
     failed = done.failed
     with progress_bar(total, "video", "score", is_shown, done.rows) as bar:
         for score in scores:
@@ -180,7 +180,7 @@ def with_progress(scores: Iterable[Score], total: int | None, is_shown: bool, do
 
 
 def _allow_open_files(count: int) -> None:
-    """Raises this process's limit of open files as far as it may, where so many more would exceed it."""
+    """Raises this process's limit of open files as far as allowed, where that many more would exceed it."""
     if sys.platform == "win32":
         return
     import resource

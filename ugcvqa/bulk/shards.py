@@ -1,4 +1,4 @@
-"""One list of videos shared out over several jobs or machines, and their outputs put together again."""
+"""One list of videos split over several jobs or machines, and their outputs merged."""
 
 import re
 from collections.abc import Iterator, Mapping

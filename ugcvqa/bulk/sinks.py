@@ -1,4 +1,4 @@
-"""Outputs that grow row by row, outlive `kill -9`, and are continued by the same command."""
+"""Outputs that grow row by row, survive `kill -9`, and are resumed by the same command."""
 
 import contextlib
 import csv
@@ -103,7 +103,7 @@ class JSONRows:
         return b""
 
     def encode(self, score: Score) -> bytes:
-        """A row with its line end; bytes of a name that are no text become lone surrogates, as Python has them."""
+        """A row with its line end; bytes of a name that are not text become lone surrogates, as Python has them."""
         if self._scorer is None:
             raise ValueError("only reads")
         return json.dumps(record_of(score, self._scorer), allow_nan=False).encode() + b"\n"
@@ -125,7 +125,7 @@ def _csv_line(cells: Sequence[Any]) -> bytes:
 
 
 def read_rows(file: BinaryIO, rows: RowFormat, path: Path) -> Iterator[Row]:
-    """Yields the complete rows of an output after its header; what a killed job left torn at the end is left out.
+    """Yields the complete rows of an output after its header; a row that a killed job left torn at the end is left out.
 
     Raises:
         StoreError: if it holds something else.
@@ -145,7 +145,7 @@ def read_rows(file: BinaryIO, rows: RowFormat, path: Path) -> Iterator[Row]:
             row = rows.decode(data)
         except (ValueError, LookupError, TypeError, csv.Error) as error:
             raise StoreError(
-                f"{path}, line {number}: is no row of this run ({error_reason(error)}); delete the file or give "
+                f"{path}, line {number}: is not a row of this run ({error_reason(error)}); delete the file or give "
                 "another --output"
             ) from error
         yield row
@@ -165,7 +165,7 @@ class Tally:
 
 
 class Journal:
-    """A file of rows that one job at a time appends to, with a record beside it of what made the rows.
+    """A file of rows to which one job at a time appends, with a record beside it of what made the rows.
 
     Used as a context manager. A row that was written is safe when the process is killed, and two seconds later when
     the machine fails. Nothing is written before the first row.
@@ -212,7 +212,7 @@ class Journal:
                 os.close(self._file)
 
     def continue_after(self, names: Iterator[str]) -> None:
-        """Goes over the rows that are there and takes as many names, which must be theirs.
+        """Goes through the existing rows and takes as many names, which must match them.
 
         Raises:
             ConfigError: if the rows are of other videos.
@@ -290,7 +290,7 @@ class Journal:
                 os.ftruncate(self._file, self._length)
             raise StoreError(
                 f"{self.path}: cannot be written: {error.strerror or error}; its {self.tally.rows} rows are kept, "
-                "and the same command goes on"
+                "and the same command resumes"
             ) from error
         self.tally.add(bool(score.reason))
 
@@ -326,7 +326,7 @@ class Journal:
 
 
 def record_path_of(path: Path) -> Path:
-    """File that says what made the rows of an output."""
+    """File that records what made the rows of an output."""
     return path.with_name(f"{path.name}.run.json")
 
 
@@ -351,12 +351,12 @@ def read_record(path: Path, record_path: Path | None = None) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file}: cannot be read ({error_reason(error)}); score again to another --output") from error
     if not isinstance(record, dict):
-        raise ConfigError(f"{file}: is no record of a run; score again to another --output")
+        raise ConfigError(f"{file}: is not a record of a run; score again to another --output")
     return record
 
 
 def check_same_run(path: Path, record: Mapping[str, Any], other: Mapping[str, Any]) -> None:
-    """Compares two records but for what they say about completion.
+    """Compares two records, except for what they say about completion.
 
     Raises:
         ConfigError: if they differ, naming the first difference.
@@ -372,7 +372,7 @@ def check_same_run(path: Path, record: Mapping[str, Any], other: Mapping[str, An
 
 
 def in_turn(shards: Sequence[Iterator[_T]]) -> Iterator[_T]:
-    """The first of each, the second of each, and so on: undoes the division into shards."""
+    """The first of each, the second of each, and so on: reverses the division into shards."""
     missing = object()
     for group in zip_longest(*shards, fillvalue=missing):
         yield from (cast(_T, one) for one in group if one is not missing)

@@ -1,4 +1,4 @@
-"""Scoring by several processes, of which each may hang or die without taking more than its video along."""
+"""Scoring by several processes, each of which may hang or die without losing more than its own video."""
 
 import math
 import multiprocessing
@@ -88,7 +88,7 @@ class WorkerPool:
             names.stop()
 
     def _free_worker(self, names: "_NamesAhead") -> "_Worker | None":
-        """A process that waits for a video, if there is one for it; starts one more if all others are busy."""
+        """An idle process, if there is a video for it; starts one more if all others are busy."""
         if not names.has_one():
             return None
         for worker in self._running:
@@ -100,7 +100,7 @@ class WorkerPool:
         return None
 
     def _finished(self, names: "_NamesAhead") -> Iterator[tuple[int, Score]]:
-        """Waits until something happens; yields the scores that have come in, in place of lost ones failures."""
+        """Waits until something happens; yields the scores that have arrived, and failures in place of lost ones."""
         now = time.monotonic()
         pause = min((worker.deadline for worker in self._running), default=math.inf) - now
         if not names.is_over() and not names.has_one():
@@ -128,7 +128,7 @@ class WorkerPool:
         else:
             number, path = worker.job
             worker.rest()
-            worker.is_ready = isinstance(message, Score)  # after an error it begins anew
+            worker.is_ready = isinstance(message, Score)  # after an error it starts over
             yield number, message if isinstance(message, Score) else _failure(path, str(message))
 
     def _lost(self, worker: "_Worker", reason: str) -> Iterator[tuple[int, Score]]:
@@ -162,7 +162,7 @@ class _Worker:
         try:
             self.connection.send(path)
         except OSError:
-            return  # it is dead, which the next wait tells
+            return  # it is dead, which the next wait notices
 
     def rest(self) -> None:
         self.job, self.deadline = None, math.inf
@@ -174,7 +174,7 @@ class _Worker:
 
 
 class _NamesAhead:
-    """Names read by a thread of their own, so that a slow pipe never holds back a score that is ready."""
+    """Names read by a separate thread, so that a slow pipe never holds back a score that is ready."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._queue: queue.Queue[str | BaseException | None] = queue.Queue(_QUEUED)
@@ -204,7 +204,7 @@ class _NamesAhead:
         return str(name)
 
     def stop(self) -> None:
-        """Lets the thread end where it waits for room."""
+        """Lets the thread end while it waits for room."""
         self._is_stopped = True
         while not self._queue.empty():
             self._queue.get_nowait()

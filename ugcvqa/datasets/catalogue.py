@@ -1,7 +1,7 @@
 """Data sets: label files as their owners distribute them, and the video files that belong to the labels.
 
 A data set is known by name: `konvid_1k`, `youtube_ugc`, `combined` (both), `demo` (the built-in synthetic
-set); any other name stands for one's own CSV file of labels.
+set); any other name means a CSV file of one's own labels.
 """
 
 import hashlib
@@ -216,7 +216,7 @@ def _youtube(path: Path, subset: str | None, files: Sequence[Path]) -> Dataset:
     if subset == "all":
         return _public("youtube_ugc", [video for _, video in numbered], files, notes)
     if table.find(["inpaper"]) is None:
-        logger.warning("%s: no column in_paper tells the 1039 videos of the paper; taking all of 360P-1080P", path)
+        logger.warning("%s: no column in_paper marks the 1039 videos of the paper; taking all of 360P-1080P", path)
     else:
         is_in_paper = table.column("inpaper")
         numbered = [(row, video) for row, video in numbered if is_in_paper[row] == "1"]
@@ -229,7 +229,7 @@ def _youtube(path: Path, subset: str | None, files: Sequence[Path]) -> Dataset:
 
 
 def _public(data_set: str, videos: Sequence[Video], files: Sequence[Path], notes: tuple[str, ...]) -> Dataset:
-    """A public data set with its files; videos of one content stay, as the protocol has them, but are told."""
+    """A public data set with its files; videos of one content stay, as the protocol has them, but are reported."""
     copies = video_copies(data_set, files)
     located = [replace(video, path=next(iter(copies.get(_key(video), ())), None)) for video in videos]
     alike = first_alike([video.path for video in located])

@@ -103,7 +103,7 @@ def is_header(cells: Sequence[str]) -> bool:
 
 
 def number(cell: str) -> float | None:
-    """Reads a number with a decimal point or comma, NaN and infinity too; None if it is no number."""
+    """Reads a number with a decimal point or comma, NaN and infinity too; None if it is not a number."""
     text = cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell
     try:
         return None if "_" in text else float(text)

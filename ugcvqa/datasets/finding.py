@@ -53,7 +53,7 @@ def walk_files(root: str, is_wanted: Callable[[str], bool] = is_video_name, is_t
 
     Args:
         root: the folder.
-        is_wanted: tells by the name, without folder, whether a file is yielded.
+        is_wanted: decides by the name, without the folder, whether a file is yielded.
         is_told: warn of the sub-folders that are left out.
 
     Raises:
@@ -97,7 +97,7 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 
 def video_copies(data_set: str, files: Iterable[Path]) -> dict[str, list[Path]]:
-    """Groups files by the video of a public data set that their name stands for.
+    """Groups files by the video of a public data set that their name denotes.
 
     The preferred copy comes first: a file named exactly like the video before other versions of it
     (transcodes, crops), then by extension in the order of `VIDEO_EXTENSIONS` (so an original .mkv before an
@@ -160,7 +160,7 @@ class VideoFolder:
         path = Path(cell) if self.root is None else self.root / cell
         try:
             return [path] if (path.is_absolute() or self.root is not None) and path.is_file() else []
-        except (OSError, ValueError):  # a cell may hold a text that is no possible name
+        except (OSError, ValueError):  # a cell may hold text that cannot be a file name
             return []
 
     def _fitting(self, parts: Parts) -> list[Path]:

@@ -177,7 +177,7 @@ def _copies(dataset: Dataset, files: Sequence[Path]) -> dict[str, list[Path]]:
 
 
 def _decoded(paths: Sequence[Path], workers: int) -> Mapping[Path, tuple[str, tuple[str, ...]]]:
-    """Decodes files as scoring does, and tells why each bad one cannot be read, and what is doubtful of the others."""
+    """Decodes files as scoring does; reports why each bad one cannot be read and what is doubtful about the others."""
     from ugcvqa.media.facts import doubts_of
     from ugcvqa.media.video import check_video
 

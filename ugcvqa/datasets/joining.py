@@ -100,7 +100,7 @@ def _give(
 
 
 def once(path: Path, ids: Sequence[str], values: npt.NDArray[Any], lines: Sequence[int] | None = None) -> list[int]:
-    """Takes each video of a table once, and says so where rows repeat one.
+    """Takes each video of a table once, and reports rows that repeat one.
 
     Args:
         path: the file, for messages.

@@ -72,7 +72,7 @@ class LabelTable:
         """Reads a label file.
 
         Raises:
-            LabelError: if it is no text table, or has no rows.
+            LabelError: if it is not a text table, or has no rows.
         """
         (_, header), *rows = read_cells(path)
         names = tuple(map(plain_name, header))

@@ -50,7 +50,7 @@ class FeatureTable:
     Attributes:
         ids: N different ids, bare or with their data set (`3339962845`, `konvid_1k/3339962845`).
         values: (N, D) floating point; NaN and infinity are allowed.
-        made_by: which network or program made the values, as `features.provenance` reads it; empty if nobody says so.
+        made_by: which network or program made the values, as `features.provenance` reads it; empty if it is not stated.
     """
 
     ids: tuple[str, ...]

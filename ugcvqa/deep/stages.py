@@ -30,7 +30,7 @@ def chain_of_stages(network: nn.Module, name: str) -> nn.Sequential:
         name: its name, for messages.
 
     Raises:
-        ConfigError: if the network is no such chain.
+        ConfigError: if the network is not such a chain.
     """
     stages = stages_of(network, name)
     reference, _ = features_of(network.eval(), name)
@@ -68,7 +68,7 @@ class StageStatistics(nn.Module):
         checksum: SHA-256 of their weights as they were given, whatever computes with them.
 
     Raises:
-        ConfigError: if the network is no chain of stages, or lacks one of them.
+        ConfigError: if the network is not a chain of stages, or lacks one of them.
         WeightsError: see `load_backbone`.
     """
 
@@ -142,7 +142,7 @@ def stages_of(network: nn.Module, name: str) -> nn.Sequential:
         layers = [part for key, part in parts.items() if key.startswith("layer")]
         return nn.Sequential(nn.Sequential(*stem), *layers)
     raise ConfigError(
-        f"backbone {name}: is no chain of stages; networks such as resnet, resnext, vgg, mobilenet, efficientnet, "
+        f"backbone {name}: is not a chain of stages; networks such as resnet, resnext, vgg, mobilenet, efficientnet, "
         "squeezenet and convnext are"
     )
 

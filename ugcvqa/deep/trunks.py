@@ -70,7 +70,7 @@ def last_maps_layer(network: nn.Module, name: str) -> str:
         name: its name, for messages.
 
     Returns:
-        Name of the last module before the global pooling that is no maximum itself: `features.29` of VGG-16, as in
+        Name of the last module before the global pooling that is not a maximum itself: `features.29` of VGG-16, as in
         the paper, `layer4.1.relu` of ResNet-18.
 
     Raises:

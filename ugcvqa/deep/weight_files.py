@@ -152,7 +152,7 @@ def read_state(path: Path) -> Mapping[str, Any]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle or archive can raise nearly anything
-        # the library's own text goes on for long and advises to load the file unsafely
+        # the library's own text is long and advises loading the file unsafely
         reason = " ".join(str(error).split(". ")[0].split()) or "it ends too early"
         raise WeightsError(f"{path}: cannot be read as weights ({reason}); fetch the file again") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):

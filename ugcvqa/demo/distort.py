@@ -49,7 +49,7 @@ class Distortion:
 
 
 def distort(clean: Frames, rate: Fraction, distortions: tuple[Distortion, ...], rng: Random) -> tuple[Frames, Frames]:
-    """Degrades a clean scene, and says what a perfect picture of the same moments would have been.
+    """Degrades a clean scene, and returns what a perfect picture of the same moments would have been.
 
     Args:
         clean: (T, H, W, 3) uint8 RGB.
@@ -81,7 +81,7 @@ def distort(clean: Frames, rate: Fraction, distortions: tuple[Distortion, ...], 
 
 
 def _shown(n_frames: int, rate: Fraction, levels: dict[str, float], rng: Random) -> NDArray[np.intp]:
-    """Says which source frame is shown at each moment, with drops and one freeze."""
+    """Returns which source frame is shown at each moment, with drops and one freeze."""
     shown = np.arange(n_frames)
     if "frame drop" in levels:
         kept = int(levels["frame drop"])
@@ -186,7 +186,7 @@ def _noise(level: float, size: tuple[int, ...], rng: Random) -> Spoiler:
 
 
 def _rescale(level: float, size: tuple[int, ...], rng: Random) -> Spoiler:
-    """Shrinks by averaging blocks and enlarges again by linear interpolation."""
+    """Shrinks by averaging blocks, then enlarges by linear interpolation."""
     factor = int(level)
     ends = [-(-length // factor) for length in size]
     missing = [(0, end * factor - length) for end, length in zip(ends, size, strict=True)]

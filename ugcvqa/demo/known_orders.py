@@ -1,4 +1,4 @@
-"""Versions of photographs whose order is known, as training material for heads: what there is, and what is better."""
+"""Versions of photographs whose order is known, to train heads on: which versions there are, and which is better."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ USED_FRAMES = (4, 20, 8, 9, 10, 11, 12, 13, 14, 15)
 """Frames that the NSS features of so short a clip look at: two spatial ones, then eight that follow each other."""
 
 LINES = (200, 270, 360, 480, 540, 640, 720, 900, 1080)
-"""True heights that a picture is told to have, all else being equal."""
+"""True heights that a picture is said to have, all else being equal."""
 
 _SIZES = ((640, 360), (960, 540), (480, 270), (640, 360), (1280, 720), (360, 640), (640, 360), (848, 480))
 _CODECS = ("hevc", "vp9", "av1")
@@ -135,7 +135,7 @@ def size_of(number: int, photo: tuple[int, ...]) -> tuple[int, int]:
 
 
 def orders(ids: Sequence[str]) -> Iterator[Order]:
-    """Says what is known of the versions of photographs, by their ids."""
+    """Lists the known orders of the versions of photographs, by their ids."""
     known = set(ids)
     for video_id in ids:
         source, _, kind = video_id.rpartition("/")
@@ -170,7 +170,7 @@ def _rung(known: set[str], source: str, kind: str) -> Order:
 
 
 def line_orders(clip: str) -> Iterator[Order]:
-    """Says that true lines never make a picture worse, for copies of a clip that are told to have `LINES` of them."""
+    """States that true lines never make a picture worse, for copies of a clip that are said to have `LINES` of them."""
     for fewer, more in itertools.pairwise(LINES):
         yield Order(f"{clip}@{more}", f"{clip}@{fewer}", _LINE_STEP)
 

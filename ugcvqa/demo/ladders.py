@@ -45,7 +45,7 @@ _WORN_FORMATS = ((480, 360, 25), (320, 240, 30), (640, 360, 30), (416, 240, 24),
 
 @dataclass(frozen=True)
 class Source:
-    """What befell the picture before the ladder.
+    """What was done to the picture before the ladder.
 
     Attributes:
         distortions: degradations of the picture.
@@ -103,7 +103,7 @@ def ladder_plan(scenes: int = SCENES) -> list[LadderScene]:
     """Plans the first scenes of the set: kinds, formats, sources and codecs take turns; always the same.
 
     Most sources are worn copies, as user videos often are: the codecs' block edges make such a picture sharper, and
-    nothing but examples tells a head that they do not make it better.
+    only examples can teach a head that they do not make it better.
     """
     kinds = list(KINDS)
     plan = []

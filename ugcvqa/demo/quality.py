@@ -20,7 +20,7 @@ _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
 def synthetic_quality(decoded: Sequence[Picture], reference: Frames, clean_energy: NDArray[np.float64]) -> float:
-    """Scores an encoded version against its clean scene; no person has rated anything.
+    """Scores an encoded version against its clean scene; no person has rated it.
 
     Source: our own, from structural similarity (Wang et al., 2004) at four scales. With d = 1 - SSIM, averaged
     over scales and six frames, and r = the deviation of the motion energy from the clean scene's, relative to

@@ -1,4 +1,4 @@
-"""Versions of a clip that cannot look better than it, and some that look the same: nobody rated them, all would agree.
+"""Versions of a clip that cannot look better than it, or that look the same: unrated, but everybody would agree.
 
 They test a model, and heads may learn from them that damage never helps.
 """

@@ -1,6 +1,6 @@
 """The built-in demo set: rendered scenes, degraded on known ladders, encoded to real files, scored against the clean.
 
-It exists so that every verb can be tried offline in minutes. Its labels are no opinions of people: they are the
+It exists so that every verb can be tried offline in minutes. Its labels are not people's opinions: they are the
 `synthetic_quality` of `quality`, a full-reference comparison.
 """
 
@@ -120,7 +120,7 @@ class DemoClip:
 
 
 def demo_plan(seed: int = 0, scenes: int = 28, versions: int = 6) -> list[DemoClip]:
-    """Plans the demo set: which scenes in which format, and what befalls each version.
+    """Plans the demo set: which scenes in which format, and what is done to each version.
 
     Of every six versions one is good, two are compressed, two have one degradation and one has two, as user
     videos have. Levels are dealt like shuffled cards, so that all of them come up; blur, noise and rescaling
@@ -163,7 +163,7 @@ def _scene(number: int, seed: int) -> Scene:
 
 
 def _deal(rng: Random, cards: Sequence[Card]) -> Iterator[Card]:
-    """Yields cards for ever, shuffled anew when all have been dealt."""
+    """Yields cards for ever, reshuffled when all have been dealt."""
     while True:
         for place in rng.permutation(len(cards)):
             yield cards[place]
@@ -172,7 +172,7 @@ def _deal(rng: Random, cards: Sequence[Card]) -> Iterator[Card]:
 def _version(
     slot: int, rng: Random, encodings: Iterator[tuple[str, int]], distortions: Iterator[Distortion]
 ) -> tuple[tuple[Distortion, ...], tuple[str, int]]:
-    """Draws what befalls one version: its distortions, then its codec and rate factor."""
+    """Draws what is done to one version: its distortions, then its codec and rate factor."""
     if slot == 0:
         return (), ("h264", int(rng.integers(16, 20)))
     if slot in (1, 2):
@@ -193,7 +193,7 @@ def demo_key(seed: int = 0, scenes: int = 28, versions: int = 6) -> str:
 
 
 def default_demo_folder(seed: int = 0, scenes: int = 28, versions: int = 6) -> Path:
-    """Says where the demo set is cached: below $UGCVQA_CACHE, else ~/.cache/ugcvqa, keyed by `demo_key`."""
+    """The folder where the demo set is cached: below $UGCVQA_CACHE, else ~/.cache/ugcvqa, keyed by `demo_key`."""
     root = os.environ.get("UGCVQA_CACHE")
     cache_folder = Path(root) if root else Path.home() / ".cache" / "ugcvqa"
     return cache_folder / f"demo-{demo_key(seed, scenes, versions)}"

@@ -1,1 +1,1 @@
-"""The protocol: splits, the four figures, tests between rows, and what was published."""
+"""The protocol: splits, the four metrics, tests between rows, and published figures."""

@@ -1,4 +1,4 @@
-"""What was published: the figures of the paper's tables and of two baselines, to stand beside ours."""
+"""The published figures of the paper's tables and of two baselines, for comparison with ours."""
 
 import math
 from typing import NamedTuple
@@ -15,7 +15,7 @@ class Figure(NamedTuple):
 
     @property
     def is_known(self) -> bool:
-        """Whether there is such a figure."""
+        """Whether such a figure was published."""
         return not math.isnan(self.median)
 
 
@@ -121,7 +121,7 @@ ROW_TITLES = {"NSS_CNN": "NSS_CNN (RAPIQUE)", "CNN": "CNN (ResNet-50)"}
 
 
 def published_figure(data: str, row: str, metric: str) -> Figure:
-    """Looks up what was published for a row: the paper's Table 1, else a baseline.
+    """Looks up the published figure of a row: from the paper's Table 1, else from a baseline.
 
     Source: Wang, Katsenou and Bull, Table 1; for VIDEVAL and BRISQUE the medians that `BASELINES` names the source of.
 

@@ -104,10 +104,12 @@ def stored_split(ids: Sequence[str], names: Sequence[str], permutation: Sequence
         The split of the given ids.
 
     Raises:
-        LabelError: if an id is not in the list, the list names a video twice, or this is no permutation of it.
+        LabelError: if an id is not in the list, the list names a video twice, or this is not a permutation of it.
     """
     if sorted(permutation) != list(range(1, len(names) + 1)):
-        raise LabelError(f"{len(permutation)} numbers are no permutation of the {len(names)} names of the split file")
+        raise LabelError(
+            f"{len(permutation)} numbers are not a permutation of the {len(names)} names of the split file"
+        )
     n_train, n_rest = math.ceil((1 - 0.2 - 0.2) * len(names)), math.ceil(0.8 * len(names))
     part_of = {place: "train" for place in permutation[:n_train]}
     part_of |= {place: "val" for place in permutation[n_train:n_rest]}
@@ -200,7 +202,7 @@ def group_split(
 
 
 def _stem(name: str) -> str:
-    """Name of a video without data set, folders, ending and what KoNViD-1k's first release appends."""
+    """Name of a video without data set, folders, extension and what KoNViD-1k's first release appends."""
     return re.sub(r"(_[a-z]+)?_centercrop.*$", "", video_name(name).rpartition("/")[2])
 
 

@@ -1,6 +1,6 @@
 """The part of the frame that a container asks to show: clean aperture of MP4, cropping of Matroska.
 
-FFmpeg's libraries hand out the whole frame, and PyAV does not tell of either.
+FFmpeg's libraries hand out the whole frame, and PyAV reports neither.
 """
 
 import re

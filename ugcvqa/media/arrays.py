@@ -1,4 +1,4 @@
-"""Memory of frames that is used again: fresh memory costs a page fault for every 4 KiB of it."""
+"""Reused memory for frames: fresh memory costs a page fault for every 4 KiB."""
 
 import contextlib
 import ctypes
@@ -20,13 +20,13 @@ _IDLE = _references([np.empty(0, np.uint8)], 0)  # how many an array has that on
 
 
 class Memory:
-    """Arrays that come back by themselves once nobody holds them, or a view of them, any more."""
+    """Arrays that return to the pool once nobody holds them, or a view of them, any more."""
 
     def __init__(self) -> None:
         self._arrays: list[npt.NDArray[np.uint8]] = []
 
     def take(self, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-        """An array with whatever it held last; new memory if all of that shape are in use."""
+        """An array with arbitrary content; new memory if all arrays of that shape are in use."""
         for index in range(len(self._arrays)):
             if self._arrays[index].shape == shape and _references(self._arrays, index) == _IDLE:
                 return self._arrays[index]
@@ -38,7 +38,7 @@ class Memory:
 def _keep_freed_frames() -> None:
     """Lets the C library keep the memory of some frames for the next ones, which the decoder and scaler ask it for.
 
-    Without that, glibc gives it back to the system and takes it anew up to once a frame.
+    Without that, glibc returns it to the system and requests it again up to once per frame.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):  # other C libraries have no such setting
         mallopt = ctypes.CDLL(None).mallopt

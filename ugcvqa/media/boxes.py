@@ -1,4 +1,4 @@
-"""Looks at the boxes of MP4 and QuickTime files: demuxers believe all that they promise, and read one movie only."""
+"""Checks the boxes of MP4 and QuickTime files: demuxers believe whatever these promise, and read one movie only."""
 
 import re
 import struct

@@ -1,9 +1,10 @@
 """From time stamps to the times of frames: breaks closed up, the frame rate, and whether it varies.
 
 Stamps come in decoding order and may jump, start again, pause or run over; `closed_up` puts the recordings of a file
-one behind the other. `measure_clock` then tells the rate where frames are. A file whose frames come evenly keeps the
-rate that header and times agree on and is sampled by counting frames, as the published protocols do. Only where a
-constant rate would misplace frames by half a second, or held frames hide the rate, is a second a second of time.
+one after the other. `measure_clock` then measures the rate where there are frames. A file whose frames come evenly
+keeps the rate that header and times agree on and is sampled by counting frames, as the published protocols do. Only
+where a constant rate would misplace frames by half a second, or held frames hide the rate, is a second a second of
+time.
 """
 
 import heapq
@@ -27,7 +28,7 @@ PAUSE_S = 10.0
 _PAUSE_STEPS = 4  # ... unless frames come that slowly everywhere
 _GAP_S, _GAP_STEPS = 0.25, 5  # a stretch without frames that is worth a word
 _DRIFT_S = 0.5
-_HELD_STEPS = 2.5  # steps from here on are held frames and tell nothing about the rate
+_HELD_STEPS = 2.5  # steps from here on are held frames and say nothing about the rate
 _HELD_SHARE = 1.1  # of the mean rate: from here on held frames hide the rate
 _GAP_SHARE = 1.01  # ... where there are gaps
 _WINDOW = 12  # steps: two to three of a telecine pattern average out
@@ -47,7 +48,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 @dataclass(frozen=True)
 class Break:
-    """A place where time stamps do not go on as before.
+    """A place where time stamps do not continue as before.
 
     Attributes:
         kind: `restart` (they start again, as in joined recordings), `pause` (a long time without frames, which is
@@ -71,7 +72,7 @@ class Clock:
         rate: frames per second, where frames are.
         seconds: the seconds of time where the rate varies, None where seconds are counted in frames.
         duration_s: from the first frame to the end of the last.
-        breaks: where stamps do not go on as before, in order of time.
+        breaks: where stamps do not continue as before, in order of time.
     """
 
     times_s: npt.NDArray[np.float64]
@@ -83,11 +84,11 @@ class Clock:
 
 
 class StampError(ValueError):
-    """Time stamps from which no times can be told; the message says why."""
+    """Time stamps from which no times can be derived; the message says why."""
 
 
 def recordings(stamps: Ticks, decoding: Ticks | None = None) -> list[Ticks]:
-    """Splits stamps where they start again.
+    """Splits stamps where they restart.
 
     Args:
         stamps: (N,) presentation stamps, in decoding order.
@@ -159,7 +160,7 @@ def _takes(left: Counter[int], stamp: int) -> bool:
 
 
 def closed_up(parts: Sequence[Ticks], time_base: Fraction) -> tuple[Ticks, tuple[Break, ...]]:
-    """Puts recordings one behind the other, and closes pauses.
+    """Puts recordings one after the other, and closes pauses.
 
     Args:
         parts: stamps of each recording, ascending.
@@ -178,9 +179,9 @@ def closed_up(parts: Sequence[Ticks], time_base: Fraction) -> tuple[Ticks, tuple
     usual = _usual(within)
     if usual <= 0:
         same = "all" if not within.any() else "most"
-        raise StampError(f"{same} of its frames have the same time stamp; write it anew with a frame rate")
+        raise StampError(f"{same} of its frames have the same time stamp; rewrite it with a constant frame rate")
     if (stuck := _longest_run(within == 0) + 1) > max(_STUCK, _STUCK_SHARE * len(within)):
-        raise StampError(f"{stuck} frames in a row have the same time stamp; write it anew with a frame rate")
+        raise StampError(f"{stuck} frames in a row have the same time stamp; rewrite it with a constant frame rate")
     tick, fill = float(time_base), max(1, round(usual))
     steps = np.concatenate([step for part in parts for step in ([fill], np.diff(part))])[1:]
     starts = np.cumsum([len(part) for part in parts])[:-1] - 1
@@ -189,7 +190,7 @@ def closed_up(parts: Sequence[Ticks], time_base: Fraction) -> tuple[Ticks, tuple
     empty = steps - fill
     steps = np.where(is_pause, fill, steps)
     if float(steps.astype(np.float64).sum()) * tick > _LONGEST_S:
-        raise StampError("its time stamps are scattered over decades; write it anew with a frame rate")
+        raise StampError("its time stamps are scattered over decades; rewrite it with a constant frame rate")
     ticks = np.concatenate([[0], np.cumsum(steps)]).astype(np.int64)
     kinds: dict[int, Kind] = {place: "pause" for place in np.flatnonzero(is_pause).tolist()}
     kinds |= {place: "gap" for place in np.flatnonzero(is_gap).tolist()}
@@ -275,7 +276,7 @@ def _even_rate(ticks: Ticks, time_base: Fraction, rates: Sequence[Fraction]) -> 
 
 
 def _frequent_rate(steps: Ticks, time_base: Fraction, rates: Sequence[Fraction]) -> Fraction:
-    """The rate where frames are: over all steps that are no held frames."""
+    """The rate where there are frames: over all steps other than held frames."""
     short = steps[steps <= _HELD_STEPS * max(_usual(steps), 1)]
     span = Fraction(int(short.sum())) * time_base
     if span <= 0 or len(short) / span > _MAX_RATE:

@@ -1,4 +1,4 @@
-"""What FFmpeg notices of damage in a file, by one rule for all containers and codecs.
+"""Damage that FFmpeg notices in a file, by one rule for all containers and codecs.
 
 - An error: a packet that the decoder refuses or that the file cuts short, a picture that the decoder marks as broken, a
   file that holds less than its header promises, and another number of pictures than packets promise.
@@ -59,7 +59,7 @@ class DamageLog:
         self._counts[kind] = self._counts.get(kind, 0) + 1
 
     def lines(self, times_s: npt.NDArray[np.float64]) -> tuple[str, ...]:
-        """One line for each kind of damage, of the first kinds that were met, by the times of the frames."""
+        """One line for each of the first kinds of damage that were met, with the times of the frames."""
         begins = f"it begins in the middle of a group of pictures, so {self.n_lead_in} packets are left out"
         lines = [*self._own, *([begins] if self.n_lead_in else [])]
         for kind, (frame, text) in list(self._first.items())[:_MOST_KINDS]:
@@ -72,7 +72,7 @@ class DamageLog:
 def packets(
     container: av.container.InputContainer, stream: av.VideoStream | None
 ) -> Iterator[tuple["av.Packet[Any]", str]]:
-    """Yields the packets of a stream, or of all, each with what the demuxer said of damage before it."""
+    """Yields the packets of one stream or of all, each with what the demuxer reported about damage before it."""
     demuxed: Iterator[av.Packet[Any]] = container.demux() if stream is None else container.demux(stream)
     while True:
         packet, said = heard(partial(next, demuxed, None))
@@ -148,7 +148,7 @@ class Decoder:
                 self._earliest = stamp
 
     def _note_left_out(self, packet: "av.Packet[Any]", frames: list[av.VideoFrame]) -> None:
-        """At the end, notes packets that decoders have skipped without a word, as where they miss a reference."""
+        """At the end, notes packets that decoders have skipped silently, for example where a reference is missing."""
         if frames and self._n_frames == 0:
             self._first_shown = NO_STAMP if frames[0].pts is None else frames[0].pts
         self._has_fields |= any(frame.interlaced_frame for frame in frames)

@@ -30,14 +30,14 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Survey:
-    """What a pass over the packets of a video tells.
+    """What a pass over the packets of a video shows.
 
     Attributes:
         container: name of the container format.
         codec: canonical codec name.
         n_packets: packets that are shown: not empty and not cut away by an edit list.
         recordings: their presentation stamps in units of `time_base`, see `clock.recordings`; empty if any is unknown.
-        is_doubtful: marks, missing or odd stamps tell that packets may not be frames, so these must be counted.
+        is_doubtful: marks, missing or odd stamps suggest that packets may not be frames, so frames must be counted.
         time_base: seconds per tick.
         headers: frames per second by the header, the most trusted first.
         last_s: how long the last packet is shown, in seconds; 0 if it is not known.
@@ -100,7 +100,7 @@ def survey_packets(path: str | Path, limits: DecodeLimits) -> Survey:
     damage = DamageLog()
     with opened(path, limits, lambda said: damage.note(0, said)) as (container, stream):
         scan, watch = _Scan(stream.index, container.format.name, damage), Stopwatch(path, limits.max_decode_s)
-        # Some headers tell the end of the longest track, so there all tracks are read.
+        # Some headers state the end of the longest track; all tracks are read there.
         is_whole_read = container.format.name.startswith(("matroska", "flv", "asf"))
         for packet, said in packets(container, None if is_whole_read else only_stream(container, stream)):
             if said:

@@ -92,7 +92,7 @@ def write_video(
 
 @contextmanager
 def kept_scheduling() -> Iterator[None]:
-    """Gives this thread its scheduling policy back: SVT-AV1 makes its caller a real-time thread where root calls it."""
+    """Restores this thread's scheduling policy: SVT-AV1 makes its caller a real-time thread where root calls it."""
     if not hasattr(os, "sched_getscheduler"):
         yield
         return

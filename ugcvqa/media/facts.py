@@ -1,4 +1,4 @@
-"""What a video file holds, and which of it makes a score doubtful."""
+"""What a video file holds, and which of these facts make a score doubtful."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -52,7 +52,7 @@ class VideoInfo:
         start_s: time stamp of the first frame in seconds.
         has_stamps: the file holds time stamps; else `rate` is what its header states, or 25.
         seconds: the seconds of time where the rate varies, else None.
-        breaks: where time stamps do not go on as before.
+        breaks: where time stamps do not continue as before.
         pixel_aspect: width of a displayed pixel divided by its height; only the form "shown" has square pixels.
         is_turned_oddly: the file asks for another angle than a multiple of 90 degrees, or for a sheared picture.
         is_rgb_of_full_range: RGB frames were made from full-range YUV, to which features that want YUV take them back.
@@ -147,7 +147,7 @@ class Findings:
 
 
 def doubts_of(info: VideoInfo | None) -> tuple[str, ...]:
-    """Says which facts of a video make its score doubtful.
+    """Lists the facts of a video that make its score doubtful.
 
     Args:
         info: the video, with what decoding found; None if it could not be measured.
@@ -186,7 +186,7 @@ def _doubts(info: VideoInfo) -> Iterator[str]:
 
 
 def _clock_doubts(info: VideoInfo) -> Iterator[str]:
-    """What time stamps tell."""
+    """What the time stamps say."""
     if not info.has_stamps:
         yield f"the file holds no time stamps, so {float(info.rate):.5g} frames per second are assumed"
     if info.is_variable_rate:

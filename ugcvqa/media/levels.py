@@ -1,4 +1,4 @@
-"""What the pictures of a video are like as a whole: black, of one colour, or still."""
+"""Whether the pictures of a video as a whole are black, of one colour, or still."""
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ class Levels:
 
     @property
     def is_settled(self) -> bool:
-        """Whether no further frame can change the summary: there is light, there is detail, and something moves."""
+        """Whether no further frame can change the summary: the picture is not black, has detail, and moves."""
         return self._brightest > _BLACK and self._widest > _PLAIN and self._change >= _STILL
 
     def add(self, levels: npt.NDArray[np.uint8]) -> None:

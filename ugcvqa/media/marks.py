@@ -1,4 +1,4 @@
-"""What single frames of a video say of themselves, by FFmpeg's marks on them, and where that changes on the way."""
+"""What FFmpeg's marks say about single frames of a video, and where they change during the video."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -37,7 +37,7 @@ _KINDS = {
 
 
 class Mark(NamedTuple):
-    """What one frame says of itself.
+    """The marks of one frame.
 
     Attributes:
         orientation: how it is shown, by what the container and its own stream say.

@@ -20,7 +20,7 @@ from ugcvqa.settings import DecodeLimits
 
 _T = TypeVar("_T")
 
-logging.getLogger("libav").setLevel(logging.CRITICAL + 1)  # lines that nobody listens for must not reach stderr
+logging.getLogger("libav").setLevel(logging.CRITICAL + 1)  # lines that nobody collects must not reach stderr
 
 # Containers that hold their own frames. Playlists, image patterns and descriptions that would open other files
 # or network addresses (hls, dash, concat, sdp, image2 ...) are left out on purpose.
@@ -66,7 +66,7 @@ def check_limit(path: str | Path, name: str, value: float, limit: float | None) 
 
 
 def one_line(error: Exception) -> str:
-    """Gives the reason of a library error, without the file name that the caller's own message holds.
+    """Gives the reason for a library error, without the file name, which the caller's own message has.
 
     Args:
         error: an error of FFmpeg or of the operating system.
@@ -85,11 +85,11 @@ class Stopwatch:
         self._used_s, self._since = 0.0, clock()
 
     def resume(self) -> None:
-        """Goes on; the time since the last check was others'."""
+        """Resumes; the time since the last check was spent elsewhere."""
         self._since = self._clock()
 
     def check(self) -> None:
-        """Refuses the file if its time is over."""
+        """Refuses the file if its time has run out."""
         now = self._clock()
         self._used_s, self._since = self._used_s + now - self._since, now
         if self._limit_s is not None and self._used_s > self._limit_s:
@@ -97,7 +97,7 @@ class Stopwatch:
 
 
 def heard(call: Callable[[], _T], only: Callable[[_T], str] | None = None) -> tuple[_T, str]:
-    """Calls FFmpeg and listens to what it logs at its level of errors in this thread.
+    """Calls FFmpeg and collects what it logs at its error level in this thread.
 
     Args:
         call: what is called.
@@ -183,13 +183,13 @@ def _best_video(path: str | Path, container: av.container.InputContainer) -> av.
 
 
 def _videos(container: av.container.InputContainer) -> list[av.VideoStream]:
-    """The video streams that are no pictures."""
+    """The video streams that are not attached pictures."""
     pictures = Disposition.attached_pic | Disposition.timed_thumbnails
     return [stream for stream in container.streams.video if not stream.disposition & pictures]
 
 
 def other_videos(container: av.container.InputContainer, used: av.VideoStream) -> tuple[str, ...]:
-    """Size and codec of the video streams of a file beside the one that is read, such as "640x360 h264"."""
+    """Size and codec of the video streams of a file other than the one that is read, such as "640x360 h264"."""
     others = [stream.codec_context for stream in _videos(container) if stream.index != used.index]
     known = (f"{one.width}x{one.height} {one.codec.canonical_name}" if one else "an unknown codec" for one in others)
     return tuple(known)

@@ -85,7 +85,7 @@ class Seconds:
     n_whole: int
 
     def runs(self) -> Iterator[tuple[int, int]]:
-        """Yields the first frame of each second and the one behind its last."""
+        """Yields the first frame of each second and the one after its last."""
         yield from itertools.pairwise((*self.starts, self.n_frames))
 
 

@@ -171,7 +171,7 @@ def _clock(path: str | Path, survey: Survey, stamps: list[np.ndarray], n_frames:
     """The times of the frames; evenly spaced in files that cannot hold any."""
     if not stamps:
         if survey.container not in _WITHOUT_STAMPS and n_frames > 1:
-            raise VideoError(f"{path}: most of its frames have no time stamp; write it anew with a frame rate")
+            raise VideoError(f"{path}: most of its frames have no time stamp; rewrite it with a constant frame rate")
         return even_clock(n_frames, survey.headers[0])
     try:
         return measure_clock(stamps, survey.time_base, survey.headers, survey.last_s)

@@ -52,14 +52,14 @@ class PixelFacts(NamedTuple):
 
 
 N_MEASURES = len(PixelFacts._fields) + N_BANDS
-"""Numbers of one stretch: the facts, with the native share still open, and the spectrum that tells it."""
+"""Numbers of one stretch: the facts, with the native share still open, and the spectrum that determines it."""
 
 
 def measured(pictures: Levels, stretch: Levels, rate: float) -> Array:
     """Measures one stretch of a video.
 
     Args:
-        pictures: (P, H, W) uint8 luma levels as coded, single frames that stand for the stretch.
+        pictures: (P, H, W) uint8 luma levels as coded, single frames that represent the stretch.
         stretch: (T, H, W) uint8, frames that follow each other.
         rate: frames per second.
 

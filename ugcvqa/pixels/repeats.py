@@ -8,7 +8,7 @@ import numpy.typing as npt
 Levels = npt.NDArray[np.uint8]
 
 _SMALL, _LARGEST = 0.12, 1.0  # of the change from frame to frame; mean levels that a repeat may differ by after coding
-_STANDS = 0.3  # mean levels: where nothing changes more, the picture stands and repeats cannot be told
+_STANDS = 0.3  # mean levels: where nothing changes more, the picture stands still and repeats cannot be recognised
 _PLACE = 3  # the largest changes may be cuts
 _BLOCK = 4  # pixels along each side that are compared as one, so that noise counts little
 _GAP, _APART = 2.0, 0.7  # what parts repeats under noise from new frames, see `_under_noise`

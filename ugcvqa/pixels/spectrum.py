@@ -9,9 +9,9 @@ N_BANDS = 64
 Array = npt.NDArray[np.float64]
 
 _LINES = 256  # rows or columns at most that a spectrum is the mean of
-_LINE_BANDS = slice(3, 14)  # bands that every upscaled picture still has: they tell the 1/f line
+_LINE_BANDS = slice(3, 14)  # bands that every upscaled picture still has: they determine the 1/f line
 _STEEPEST, _FLATTEST = -2.2, -1.6  # binary logarithms of power per octave; steeper pictures are soft in the line too
-_FIRST_BAND = 10  # nothing is said below a sixth of the resolution
+_FIRST_BAND = 10  # no statement is made below a sixth of the resolution
 _DROP, _SOFTNESS = 2.0, 0.6  # binary logarithms below the line at which half of a band counts as missing
 _TAIL, _TAIL_START, _MIDDLE = slice(52, 64), slice(56, 64), slice(36, 44)
 _NOISE_SLOPE, _NOISE_RANGE = -1.2, 0.8  # per octave at the end: flatter spectra end in noise, not in detail

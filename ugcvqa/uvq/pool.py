@@ -15,7 +15,7 @@ class Seconds(NamedTuple):
     Attributes:
         outputs: a row per group; one more, of black frames, if groups without frames follow.
         weights: (S,) float64, weight of each row in the mean over the video.
-        repeats: (S,) int64, groups that each row stands for.
+        repeats: (S,) int64, groups that each row represents.
     """
 
     outputs: Outputs
