@@ -44,7 +44,7 @@ def run_verb(
 
     Args:
         function: the verb; its parameters are the options, what it returns is the exit code.
-        argv: arguments; None takes those of the process.
+        argv: arguments; None takes the process's own.
         prog: name shown in the help.
         positional: parameters of type `list[str]` given without a flag, at most one.
 

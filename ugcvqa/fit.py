@@ -145,7 +145,7 @@ def _checked_row(row: str | None, head: str) -> str:
 
 
 def _fit_network(settings: dict[str, Any]) -> int:
-    """Trains a network by gradient descent; `settings` are those of the verb."""
+    """Trains a network by gradient descent; `settings` are the verb's."""
     from ugcvqa.features.inputs import open_dataset
     from ugcvqa.features.store import FeatureStore
     from ugcvqa.records import plain_settings

@@ -115,7 +115,7 @@ def use_own_folder() -> None:
     """
     with contextlib.suppress(OSError):
         base = Path(tempfile.gettempdir())
-        is_own = _OURS.fullmatch(base.name)  # that of the program which started this one
+        is_own = _OURS.fullmatch(base.name)  # the folder of the program that started this one
         own = base if is_own else own_folder(base)
         os.environ["TMPDIR"] = tempfile.tempdir = str(own)
         place = own_folder(_SHARED_MEMORY) if os.access(_SHARED_MEMORY, os.W_OK) else own

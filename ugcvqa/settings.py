@@ -283,7 +283,7 @@ class SplitSettings:
         seed: seed of the group split.
         file: of `stored`: an .npz file with `names` and `index`, one permutation of 1..n per column; FILE.npz:SET for
             one with `SET.names` and `SET.index`.
-        refit: after the held-out figures, train once more on all videos, those of the test part too, and keep that
+        refit: after the held-out figures, train once more on all videos, test part included, and keep that
             model; for heads on video vectors.
     """
 

@@ -52,7 +52,7 @@ def study(
         data: a data set.
         out: folder of the study.
         store: folder of the feature store.
-        frames: most frames of a video, evenly spread over those of one per second.
+        frames: most frames of a video, evenly chosen from one per second.
         network: `complete`, or the network that made the published example: `as_published`, without the first
             normalisation, activation and pooling of ResNet-50.
         families: networks of the deep features and of saliency.

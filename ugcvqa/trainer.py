@@ -123,7 +123,7 @@ OF_VECTORS = Purpose(
 
 
 def build_trainer(ours: Mapping[str, Any], asked: Mapping[str, Any], purpose: Purpose) -> Trainer:
-    """Makes a Trainer from our arguments and those of a user, which win where they are not added.
+    """Makes a Trainer from our arguments and a user's, which win where they are not added.
 
     Args:
         ours: arguments; `callbacks`, `logger` and `plugins` are lists.

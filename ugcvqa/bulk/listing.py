@@ -253,7 +253,7 @@ def _matches(pattern: str, is_told: bool) -> Iterator[str]:
 
 
 def _fits(names: Sequence[str], patterns: Sequence[str]) -> bool:
-    """Whether the parts of a path match those of a pattern; as in a shell, hidden names are named by a dot only."""
+    """Whether the parts of a path match a pattern's parts; as in a shell, hidden names match only a leading dot."""
     if not names or not patterns:
         return not names and all(pattern == "**" for pattern in patterns)
     is_shown = not names[0].startswith(".") or patterns[0].startswith(".")

@@ -150,7 +150,7 @@ def score_into(
         is_bar_shown: whether to show progress on stderr.
 
     Returns:
-        The number of rows in the file and of failures among them, with those of earlier runs.
+        The number of rows in the file and of failures among them, earlier runs included.
 
     Raises:
         StoreError: if the file cannot be written, or another job is writing it.
@@ -207,7 +207,7 @@ def merge(output: Path) -> Tally:
     _check_shards(shards, records, merged)
     if output.exists():
         if not record_path_of(output).is_file():
-            raise ConfigError(f"{output}: is there already, and no run of ours; delete it first")
+            raise ConfigError(f"{output}: exists already and is not a run of ours; delete it first")
         check_same_run(output, merged, read_record(output))
     tally = Tally()
     for shard, record in zip(shards, records, strict=True):

@@ -196,7 +196,7 @@ class Journal:
             if self.has_rows():
                 if not self.record_path.is_file():
                     raise ConfigError(
-                        f"{self.path}: is there already, and no run of ours; give another --output or delete it"
+                        f"{self.path}: exists already and is not a run of ours; give another --output or delete it"
                     )
                 check_same_run(self.path, self._record, read_record(self.path, self.record_path))
             self._held = held.pop_all()

@@ -50,7 +50,7 @@ class CheckReport:
         probed: whether each file was opened.
         videos: findings in row order.
         extra: video files that belong to no label.
-        twins: those of them with the content of a labelled video -> its file.
+        twins: extra files with the content of a labelled video -> the file of that video.
     """
 
     dataset: Dataset

@@ -30,7 +30,7 @@ def load_backbone(name: str, weights: str) -> nn.Module:
         name: torchvision's name of the network, such as `resnet50` or `vgg16`, or `efficientnet_lite0`.
         weights: one of
             torchvision's name of the weights, such as `IMAGENET1K_V1`, whose file is looked for in $UGCVQA_WEIGHTS,
-            then in torch hub's checkpoint folder, and downloaded to the first of them otherwise; that of
+            then in torch hub's checkpoint folder, and downloaded to the first of them otherwise; the file of
             EfficientNet-Lite0 is looked for in these folders, then in the package of the extra `lite`;
             the path of a state dict (.pth or .safetensors), or of a folder that holds torchvision's file;
             `installed:FILE` for a file of that name in the folders that are searched, and nowhere else;

@@ -190,7 +190,7 @@ def _has_one_pass() -> bool:
 def fold_batchnorm(network: nn.Module) -> nn.Module:
     """Folds each batch normalisation that follows a convolution into it.
 
-    The arithmetic is that of the running statistics, exact but for rounding (about 1e-6 relative).
+    Running statistics are folded in, which is exact except for rounding (about 1e-6 relative).
 
     Args:
         network: network in evaluation mode. It is not changed.

@@ -10,7 +10,7 @@ from ugcvqa.demo.scenes import Frames
 from ugcvqa.errors import VideoError
 from ugcvqa.media.imresize import imresize_to
 
-_MARGIN = 0.88  # side of the frame over that of the picture it moves in
+_MARGIN = 0.88  # side of the frame divided by the side of the picture it moves in
 _TREMOR_PX = 1.6  # deviation of the hand in pixels of a frame of 540 lines
 _GRAIN = 1.2  # levels
 

@@ -50,7 +50,7 @@ def _clean_aperture(headers: bytes, width: int, height: int) -> Rectangle | None
 
 
 def _placed(length: Fraction, offset: Fraction, side: int) -> tuple[int, int] | None:
-    """First pixel and number of pixels of a length whose centre lies off that of a side; None if it does not fit."""
+    """First pixel and number of pixels of a length centred off the middle of a side; None if it does not fit."""
     first, n_pixels = int((side - length) / 2 + offset + Fraction(1, 2)), int(length + Fraction(1, 2))
     fits = length > 0 and (side - length) / 2 + offset >= 0 and 0 < n_pixels <= side - first
     return (first, n_pixels) if fits else None

@@ -92,7 +92,7 @@ def recordings(stamps: Ticks, decoding: Ticks | None = None) -> list[Ticks]:
 
     Args:
         stamps: (N,) presentation stamps, in decoding order.
-        decoding: (N,) decoding stamps, or None if the order is that of presentation already.
+        decoding: (N,) decoding stamps, or None if the stamps are in presentation order already.
 
     Returns:
         The stamps of each recording, ascending.

@@ -58,12 +58,12 @@ class VideoInfo:
         is_rgb_of_full_range: RGB frames were made from full-range YUV, to which features that want YUV take them back.
         shown_part: first row, first column, rows and columns that the container asks to show of a frame after rotation,
             None for all of it; only the form "shown" is cut to it.
-        transfer: name of a colour transfer that is not that of standard video, empty if there is none.
+        transfer: name of a colour transfer other than standard video's, empty if there is none.
         levels: what the pictures are like as a whole, known after decoding only.
-        other_videos: video streams of the file that are not read, such as "640x360 h264"; pictures are none of them.
-        marks: what stream and frames say of themselves that makes a score doubtful; of frames known after decoding.
-        damage: what was noticed of damage that cost no frame, see `damage.py`; that of the pictures is known after
-            decoding only.
+        other_videos: video streams that are not read, such as "640x360 h264"; attached pictures do not count.
+        marks: marks of stream and frames that make a score doubtful; those of frames are known after decoding.
+        damage: signs of damage that cost no frame, see `damage.py`; those in the pictures are known after decoding
+            only.
     """
 
     path: str

@@ -70,7 +70,7 @@ def mark_of(frame: Any) -> Mark:  # noqa: ANN401 (PyAV's frame)
 
 
 def transfer_name(code: int) -> str:
-    """Name of a colour transfer by FFmpeg's code, empty for those of standard video."""
+    """Name of a colour transfer by FFmpeg's code, empty for those used by standard video."""
     return _TRANSFERS.get(int(code), "")
 
 

@@ -207,9 +207,9 @@ def read_clips(
 ) -> Iterator[Clip]:
     """Decodes a video once, from start to end, and hands out each family's pieces as soon as they are complete.
 
-    A frame is converted only to the forms that some open piece wants of it, each form once. Frames live as long
-    as a piece that holds them, so memory does not grow with the length of the video, and that of pieces which nobody
-    holds any more is used again. A clip that is kept stays as it is.
+    A frame is converted only to the forms that some open piece wants of it, each form once. Frames live as long as a
+    piece that holds them, so memory does not grow with the length of the video, and the memory of pieces that nobody
+    holds any more is reused. A clip that is kept stays as it is.
 
     A caller may trust the clips once the iterator has ended without an error: damage shows when the decoder
     reaches it, and the number of frames is compared with the plan's at the end.
@@ -272,7 +272,7 @@ def picture_at(
 
     Returns:
         Its time in seconds from the first frame, and (H, W, 3) uint8 RGB as displayed: turned, cut, with square
-        pixels. In files with odd time stamps the picture may be that of a neighbouring frame.
+        pixels. In files with odd time stamps a neighbouring frame may be returned.
 
     Raises:
         VideoError: as `read_clips`.

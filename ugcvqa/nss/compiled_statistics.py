@@ -50,7 +50,7 @@ def map_sums(x: Row, sums: Sums) -> None:
 
     Args:
         x: (H, W) float32, both sides at least 7.
-        sums: (fits.N_SUMS,) float64, overwritten; its order is that of `fits.statistics`.
+        sums: (fits.N_SUMS,) float64, overwritten; in the order of `fits.statistics`.
     """
     height, width = x.shape
     padded = np.empty(width + 6, np.float32)

@@ -32,7 +32,7 @@ class PixelFacts(NamedTuple):
         bars: share of the frame under black bars.
         dark: share of the picture's pixels that are nearly black.
         bright: share of the picture's pixels that are nearly white.
-        combs: share of pixels whose line stands out as in interlaced video, less that of columns.
+        combs: share of pixels whose line stands out as in interlaced video, less the same share for columns.
         likeness: correlation of neighbouring pixels; white noise has 0.
         detail: levels that the 99th percentile of second differences reaches.
         rate: frames per second of the file.
