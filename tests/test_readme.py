@@ -9,7 +9,7 @@ import pytest
 
 from ugcvqa import __main__
 from ugcvqa.evaluation.metrics import IDENTITY
-from ugcvqa.heads.svr import SVRHead
+from ugcvqa.heads.svr import FittedSVR
 from ugcvqa.media.encode import write_video
 from ugcvqa.scoring.model import FILE_NAME, QualityModel
 from ugcvqa.settings import FamilySettings
@@ -37,7 +37,7 @@ def folder(tmp_path, monkeypatch):
     """A current folder with what the examples name: two clips, and a run with a model."""
     random = np.random.default_rng(0)
     vectors = 100 * np.abs(random.normal(size=(20, 1836)))
-    head = SVRHead(np.zeros(1836), np.full(1836, 100.0), vectors, random.normal(size=20), 3.0, 1e-3, 1.0, IDENTITY)
+    head = FittedSVR(np.zeros(1836), np.full(1836, 100.0), vectors, random.normal(size=20), 3.0, 1e-3, 1.0, IDENTITY)
     model = QualityModel(head, "NSS", FamilySettings(), "MOS", (1.0, 5.0), "noise (20 videos)")
     model.save(tmp_path / "runs" / "mine_nss_svr" / FILE_NAME)
     for name in ("clip.mp4", "other.mkv"):

@@ -32,7 +32,7 @@ from ugcvqa.files import file_sha256
 from ugcvqa.heads.gp import gp_parts
 from ugcvqa.heads.pairs import Pairs, read_pairs, write_pairs
 from ugcvqa.heads.sparse_fit import fit_sparse_gp
-from ugcvqa.heads.sparse_gp import SparseGPHead
+from ugcvqa.heads.sparse_gp import FittedSparseGP
 from ugcvqa.scoring.model import QualityModel
 from ugcvqa.settings import FamilySettings, NSSSettings, SparseGPSettings
 
@@ -76,7 +76,7 @@ def _videos(ids: tuple[str, ...], nss: Array, lines: Array, mos: Mapping[str, fl
     return Videos(ids, columns, np.array([mos[video_id] for video_id in ids]))
 
 
-def fitted(videos: Sequence[Videos], pairs: Path | None) -> SparseGPHead:
+def fitted(videos: Sequence[Videos], pairs: Path | None) -> FittedSparseGP:
     """Fits the recipe's head to all given videos."""
     features, mos = (np.concatenate([getattr(each, name) for each in videos]) for name in ("features", "mos"))
     settings = SparseGPSettings(pairs=None if pairs is None else str(pairs), **RECIPE)
@@ -145,7 +145,7 @@ def _among(pairs: Pairs, kept: npt.NDArray[np.bool_]) -> Pairs:
     return Pairs(pairs.features[kept], *places, pairs.margin[chosen], pairs.is_equal[chosen])
 
 
-def said(head: SparseGPHead, videos: Videos) -> dict[str, Any]:
+def said(head: FittedSparseGP, videos: Videos) -> dict[str, Any]:
     """What a head says of videos, as plain lists."""
     found = head.predict_interval(videos.features)
     low, high = (np.clip(ends, *SCALE).tolist() for ends in (found.low, found.high))
@@ -154,7 +154,7 @@ def said(head: SparseGPHead, videos: Videos) -> dict[str, Any]:
     return {"videos": list(videos.ids), **values, "scrambled": _scrambled_warned(head, videos.features)}
 
 
-def _scrambled_warned(head: SparseGPHead, features: Array) -> float:
+def _scrambled_warned(head: FittedSparseGP, features: Array) -> float:
     """Share of vectors that are warned whose every NSS column comes from another video."""
     rng = np.random.default_rng(0)
     rows = rng.integers(len(features), size=features.shape)
@@ -163,7 +163,7 @@ def _scrambled_warned(head: SparseGPHead, features: Array) -> float:
     return float(np.mean([bool(sentences) for sentences in head.warnings(mixed)]))
 
 
-def orders_of(head: SparseGPHead, pairs: Pairs) -> dict[str, Any]:
+def orders_of(head: FittedSparseGP, pairs: Pairs) -> dict[str, Any]:
     """Changes of score from the better to the worse video of each pair, and between equals."""
     pred, changes = head.predict(pairs.features), dict[str, list[float]]()
     for better, worse, is_equal in zip(pairs.better, pairs.worse, pairs.is_equal, strict=True):

@@ -20,7 +20,7 @@ from ugcvqa.features.provenance import described, is_computed_here, read_maker, 
 from ugcvqa.features.rows import DIMENSIONS, ROWS, families_of, parts_of_row
 from ugcvqa.features.store import FeatureSpec, FeatureStore
 from ugcvqa.files import arrays_from_file, arrays_to_bytes
-from ugcvqa.heads.svr import SVRHead
+from ugcvqa.heads.svr import FittedSVR
 from ugcvqa.scoring.from_tables import score_tables
 from ugcvqa.scoring.model import FILE_NAME, QualityModel, load
 from ugcvqa.scoring.released import DEFAULT, released_file
@@ -286,7 +286,7 @@ def test_what_is_computed_here(family, maker, settings, expected):
 
 
 def svr(n_columns):
-    return SVRHead(
+    return FittedSVR(
         *(np.zeros(n_columns), np.ones(n_columns), np.ones((1, n_columns)), np.ones(1), 3.0, 1.0, 1.0, IDENTITY)
     )
 

@@ -13,9 +13,9 @@ from ugcvqa.errors import CheckpointError, ConfigError, LabelError
 from ugcvqa.evaluation.metrics import fit_logistic
 from ugcvqa.features.rows import ROWS, dimension
 from ugcvqa.files import arrays_from_file, arrays_to_bytes
-from ugcvqa.heads.gp import GPHead, GPPart, fit_gp, gp_parts
+from ugcvqa.heads.gp import FittedGP, GPPart, fit_gp, gp_parts
 from ugcvqa.heads.kernels import ParameterPosterior, squared_distances
-from ugcvqa.heads.kinds import HEADS, head_from_arrays, kind_of, predict_with_std
+from ugcvqa.heads.kinds import HEADS, head_from_arrays
 from ugcvqa.heads.scaling import apply_scaling, fit_scaling
 from ugcvqa.heads.svr import fit_svr
 from ugcvqa.scoring.model import QualityModel, load
@@ -163,14 +163,14 @@ def test_saved_head_predicts_bit_for_bit(tmp_path):
     features, mos = mixed()
     head, _ = fit_gp(features, mos, TWO)
     (tmp_path / "head").write_bytes(arrays_to_bytes(*head.to_arrays()))
-    again = GPHead.from_arrays(*arrays_from_file(tmp_path / "head"))
+    again = FittedGP.from_arrays(*arrays_from_file(tmp_path / "head"))
     for ours, other in zip(head.predict_with_std(features), again.predict_with_std(features), strict=True):
         np.testing.assert_array_equal(ours, other)
     assert again.to_arrays()[1] == head.to_arrays()[1]
     model = QualityModel(head, "MINE", FamilySettings(), "MOS", (1.0, 5.0), "noise")
     model.save(tmp_path / "model.safetensors")
     loaded = load(tmp_path / "model.safetensors")
-    assert kind_of(loaded.head) == "gp"
+    assert loaded.head.kind == "gp"
     np.testing.assert_array_equal(loaded.predict(features), head.predict(features))
 
 
@@ -178,10 +178,10 @@ def test_every_head_is_known_by_its_kind():
     features, mos = problem()
     svr, _ = fit_svr(features, mos, range(40), range(40, 60))
     for head in (svr, fit_gp(features, mos, ONE)[0]):
-        again = head_from_arrays(kind_of(head), *head.to_arrays())
-        assert HEADS[kind_of(head)] is type(again)
+        again = head_from_arrays(head.kind, *head.to_arrays())
+        assert HEADS[head.kind] is type(again)
         np.testing.assert_array_equal(again.predict(features), head.predict(features))
-    assert np.isnan(predict_with_std(svr, features)[1]).all()
+    assert np.isnan(svr.predict_with_std(features)[1]).all()
     with pytest.raises(CheckpointError, match="head 'forest' is unknown"):
         head_from_arrays("forest", {}, {})
 
@@ -205,7 +205,7 @@ def test_damaged_head_is_refused_in_one_line(fitted, name, value, message):
     else:
         arrays[name] = value
     with pytest.raises(CheckpointError, match=message) as caught:
-        GPHead.from_arrays(arrays, values)
+        FittedGP.from_arrays(arrays, values)
     assert "\n" not in str(caught.value)
 
 
@@ -213,10 +213,10 @@ def test_damaged_values_are_refused(fitted):
     arrays, values = fitted[2].to_arrays()
     for change in ({"noise": 0.0}, {"noise": float("nan")}, {"parts": []}, {"logistic": [1.0]}):
         with pytest.raises(CheckpointError):
-            GPHead.from_arrays(arrays, {**values, **change})
+            FittedGP.from_arrays(arrays, {**values, **change})
     part = {**values["parts"][0], "scaling": "nonsense"}
     with pytest.raises(CheckpointError, match="scaling 'nonsense' is unknown"):
-        GPHead.from_arrays(arrays, {**values, "parts": [part]})
+        FittedGP.from_arrays(arrays, {**values, "parts": [part]})
 
 
 def filled(features, mos, feature=None, score=None, first=None):

@@ -18,7 +18,7 @@ from ugcvqa.errors import CheckpointError, ConfigError, LabelError
 from ugcvqa.evaluation.metrics import IDENTITY, evaluate, fit_logistic, rmse
 from ugcvqa.evaluation.splits import protocol_split
 from ugcvqa.heads.solver import KernelSolver
-from ugcvqa.heads.svr import SVRHead, SVRSettings, fit_rows, fit_svr
+from ugcvqa.heads.svr import FittedSVR, SVRSettings, fit_rows, fit_svr
 from ugcvqa.heads.svr_grid import monotone_rmse
 
 SMALL = SVRSettings(c_exponents=(1, 4, 7), gamma_exponents=(-6, -3, 0))
@@ -290,7 +290,7 @@ def test_a_head_survives_its_array_form(dtype):
     features = features.astype(dtype)
     head, _ = fit(features, mos)
     arrays, values = head.to_arrays()
-    again = SVRHead.from_arrays(arrays, json.loads(json.dumps(values)))
+    again = FittedSVR.from_arrays(arrays, json.loads(json.dumps(values)))
     assert arrays["support_vectors"].dtype == dtype
     assert all(array.flags.c_contiguous for array in arrays.values())
     assert np.array_equal(again.predict(features), head.predict(features))
@@ -315,7 +315,7 @@ def test_a_damaged_array_form_is_refused(name, value, message):
     if value is not None:
         part[name] = value
     with pytest.raises(CheckpointError, match=message):
-        SVRHead.from_arrays(arrays, values)
+        FittedSVR.from_arrays(arrays, values)
 
 
 def test_progress_counts_all_candidates():

@@ -17,7 +17,7 @@ from ugcvqa.bulk.explanation_lines import explanation_lines, low_stretches, spar
 from ugcvqa.bulk.printing import print_scores
 from ugcvqa.evaluation.metrics import IDENTITY
 from ugcvqa.heads.gp import fit_gp, gp_parts
-from ugcvqa.heads.svr import SVRHead
+from ugcvqa.heads.svr import FittedSVR
 from ugcvqa.media.encode import png_bytes, write_video
 from ugcvqa.media.memory import memory_info
 from ugcvqa.media.video import picture_at, probe, read_frames
@@ -32,7 +32,7 @@ from ugcvqa.settings import FamilySettings
 def model():
     random = np.random.default_rng(0)
     vectors = 100 * np.abs(random.normal(size=(20, 1839)))
-    head = SVRHead(np.zeros(1839), np.full(1839, 100.0), vectors, random.normal(size=20), 3.0, 1e-3, 1.0, IDENTITY)
+    head = FittedSVR(np.zeros(1839), np.full(1839, 100.0), vectors, random.normal(size=20), 3.0, 1e-3, 1.0, IDENTITY)
     return QualityModel(head, "NSS_CONTAINER", FamilySettings(), "MOS", (1.0, 5.0), "noise (20 videos)")
 
 

@@ -8,7 +8,7 @@ import torch
 
 from ugcvqa.errors import VideoError
 from ugcvqa.evaluation.metrics import IDENTITY
-from ugcvqa.heads.svr import SVRHead
+from ugcvqa.heads.svr import FittedSVR
 from ugcvqa.media.encode import write_video
 from ugcvqa.scoring.frames_in_memory import picture_of
 from ugcvqa.scoring.model import QualityModel
@@ -22,7 +22,7 @@ def model():
     """A model of random support vectors: its scores are numbers and no more."""
     random = np.random.default_rng(0)
     vectors = 100 * np.abs(random.normal(size=(20, 1839)))
-    head = SVRHead(np.zeros(1839), np.full(1839, 100.0), vectors, random.normal(size=20), 3.0, 1e-3, 1.0, IDENTITY)
+    head = FittedSVR(np.zeros(1839), np.full(1839, 100.0), vectors, random.normal(size=20), 3.0, 1e-3, 1.0, IDENTITY)
     return QualityModel(head, "NSS_CONTAINER", FamilySettings(), "MOS", (1.0, 5.0), "noise")
 
 

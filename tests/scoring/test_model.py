@@ -176,7 +176,7 @@ def test_what_an_older_version_did_not_know_has_its_default(tmp_path):
             r"'new'.*; ugcvqa 0\.9\.9 wrote it, .*: install that one",
         ),
         ({"ugcvqa": "0.9.9", "head": {"kind": "transformer"}}, r"head 'transformer' is unknown here"),
-        ({"ugcvqa": __version__, "head": {"kind": "gru"}}, r"model\.safetensors: this GRU head is damaged"),
+        ({"ugcvqa": __version__, "head": {"kind": "gru"}}, r"model\.safetensors: the GRU head lacks its part"),
     ],
 )
 def test_file_of_a_newer_version_says_in_one_line_what_to_do(tmp_path, change, message):

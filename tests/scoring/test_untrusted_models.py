@@ -302,7 +302,7 @@ def test_what_weights_of_a_model_mean(weights, expected):
 def test_other_backbones_are_refused_before_they_are_built(tmp_path, name):
     arrays, head, _, _ = MAKERS["end_to_end"]()
     head["settings"]["backbone"] = name
-    with pytest.raises(CheckpointError, match="this end-to-end model is damaged"):
+    with pytest.raises(CheckpointError, match="the end-to-end head cannot be read"):
         load(write(tmp_path / "model.safetensors", arrays, metadata_of(head)))
 
 

@@ -21,10 +21,10 @@ from ugcvqa.features.extraction import VideoResult, compute, extract_features, v
 from ugcvqa.features.family import Family
 from ugcvqa.features.rows import assemble_row, families_of
 from ugcvqa.features.stream import ClipStream, Task
-from ugcvqa.heads.gp import GPHead
+from ugcvqa.heads.gp import FittedGP
 from ugcvqa.heads.kinds import fit_process
-from ugcvqa.heads.sparse_gp import SparseGPHead
-from ugcvqa.heads.svr import SVRHead, fit_svr
+from ugcvqa.heads.sparse_gp import FittedSparseGP
+from ugcvqa.heads.svr import FittedSVR, fit_svr
 from ugcvqa.media.video import VideoInfo
 from ugcvqa.settings import DecodeLimits, SVRSettings, n_cores
 
@@ -278,7 +278,7 @@ def _fitted(
     split: Split,
     chosen: SplitResult,
     rules: Rules,
-) -> SVRHead | GPHead | SparseGPHead:
+) -> FittedSVR | FittedGP | FittedSparseGP:
     """Fits the head of a repetition again; an SVR head without its search."""
     if entry.head != "svr":
         return fit_process(features, mos, entry.row, rules.of_process(entry))[0]

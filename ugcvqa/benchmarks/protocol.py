@@ -21,8 +21,8 @@ from ugcvqa.evaluation.metrics import IDENTITY, Logistic, fit_logistic, krcc, pl
 from ugcvqa.evaluation.splits import Split
 from ugcvqa.features.rows import Part
 from ugcvqa.files import file_sha256
+from ugcvqa.heads.fitted import Interval
 from ugcvqa.heads.kinds import fit_process
-from ugcvqa.heads.sparse_gp import Interval, SparseGPHead
 from ugcvqa.heads.svr import RowFit, fit_rows
 from ugcvqa.settings import GPSettings, SparseGPSettings, SVRSettings
 from ugcvqa.training_settings import GRUSettings
@@ -223,9 +223,8 @@ def _gp_result(problem: Problem, entry: Entry, at: Indexes, rules: Rules) -> Fit
     head, report = fit_process(
         features[at.outer_train], problem.mos[at.outer_train], entry.row, rules.of_process(entry)
     )
-    pred, interval = head.predict(features[at.test]), None
-    if isinstance(head, SparseGPHead):
-        interval = head.predict_interval(features[at.test])
+    pred = head.predict(features[at.test])
+    interval = head.predict_interval(features[at.test]) if head.has_interval else None
     choice = choice_rmse(pred, problem.mos[at.test]) if rules.nonfinite == "mean" else math.nan
     counts = {"unconverged": int(not report.is_converged)}
     return Fit(pred, head.logistic, counts=counts, choice_rmse=choice, interval=interval)

@@ -17,6 +17,7 @@ from ugcvqa import untrusted
 from ugcvqa.errors import CheckpointError, LabelError
 from ugcvqa.evaluation.metrics import Logistic, fit_logistic
 from ugcvqa.features.rows import DIMENSIONS, OF_BACKBONE, ROWS, dimension
+from ugcvqa.heads.fitted import FittedHead, Parts
 from ugcvqa.heads.kernels import Kernel, Mask, ParameterPosterior, factorised, solved, squared_distances
 from ugcvqa.heads.scaling import Scaling, apply_scaling, check_scaling, fit_scaling
 from ugcvqa.settings import GPSettings
@@ -121,7 +122,7 @@ class _Reference(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class GPHead:
+class FittedGP(FittedHead):
     """A fitted Gaussian process with its scaling; maps video features to predicted MOS and its uncertainty.
 
     Attributes:
@@ -139,6 +140,7 @@ class GPHead:
     """
 
     kind: ClassVar[str] = "gp"
+    title: ClassVar[str] = "GP"
 
     parts: tuple[GPPart, ...]
     tables: tuple[npt.NDArray[np.float32], ...]
@@ -254,9 +256,8 @@ class GPHead:
             pairs = zip(scaled, self._reference.values, self.unit_distances, strict=True)
             yield [squared_distances(new, known) / unit for new, known, unit in pairs]
 
-    def to_arrays(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-        """Takes the head apart for saving: (contiguous arrays, plain JSON values)."""
-        arrays = {
+    def _parts(self) -> Parts:
+        arrays: dict[str, npt.NDArray[Any]] = {
             "values": self.values,
             "unit_distances": self.unit_distances,
             "coefficients": self.coefficients,
@@ -265,45 +266,34 @@ class GPHead:
             "weights": self.kernel.weights,
             **{f"table{index}": table for index, table in enumerate(self.tables) if table.size},
         }
-        values = {
+        values: dict[str, Any] = {
             "parts": [asdict(part) for part in self.parts],
             "constant": self.kernel.constant,
             "noise": self.noise,
             "mos_mean": self.mos_mean,
             "mos_deviation": self.mos_deviation,
-            "logistic": self.logistic.to_list(),
         }
-        return {name: np.ascontiguousarray(array) for name, array in arrays.items()}, values
+        return arrays, values
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> Self:
-        """Rebuilds a head from what `to_arrays` gave.
-
-        Raises:
-            CheckpointError: if a part is missing, has the wrong shape or holds a non-finite number.
-        """
-        try:
-            parts = parts_from(values["parts"])
-            head = cls(
-                parts=parts,
-                tables=tuple(_table(arrays, index, part) for index, part in enumerate(parts)),
-                values=np.asarray(arrays["values"]),
-                unit_distances=np.asarray(arrays["unit_distances"]),
-                kernel=Kernel(
-                    untrusted.number(values["constant"], "constant", 0),
-                    *(np.asarray(arrays[name]) for name in ("amplitudes", "mixtures", "weights")),
-                ),
-                noise=untrusted.number(values["noise"], "noise", 0),
-                coefficients=np.asarray(arrays["coefficients"]),
-                mos_mean=untrusted.number(values["mos_mean"], "mos_mean"),
-                mos_deviation=untrusted.number(values["mos_deviation"], "mos_deviation", 0),
-                logistic=Logistic.from_list(untrusted.some_numbers(values["logistic"], "logistic", 4)),
-            )
-            head._check()
-        except KeyError as error:
-            raise CheckpointError(f"the GP head lacks its part {error}") from error
-        except (CheckpointError, TypeError, ValueError, LabelError) as error:
-            raise CheckpointError(f"the GP head cannot be read: {error}") from error
+    def _from_parts(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> Self:
+        parts = parts_from(values["parts"])
+        head = cls(
+            parts=parts,
+            tables=tuple(_table(arrays, index, part) for index, part in enumerate(parts)),
+            values=np.asarray(arrays["values"]),
+            unit_distances=np.asarray(arrays["unit_distances"]),
+            kernel=Kernel(
+                untrusted.number(values["constant"], "constant", 0),
+                *(np.asarray(arrays[name]) for name in ("amplitudes", "mixtures", "weights")),
+            ),
+            noise=untrusted.number(values["noise"], "noise", 0),
+            coefficients=np.asarray(arrays["coefficients"]),
+            mos_mean=untrusted.number(values["mos_mean"], "mos_mean"),
+            mos_deviation=untrusted.number(values["mos_deviation"], "mos_deviation", 0),
+            logistic=Logistic.from_list(untrusted.some_numbers(values["logistic"], "logistic", 4)),
+        )
+        head._check()
         return head
 
     def _check(self) -> None:
@@ -387,7 +377,7 @@ def fit_gp(
     mos: npt.ArrayLike,
     parts: Sequence[GPPart],
     settings: GPSettings | None = None,
-) -> tuple[GPHead, GPReport]:
+) -> tuple[FittedGP, GPReport]:
     """Fits the head to all given videos; parameters by marginal likelihood and a weak prior, nothing is held out.
 
     Source: own; Gaussian-process regression after Rasmussen and Williams (2006), sections 2.2, 5.4.1 and 5.4.2. Each
@@ -428,7 +418,7 @@ def fit_gp(
     coefficients, inverse = solved(_factor(kernel(distances), noise), standardised)
     # Rasmussen and Williams (2006), equation 5.12.
     left_out = standardised - coefficients / np.diag(inverse)
-    head = GPHead(
+    head = FittedGP(
         parts=tuple(parts),
         tables=tables,
         values=np.concatenate(scaled, axis=1).astype(np.float32),

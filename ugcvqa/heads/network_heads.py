@@ -13,13 +13,13 @@ from ugcvqa import untrusted
 from ugcvqa.deep.backbones import backbone_without_weights
 from ugcvqa.deep.stages import stages_of
 from ugcvqa.devices import float32_products
-from ugcvqa.errors import CheckpointError, ConfigError, UgcvqaError
+from ugcvqa.errors import CheckpointError, ConfigError
 from ugcvqa.evaluation.metrics import Logistic
 from ugcvqa.features.families import build_families
 from ugcvqa.features.family import Family
 from ugcvqa.features.rows import FRAME_ROWS, families_of
-from ugcvqa.files import error_reason
 from ugcvqa.heads.end_to_end import Backbone, EndToEnd
+from ugcvqa.heads.fitted import FrameHead, Parts
 from ugcvqa.heads.gru import VSFAHead
 from ugcvqa.samples.clips import FAMILY, ClipFamily, central_clip
 from ugcvqa.settings import FamilySettings
@@ -49,7 +49,7 @@ class MOSLine:
 
 
 @dataclass(frozen=True, eq=False)
-class GRUHead:
+class GRUHead(FrameHead):
     """VSFA's GRU head: from the features of a video's frames to MOS.
 
     Attributes:
@@ -59,6 +59,7 @@ class GRUHead:
     """
 
     kind: ClassVar[str] = "gru"
+    title: ClassVar[str] = "GRU"
 
     network: VSFAHead
     line: MOSLine
@@ -86,31 +87,19 @@ class GRUHead:
         del device
         return self
 
-    def to_arrays(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-        """Splits the head into named arrays and plain values."""
-        values = {"tau": self.network.tau, "beta": self.network.beta, **_values_of(self)}
+    def _parts(self) -> Parts:
+        values = {"tau": self.network.tau, "beta": self.network.beta, "line": asdict(self.line)}
         return {name: value.numpy() for name, value in self.network.state_dict().items()}, values
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> Self:
-        """Rebuilds a head from what `to_arrays` gave.
-
-        Raises:
-            CheckpointError: if a part is missing or does not fit.
-        """
-        try:
-            sizes = _checked_gru(arrays)
-            tau, beta = (
-                untrusted.whole(values["tau"], "tau", 1, _LONGEST),
-                untrusted.number(values["beta"], "beta", 0, 1),
-            )
-            return cls(_filled(VSFAHead(*sizes, tau, beta), arrays), *_line_and_logistic(values))
-        except (UgcvqaError, KeyError, ValueError, RuntimeError) as error:
-            raise CheckpointError(f"this GRU head is damaged ({error_reason(error)})") from error
+    def _from_parts(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> Self:
+        sizes = _checked_gru(arrays)
+        tau, beta = untrusted.whole(values["tau"], "tau", 1, _LONGEST), untrusted.number(values["beta"], "beta", 0, 1)
+        return cls(_filled(VSFAHead(*sizes, tau, beta), arrays), *_line_and_logistic(values))
 
 
 @dataclass(frozen=True, eq=False)
-class EndToEndHead:
+class EndToEndHead(FrameHead):
     """An end-to-end network: from sampled frames of a video to MOS. Its file holds the weights of its backbone.
 
     Attributes:
@@ -121,6 +110,7 @@ class EndToEndHead:
     """
 
     kind: ClassVar[str] = "end_to_end"
+    title: ClassVar[str] = "end-to-end"
 
     network: EndToEnd
     settings: EndToEndSettings
@@ -148,26 +138,17 @@ class EndToEndHead:
         """The same head with its network on a device."""
         return replace(self, network=self.network.to(device))
 
-    def to_arrays(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-        """Splits the head into named arrays and plain values."""
-        values = {"settings": asdict(self.settings), **_values_of(self)}
+    def _parts(self) -> Parts:
+        values = {"settings": asdict(self.settings), "line": asdict(self.line)}
         return {name: value.cpu().numpy() for name, value in self.network.state_dict().items()}, values
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> Self:
-        """Rebuilds a head from what `to_arrays` gave; needs no weight file.
-
-        Raises:
-            CheckpointError: if a part is missing or does not fit.
-        """
-        try:
-            settings = _end_to_end_settings(untrusted.mapping(values["settings"], "settings"))
-            network = backbone_without_weights(settings.backbone)
-            _fill_stages(network, settings, arrays)
-            filled = _filled(build_end_to_end(settings, network, is_checked=True), arrays)
-            return cls(filled, settings, *_line_and_logistic(values))
-        except (UgcvqaError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise CheckpointError(f"this end-to-end model is damaged ({error_reason(error)})") from error
+    def _from_parts(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> Self:
+        settings = _end_to_end_settings(untrusted.mapping(values["settings"], "settings"))
+        network = backbone_without_weights(settings.backbone)
+        _fill_stages(network, settings, arrays)
+        filled = _filled(build_end_to_end(settings, network, is_checked=True), arrays)
+        return cls(filled, settings, *_line_and_logistic(values))
 
 
 NetworkHead = GRUHead | EndToEndHead
@@ -279,10 +260,6 @@ def _frame_scores(network: VSFAHead | EndToEnd, sequence: npt.NDArray[Any]) -> A
 def _on_device(network: VSFAHead | EndToEnd, sequence: npt.NDArray[Any]) -> Tensor:
     frames: Tensor = torch.from_numpy(np.ascontiguousarray(sequence)).to(next(network.parameters()).device)
     return frames.float() if frames.is_floating_point() else frames
-
-
-def _values_of(head: NetworkHead) -> dict[str, Any]:
-    return {"line": asdict(head.line), "logistic": head.logistic.to_list()}
 
 
 def _line_and_logistic(values: Mapping[str, Any]) -> tuple[MOSLine, Logistic]:

@@ -16,7 +16,7 @@ from ugcvqa.heads.inducing import by_term, cluster_means, placed, principal_axes
 from ugcvqa.heads.kernels import Kernel, squared_distances
 from ugcvqa.heads.pairs import Pairs, pairs_of_ladders, read_pairs
 from ugcvqa.heads.scaling import fit_scaling
-from ugcvqa.heads.sparse_gp import RESIDUAL_AXES, SparseGPHead, factor_of, residual, scaled_blocks, term
+from ugcvqa.heads.sparse_gp import RESIDUAL_AXES, FittedSparseGP, factor_of, residual, scaled_blocks, term
 from ugcvqa.settings import GPSettings, SparseGPSettings
 
 Array = npt.NDArray[np.float64]
@@ -40,7 +40,7 @@ def fit_sparse_gp(
     parts: Sequence[GPPart],
     settings: SparseGPSettings | None = None,
     motion: int = -1,
-) -> tuple[SparseGPHead, GPReport]:
+) -> tuple[FittedSparseGP, GPReport]:
     """Fits the head to all given videos; deterministic, nothing is held out.
 
     The exact process (`gp.fit_gp`), whose memory grows with the square of the number of videos, learns the kernel from
@@ -78,7 +78,7 @@ def fit_sparse_gp(
     scales = np.sqrt(exact.kernel.weights.sum(axis=0) / exact.unit_distances)
     own, rungs = (scaled_blocks(table, parts, tables, scales, groups) for table in (features[sample], pairs.features))
     mean, deviation = float(scores.mean()), float(scores.std())
-    head = SparseGPHead(
+    head = FittedSparseGP(
         parts=parts,
         tables=tables,
         scales=scales,
@@ -250,7 +250,7 @@ def _spread_of(explained: Array, ratio: Array) -> tuple[Array, Array]:
     return weights, fitted - leverage * (targets - mean - fitted) / (1 - leverage)
 
 
-def _described(head: SparseGPHead, points: Sequence[Array]) -> SparseGPHead:
+def _described(head: FittedSparseGP, points: Sequence[Array]) -> FittedSparseGP:
     """Adds what the finished head says about the training videos."""
     own = head.reference
     terms = range(len(head.groups))

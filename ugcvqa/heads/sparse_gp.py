@@ -17,6 +17,7 @@ from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from ugcvqa import untrusted
 from ugcvqa.errors import CheckpointError, LabelError
 from ugcvqa.evaluation.metrics import Logistic
+from ugcvqa.heads.fitted import FittedHead, Interval, Parts
 from ugcvqa.heads.gp import GPPart, parts_from
 from ugcvqa.heads.inducing import JITTER
 from ugcvqa.heads.kernels import Kernel, squared_distances
@@ -32,22 +33,6 @@ _MOTION = "motion"  # what it is called in contributions
 _BLOCK_ROWS = 2048  # videos whose scaled columns are in memory at a time
 
 
-class Interval(NamedTuple):
-    """Predictions with their uncertainty, each (N,) float64 on the MOS scale, not clipped.
-
-    Attributes:
-        mean: prediction.
-        deviation: standard deviation of a newly measured MOS about it.
-        low: lower end of the interval that holds a newly measured MOS in 90 % of videos like those of the training.
-        high: its upper end.
-    """
-
-    mean: Array
-    deviation: Array
-    low: Array
-    high: Array
-
-
 class Reference(NamedTuple):
     """What new videos are compared with."""
 
@@ -59,7 +44,7 @@ class Reference(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class SparseGPHead:
+class FittedSparseGP(FittedHead):
     """A fitted process with its scaling; keeps no training video.
 
     Attributes:
@@ -90,6 +75,8 @@ class SparseGPHead:
     """
 
     kind: ClassVar[str] = "sparse_gp"
+    title: ClassVar[str] = "sparse GP"
+    has_interval: ClassVar[bool] = True
 
     parts: tuple[GPPart, ...]
     tables: tuple[npt.NDArray[np.float32], ...]
@@ -246,9 +233,8 @@ class SparseGPHead:
         pairs = zip(points, self.reference.places, strict=True)
         return self.kernel([squared_distances(new, known) for new, known in pairs])
 
-    def to_arrays(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-        """Takes the head apart for saving: (contiguous arrays, plain JSON values)."""
-        arrays = {
+    def _parts(self) -> Parts:
+        arrays: dict[str, npt.NDArray[Any]] = {
             "inducing": self.inducing,
             "whitened": self.whitened,
             "factor": self.factor,
@@ -256,7 +242,7 @@ class SparseGPHead:
             **{f"table{index}": table for index, table in enumerate(self.tables) if table.size},
             **{f"axes{index}": axes for index, axes in enumerate(self.axes)},
         }
-        values = {
+        values: dict[str, Any] = {
             "parts": [asdict(part) for part in self.parts],
             "groups": list(self.groups),
             **{name: getattr(self, name).tolist() for name in _LISTS},
@@ -264,55 +250,42 @@ class SparseGPHead:
             "constant": self.kernel.constant,
             **{name: getattr(self, name) for name in _NUMBERS},
             "ranges": {name: list(ends) for name, ends in self.ranges.items()},
-            "logistic": self.logistic.to_list(),
             "is_of_points": self.is_of_points,
             "motion": self.motion,
         }
-        return {name: np.ascontiguousarray(array) for name, array in arrays.items()}, values
+        return arrays, values
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> Self:
-        """Rebuilds a head from what `to_arrays` gave.
-
-        Raises:
-            CheckpointError: if a part is missing, has the wrong shape or holds a non-finite number.
-        """
-        try:
-            parts = parts_from(values["parts"])
-            groups = tuple(
-                untrusted.text(name, "a group") for name in untrusted.sequence(values["groups"], "groups", 100)
-            )
-            amplitudes, mixtures = (
-                untrusted.numbers(values[name], name, len(groups), 0) for name in ("amplitudes", "mixtures")
-            )
-            head = cls(
-                parts=parts,
-                tables=tuple(
-                    np.asarray(arrays[f"table{index}"])
-                    if part.scaling != "root"  # has no table, and safetensors keeps no empty array
-                    else np.empty((0, part.stop - part.start), dtype=np.float32)
-                    for index, part in enumerate(parts)
-                ),
-                axes=tuple(np.asarray(arrays[f"axes{index}"]) for index in range(len(groups))),
-                groups=groups,
-                inducing=np.asarray(arrays["inducing"]),
-                kernel=Kernel(
-                    untrusted.number(values["constant"], "constant", 0), amplitudes, mixtures, np.eye(len(groups))
-                ),
-                whitened=np.asarray(arrays["whitened"]),
-                factor=np.asarray(arrays["factor"]),
-                **_numbers(values, len(parts), len(groups)),
-                ranges=_ranges(untrusted.mapping(values["ranges"], "ranges")),
-                logistic=Logistic.from_list(untrusted.some_numbers(values["logistic"], "logistic", 4)),
-                spread=np.asarray(arrays.get("spread", np.zeros(0))),
-                is_of_points=values.get("is_of_points", True) is True,
-                motion=untrusted.whole(values.get("motion", -1), "motion", -1, max(part.stop for part in parts) - 1),
-            )
-            head._check()
-        except KeyError as error:
-            raise CheckpointError(f"the sparse GP head lacks its part {error}") from error
-        except (CheckpointError, TypeError, ValueError, LabelError) as error:
-            raise CheckpointError(f"the sparse GP head cannot be read: {error}") from error
+    def _from_parts(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> Self:
+        parts = parts_from(values["parts"])
+        groups = tuple(untrusted.text(name, "a group") for name in untrusted.sequence(values["groups"], "groups", 100))
+        amplitudes, mixtures = (
+            untrusted.numbers(values[name], name, len(groups), 0) for name in ("amplitudes", "mixtures")
+        )
+        head = cls(
+            parts=parts,
+            tables=tuple(
+                np.asarray(arrays[f"table{index}"])
+                if part.scaling != "root"  # has no table, and safetensors keeps no empty array
+                else np.empty((0, part.stop - part.start), dtype=np.float32)
+                for index, part in enumerate(parts)
+            ),
+            axes=tuple(np.asarray(arrays[f"axes{index}"]) for index in range(len(groups))),
+            groups=groups,
+            inducing=np.asarray(arrays["inducing"]),
+            kernel=Kernel(
+                untrusted.number(values["constant"], "constant", 0), amplitudes, mixtures, np.eye(len(groups))
+            ),
+            whitened=np.asarray(arrays["whitened"]),
+            factor=np.asarray(arrays["factor"]),
+            **_numbers(values, len(parts), len(groups)),
+            ranges=_ranges(untrusted.mapping(values["ranges"], "ranges")),
+            logistic=Logistic.from_list(untrusted.some_numbers(values["logistic"], "logistic", 4)),
+            spread=np.asarray(arrays.get("spread", np.zeros(0))),
+            is_of_points=values.get("is_of_points", True) is True,
+            motion=untrusted.whole(values.get("motion", -1), "motion", -1, max(part.stop for part in parts) - 1),
+        )
+        head._check()
         return head
 
     def _check(self) -> None:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ugcvqa import untrusted
 from ugcvqa.errors import CheckpointError, LabelError
 from ugcvqa.evaluation.metrics import IDENTITY, Logistic, fit_logistic
+from ugcvqa.heads.fitted import FittedHead, Parts
 from ugcvqa.heads.svr_grid import Distances, GridReport, fit_libsvm, kernel_of, one_blas_thread, search_grid
 from ugcvqa.settings import SVRSettings
 
@@ -33,7 +34,7 @@ BLOCK_VALUES = 4_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class SVRHead:
+class FittedSVR(FittedHead):
     """A fitted epsilon-SVR with its scaling; maps video features to predicted MOS.
 
     Non-finite features count as 0, columns are min-max scaled by the training videos' range, columns that
@@ -52,6 +53,7 @@ class SVRHead:
     """
 
     kind: ClassVar[str] = "svr"
+    title: ClassVar[str] = "SVR"
 
     minimum: Array
     span: Array
@@ -88,44 +90,35 @@ class SVRHead:
             pred[start : start + step] = kernel @ self.dual_coef + self.intercept
         return pred
 
-    def to_arrays(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-        """Takes the head apart for saving: (contiguous arrays, plain JSON values)."""
-        arrays = {
-            "minimum": self.minimum,
-            "span": self.span,
-            "support_vectors": self.support_vectors,
-            "dual_coef": self.dual_coef,
-        }
-        values = {
+    def typical(self) -> npt.NDArray[Any]:
+        """The mean of the support vectors, the training videos that the head keeps."""
+        vectors = self.support_vectors
+        return vectors.mean(axis=0, dtype=np.float64) if len(vectors) else self.minimum
+
+    def facts(self) -> dict[str, Any]:
+        """What was chosen."""
+        return {"C": self.C, "gamma": self.gamma, "support_vectors": self.dual_coef.size}
+
+    def _parts(self) -> Parts:
+        names = ("minimum", "span", "support_vectors", "dual_coef")
+        return {name: getattr(self, name) for name in names}, {
             "intercept": self.intercept,
             "gamma": self.gamma,
             "C": self.C,
-            "logistic": self.logistic.to_list(),
         }
-        return {name: np.ascontiguousarray(array) for name, array in arrays.items()}, values
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> Self:
-        """Rebuilds a head from what `to_arrays` gave.
-
-        Raises:
-            CheckpointError: if a part is missing, has the wrong shape or holds a non-finite number.
-        """
-        try:
-            head = cls(
-                minimum=np.asarray(arrays["minimum"], dtype=np.float64),
-                span=np.asarray(arrays["span"], dtype=np.float64),
-                support_vectors=np.asarray(arrays["support_vectors"]),
-                dual_coef=np.asarray(arrays["dual_coef"], dtype=np.float64),
-                intercept=untrusted.number(values["intercept"], "intercept"),
-                gamma=untrusted.number(values["gamma"], "gamma", 0),
-                C=untrusted.number(values["C"], "C", 0),
-                logistic=Logistic.from_list(untrusted.some_numbers(values["logistic"], "logistic", 4)),
-            )
-        except KeyError as error:
-            raise CheckpointError(f"the SVR head lacks its part {error}") from error
-        except (CheckpointError, TypeError, ValueError) as error:
-            raise CheckpointError(f"the SVR head cannot be read: {error}") from error
+    def _from_parts(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> Self:
+        head = cls(
+            minimum=np.asarray(arrays["minimum"], dtype=np.float64),
+            span=np.asarray(arrays["span"], dtype=np.float64),
+            support_vectors=np.asarray(arrays["support_vectors"]),
+            dual_coef=np.asarray(arrays["dual_coef"], dtype=np.float64),
+            intercept=untrusted.number(values["intercept"], "intercept"),
+            gamma=untrusted.number(values["gamma"], "gamma", 0),
+            C=untrusted.number(values["C"], "C", 0),
+            logistic=Logistic.from_list(untrusted.some_numbers(values["logistic"], "logistic", 4)),
+        )
         head._check()
         return head
 
@@ -139,11 +132,11 @@ class SVRHead:
         }
         for name, (array, shape) in shapes.items():
             if array.shape != shape:
-                raise CheckpointError(f"the SVR head's {name} has shape {array.shape} instead of {shape}")
+                raise CheckpointError(f"{name} has shape {array.shape} instead of {shape}")
             if array.dtype.kind != "f" or not untrusted.is_bounded(array):
-                raise CheckpointError(f"the SVR head's {name} holds something other than finite numbers")
+                raise CheckpointError(f"{name} holds something other than finite numbers")
         if self.span.min() < 0:
-            raise CheckpointError("the SVR head's span holds a negative number")
+            raise CheckpointError("span holds a negative number")
 
 
 def fit_svr(
@@ -153,7 +146,7 @@ def fit_svr(
     inner_val: Rows,
     settings: SVRSettings | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[SVRHead, GridReport]:
+) -> tuple[FittedSVR, GridReport]:
     """Chooses C and gamma on an inner hold-out and fits the head to all given videos.
 
     Source: section 4 of the paper and its public code. Each candidate is fitted to the inner training part
@@ -347,13 +340,13 @@ def _with_final(report: GridReport, is_converged: bool) -> GridReport:
 
 def _fit_head(
     features: npt.NDArray[Any], mos: Array, c_exponent: int, gamma_exponent: int, settings: SVRSettings
-) -> tuple[SVRHead, bool]:
+) -> tuple[FittedSVR, bool]:
     """Fits one model, its scaling and its logistic to all given videos; says whether the solver converged."""
     minimum, span = _column_range(features)
     x = _scaled(features, minimum, span)
     kernel = kernel_of(_squared_distances(x, x), gamma_exponent)
     model = fit_libsvm(kernel, mos, 2.0**c_exponent, settings)
-    head = SVRHead(
+    head = FittedSVR(
         minimum=minimum,
         span=span,
         support_vectors=features[model.support],

@@ -1,14 +1,12 @@
 """What each part of a video's features adds to its score."""
 
-from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.heads.fitted import FittedHead
 from ugcvqa.heads.gp import gp_parts
-from ugcvqa.heads.kinds import Head
-from ugcvqa.heads.svr import SVRHead
 
 Array = npt.NDArray[np.float64]
 
@@ -20,15 +18,7 @@ REPLACED = (
 NONE = "this model looks at frames as a whole and has no parts to tell apart; see its timeline"
 
 
-@runtime_checkable
-class AdditiveHead(Protocol):
-    """A head whose prediction is a sum over groups of features."""
-
-    def contributions(self, features: npt.NDArray[Any]) -> Mapping[str, Array]:
-        """Maps video vectors (N, D) to group -> what it adds to the prediction (N,), against the training mean."""
-
-
-def contributions_of(head: Head, row: str, features: npt.NDArray[Any]) -> tuple[dict[str, float], str]:
+def contributions_of(head: FittedHead, row: str, features: npt.NDArray[Any]) -> tuple[dict[str, float], str]:
     """Splits the score of one video over the parts of its features.
 
     For a head that is a sum over groups (the Gaussian process and what is derived from it) these are the exact sums.
@@ -43,19 +33,15 @@ def contributions_of(head: Head, row: str, features: npt.NDArray[Any]) -> tuple[
     Returns:
         Part -> its share, MOS units, positive lifts the score; and one sentence that says how they were found.
     """
-    if isinstance(head, AdditiveHead):
-        sums = {name: float(values[0]) for name, values in head.contributions(features).items()}
-        return sums, SUMS
-    if isinstance(head, SVRHead):
-        return _replaced(head, row, features), REPLACED
-    return {}, NONE
-
-
-def _replaced(head: SVRHead, row: str, features: npt.NDArray[Any]) -> dict[str, float]:
-    typical = head.support_vectors.mean(axis=0, dtype=np.float64) if len(head.support_vectors) else head.minimum
+    sums = head.contributions(features)
+    if sums is not None:
+        return {name: float(values[0]) for name, values in sums.items()}, SUMS
+    typical = head.typical()
+    if typical is None:
+        return {}, NONE
     parts = gp_parts(row, features.shape[1])
     variants = np.repeat(np.asarray(features, dtype=np.float64), 1 + len(parts), axis=0)
     for variant, part in zip(variants[1:], parts, strict=True):
         variant[part.start : part.stop] = typical[part.start : part.stop]
     pred, *others = head.predict(variants).tolist()
-    return {part.name: pred - other for part, other in zip(parts, others, strict=True)}
+    return {part.name: pred - other for part, other in zip(parts, others, strict=True)}, REPLACED

@@ -19,10 +19,10 @@ from ugcvqa.deep.scorecam import ScoreCAM
 from ugcvqa.errors import UgcvqaError
 from ugcvqa.evaluation.metrics import Logistic
 from ugcvqa.heads.end_to_end import Backbone, EndToEnd
-from ugcvqa.heads.gp import GPHead, GPPart
+from ugcvqa.heads.gp import FittedGP, GPPart
 from ugcvqa.heads.gru import VSFAHead
 from ugcvqa.heads.kernels import Kernel
-from ugcvqa.heads.svr import SVRHead
+from ugcvqa.heads.svr import FittedSVR
 from ugcvqa.uvq.networks import UVQ10, UVQ15
 from ugcvqa.uvq.weights import load_weights
 
@@ -78,9 +78,9 @@ def fill(network: nn.Module) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def svr_head() -> SVRHead:
+def svr_head() -> FittedSVR:
     """Makes an SVR head of five support vectors and four columns."""
-    return SVRHead(
+    return FittedSVR(
         minimum=np.full(4, -1.0),
         span=np.array([2.0, 2.0, 0.0, 1.5]),
         support_vectors=uniform(5, 4),
@@ -92,9 +92,9 @@ def svr_head() -> SVRHead:
     )
 
 
-def gp_head() -> GPHead:
+def gp_head() -> FittedGP:
     """Makes a Gaussian process of six training videos and two parts."""
-    return GPHead(
+    return FittedGP(
         parts=(GPPart("a/x", 0, 3, "root"), GPPart("b/y", 3, 5, "root")),
         tables=(np.empty((0, 3), np.float32), np.empty((0, 2), np.float32)),
         values=uniform(6, 5).astype(np.float32),

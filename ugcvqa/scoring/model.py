@@ -18,7 +18,8 @@ from ugcvqa.errors import CheckpointError, StoreError, UgcvqaError, VideoError
 from ugcvqa.features.provenance import OURS, UNKNOWN, parts_of, why_not_from_video
 from ugcvqa.features.rows import LIGHT, ROWS, assemble_row, families_of
 from ugcvqa.files import arrays_from_file, arrays_to_bytes, error_reason, write_atomic
-from ugcvqa.heads.kinds import Head, head_from_arrays, is_network, kind_of, outlook, predict_with_std
+from ugcvqa.heads.fitted import FittedHead, FrameHead
+from ugcvqa.heads.kinds import head_from_arrays
 from ugcvqa.nss.engines import usable_engine
 from ugcvqa.pixels.facts import PixelFacts, in_words
 from ugcvqa.scoring.contributions import contributions_of
@@ -134,7 +135,7 @@ class QualityModel:
             is not named here was made by this package.
     """
 
-    head: Head
+    head: FittedHead
     row: str
     settings: FamilySettings
     label: str
@@ -168,7 +169,7 @@ class QualityModel:
         features: Any,  # noqa: ANN401 (what the head takes)
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """As `predict`, with standard deviations, both (N,); NaN where there is none."""
-        return predict_with_std(self.head, features)
+        return self.head.predict_with_std(features)
 
     def score(
         self,
@@ -269,7 +270,7 @@ class QualityModel:
 
     def _on(self, device: str) -> "QualityModel":
         """The same model with its network, if it is one, on a device."""
-        if not is_network(self.head):
+        if not isinstance(self.head, FrameHead):
             return self
         import torch
 
@@ -286,13 +287,13 @@ class QualityModel:
 
         if self.why_no_videos:
             raise CheckpointError(self.why_no_videos)
-        if is_network(self.head):
+        if isinstance(self.head, FrameHead):
             return self.head.families(self.row, self.settings)
         return build_families(families_of(self.row), self.settings)
 
     def _input_of(self, features: "Mapping[str, Mapping[str, np.ndarray]]") -> npt.NDArray[Any]:
         """The features of one video as this head takes them, with a first axis of length 1."""
-        if is_network(self.head):
+        if isinstance(self.head, FrameHead):
             return self.head.input_of(features)[None]
         return assemble_row(self.row, {name: arrays["video"] for name, arrays in features.items()})[None]
 
@@ -327,8 +328,11 @@ class QualityModel:
         if not math.isfinite(pred):
             reason = f"{name}: the model gives no finite score; its numbers, or the features, are too large"
             return Score(name, math.nan, math.nan, reason, warnings=warnings)
-        low, high, more = outlook(self.head, batch)
-        mos, low, high = (float(value) for value in np.clip((pred, low, high), *self.scale))
+        ends, more = (math.nan, math.nan), self.head.warnings(batch)[0]
+        if self.head.has_interval:
+            interval = self.head.predict_interval(batch)
+            ends = float(interval.low[0]), float(interval.high[0])
+        mos, low, high = (float(value) for value in np.clip((pred, *ends), *self.scale))
         return Score(name, mos, pred, std=std, low=low, high=high, warnings=(*warnings, *more))
 
     def _explained(
@@ -381,7 +385,7 @@ class QualityModel:
     @property
     def modules(self) -> tuple[str, ...]:
         """What a process needs to import before it scores."""
-        if is_network(self.head) or self.row not in ROWS or not set(families_of(self.row)) <= LIGHT:
+        if isinstance(self.head, FrameHead) or self.row not in ROWS or not set(families_of(self.row)) <= LIGHT:
             return ("ugcvqa.features.extraction", "ugcvqa.features.network_families", "ugcvqa.heads.network_heads")
         is_compiled = usable_engine(self.settings.nss.engine) == "compiled"
         nss = "ugcvqa.nss.compiled" if is_compiled else "ugcvqa.nss.features"
@@ -419,7 +423,7 @@ class QualityModel:
         metadata = {
             "format": FORMAT,
             "ugcvqa": __version__,
-            "head": {"kind": kind_of(self.head), **values},
+            "head": {"kind": self.head.kind, **values},
             "row": self.row,
             # not which library computes: that is the machine's business, and changes no score
             "settings": {name: values for name, values in asdict(self.settings).items() if name != "engine"},

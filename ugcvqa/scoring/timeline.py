@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ugcvqa.features.rows import assemble_row
-from ugcvqa.heads.kinds import Head, is_network
+from ugcvqa.heads.fitted import FittedHead, FrameHead
 from ugcvqa.scoring.explanation import Timeline
 
 if TYPE_CHECKING:  # these need torch, which takes seconds to import
@@ -31,7 +31,9 @@ Array = npt.NDArray[np.float64]
 Scale = tuple[float, float]
 
 
-def timeline_of(head: Head, row: str, scale: Scale, features: npt.NDArray[Any], result: "VideoResult") -> Timeline:
+def timeline_of(
+    head: FittedHead, row: str, scale: Scale, features: npt.NDArray[Any], result: "VideoResult"
+) -> Timeline:
     """Makes the timeline of a video with any head.
 
     Args:
@@ -45,7 +47,7 @@ def timeline_of(head: Head, row: str, scale: Scale, features: npt.NDArray[Any], 
         An entry per second, see `by_second.Grid`; for an end-to-end network one per sampled frame, each of which stands
         for an equal part of the video.
     """
-    if not is_network(head):
+    if not isinstance(head, FrameHead):
         predict: Callable[[Any], Array] = head.predict
         return vector_timeline(predict, row, scale, result)
     frame_scores = head.frame_scores(features[0])

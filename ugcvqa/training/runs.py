@@ -28,8 +28,6 @@ from ugcvqa.evaluation.splits import Split
 from ugcvqa.features.provenance import described
 from ugcvqa.files import error_reason, locked, write_atomic
 from ugcvqa.heads.gp import GPReport
-from ugcvqa.heads.kinds import kind_of
-from ugcvqa.heads.svr import SVRHead
 from ugcvqa.heads.svr_grid import GridReport
 from ugcvqa.leftovers import sweep, temporary_path
 from ugcvqa.records import named_folder, plain_settings, versions
@@ -262,7 +260,7 @@ def _metrics_json(
         "test": asdict(figures["test"]),
         "videos": {part: len(getattr(split, part)) for part in ("train", "val", "test")},
         "failed_videos": len(samples.failures),
-        "head": {"kind": kind_of(model.head), **_head_facts(model, fitting)},
+        "head": {"kind": model.head.kind, **_head_facts(model, fitting)},
         "features": samples.sources,
         "made_by": dict(samples.provenance.made_by),
         "engine": chosen_engine(model.settings.engine),
@@ -278,15 +276,12 @@ def _head_facts(model: QualityModel, fitting: Fitting) -> dict[str, Any]:
     if isinstance(fitting, GPReport):
         return asdict(fitting)
     facts = {"unconverged": fitting.n_unconverged, "unmapped": fitting.n_unmapped, "nonfinite": fitting.n_nonfinite}
-    if not isinstance(model.head, SVRHead):
-        return facts
-    chosen = {"C": model.head.C, "gamma": model.head.gamma, "support_vectors": model.head.dual_coef.size}
-    return {**chosen, **facts}
+    return {**model.head.facts(), **facts}
 
 
 def _scatter(samples: Samples, split: Split, model: QualityModel, predicted: Predicted) -> bytes:
     mos, pred, _ = part_scores(samples, split.test, predicted)
-    title = f"{model.row} + {kind_of(model.head).upper()}, held-out videos of {samples.dataset.name}"
+    title = f"{model.row} + {model.head.kind.upper()}, held-out videos of {samples.dataset.name}"
     return scatter(pred, mos, metrics.evaluate(mos, pred), title, samples.dataset.label, samples.dataset.scale)
 
 
@@ -297,7 +292,7 @@ def summary(
     mos, pred, _ = part_scores(samples, split.test, predicted)
     held_out = metrics_line(f"held-out {samples.dataset.label}", metrics.evaluate(mos, pred), mos.size)
     failed = f"{len(samples.failures)} videos failed, see {folder}/failures.csv\n" if samples.failures else ""
-    lines = f"{held_out}\nrun folder: {folder} ({model.row} + {kind_of(model.head).upper()}, {seconds:.0f} s)\n{failed}"
+    lines = f"{held_out}\nrun folder: {folder} ({model.row} + {model.head.kind.upper()}, {seconds:.0f} s)\n{failed}"
     lines += f"features: {described(model.makers, model.settings)}\n"
     quoted = shlex.quote(str(folder))
     if model.why_no_videos:

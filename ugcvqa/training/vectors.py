@@ -17,9 +17,10 @@ from ugcvqa.features.imported import read_features
 from ugcvqa.features.provenance import OURS, Provenance
 from ugcvqa.features.rows import assemble_row
 from ugcvqa.features.store import FeatureSpec, FeatureStore
+from ugcvqa.heads.fitted import FittedHead
 from ugcvqa.heads.gp import GPReport
-from ugcvqa.heads.kinds import Head, fit_process
-from ugcvqa.heads.svr import SVRHead, fit_svr
+from ugcvqa.heads.kinds import fit_process
+from ugcvqa.heads.svr import FittedSVR, fit_svr
 from ugcvqa.heads.svr_grid import GridReport
 from ugcvqa.scoring.model import QualityModel
 from ugcvqa.settings import (
@@ -160,7 +161,7 @@ def fit_head(
     mos = np.array([dataset.videos[index].mos for index in outer])
     features = samples.features[outer]
     if isinstance(settings, SVRSettings):
-        fitted: tuple[Head, GridReport | GPReport] = _fitted_svr(features, mos, split, settings)
+        fitted: tuple[FittedHead, GridReport | GPReport] = _fitted_svr(features, mos, split, settings)
     else:
         fitted = fit_process(features, mos, row, settings)
     head, report = fitted
@@ -170,7 +171,7 @@ def fit_head(
     return model, report
 
 
-def _fitted_svr(features: Array, mos: Array, split: Split, settings: SVRSettings) -> tuple[SVRHead, GridReport]:
+def _fitted_svr(features: Array, mos: Array, split: Split, settings: SVRSettings) -> tuple[FittedSVR, GridReport]:
     within = {video_id: index for index, video_id in enumerate(split.outer_train)}
     with progress_bar(1, "candidate", "grid search") as bar:
 

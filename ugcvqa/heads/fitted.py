@@ -1,0 +1,139 @@
+"""What every fitted head offers, whatever it is: predictions, how far to trust them, and its parts for a file."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ugcvqa.errors import CheckpointError, UgcvqaError
+from ugcvqa.evaluation.metrics import Logistic
+from ugcvqa.files import error_reason
+
+if TYPE_CHECKING:
+    import torch
+
+    from ugcvqa.features.family import Family
+    from ugcvqa.settings import FamilySettings
+
+Array = npt.NDArray[np.float64]
+Parts = tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]
+
+
+class Interval(NamedTuple):
+    """Predictions with their uncertainty, each (N,) float64 on the MOS scale, not clipped; NaN where there is none.
+
+    Attributes:
+        mean: prediction.
+        deviation: standard deviation of a newly measured MOS about it.
+        low: lower end of the interval that holds a newly measured MOS in 90 % of videos like those of the training.
+        high: its upper end.
+    """
+
+    mean: Array
+    deviation: Array
+    low: Array
+    high: Array
+
+
+class FittedHead(ABC):
+    """Maps what is known of videos to predicted MOS; knows no file and no feature by name.
+
+    A new head implements `predict`, `_parts` and `_from_parts`; what else it can do replaces the defaults below, which
+    say that there is nothing. `kinds` lists the heads that model files may hold.
+
+    Attributes:
+        kind: name under which a model file keeps the head.
+        title: name in messages.
+        has_interval: whether `predict_interval` knows the ends of intervals.
+        logistic: map of predictions to MOS, fitted to the training videos; `predict` does not apply it.
+    """
+
+    kind: ClassVar[str]
+    title: ClassVar[str]
+    has_interval: ClassVar[bool] = False
+    logistic: Logistic
+
+    @abstractmethod
+    def predict(self, features: Any) -> Array:  # noqa: ANN401 (a table, or an array of frames per video)
+        """Predicts MOS (N,), not clipped, of N videos: (N, D) vectors, or one array of frames each."""
+
+    def predict_with_std(self, features: Any) -> tuple[Array, Array]:  # noqa: ANN401
+        """Predicts as `predict` does, with the standard deviation of a newly measured MOS, both (N,)."""
+        pred = self.predict(features)
+        return pred, np.full(pred.shape, np.nan)
+
+    def predict_interval(self, features: Any) -> Interval:  # noqa: ANN401
+        """Predicts as `predict` does, with intervals of a newly measured MOS."""
+        mean, deviation = self.predict_with_std(features)
+        unknown = np.full(mean.shape, np.nan)
+        return Interval(mean, deviation, unknown, unknown)
+
+    def warnings(self, features: Any) -> list[tuple[str, ...]]:  # noqa: ANN401
+        """Says for each video why it lies outside of what the head was trained on, one plain sentence each."""
+        return [()] * len(features)
+
+    def contributions(self, features: Any) -> dict[str, Array] | None:  # noqa: ANN401
+        """Splits predictions into sums over groups of features, each (N,); None where they are no such sums."""
+        del features
+        return None
+
+    def typical(self) -> npt.NDArray[Any] | None:
+        """The vector (D,) of a typical training video, by which features can be replaced; None where none is known."""
+        return None
+
+    def facts(self) -> dict[str, Any]:
+        """What belongs into the record of a training, as JSON values."""
+        return {}
+
+    def to_arrays(self) -> Parts:
+        """Takes the head apart for saving: (contiguous arrays, plain JSON values)."""
+        arrays, values = self._parts()
+        contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        return contiguous, {**values, "logistic": self.logistic.to_list()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> Self:
+        """Rebuilds a head from what `to_arrays` gave.
+
+        Raises:
+            CheckpointError: if a part is missing, has the wrong shape or holds a non-finite number.
+        """
+        try:
+            return cls._from_parts(arrays, values)
+        except KeyError as error:
+            raise CheckpointError(f"the {cls.title} head lacks its part {error}") from error
+        except RuntimeError as error:  # of a network
+            raise CheckpointError(f"the {cls.title} head cannot be read: {error_reason(error)}") from error
+        except (UgcvqaError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the {cls.title} head cannot be read: {error}") from error
+
+    @abstractmethod
+    def _parts(self) -> Parts:
+        """Arrays and JSON values, without the logistic."""
+
+    @classmethod
+    @abstractmethod
+    def _from_parts(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> Self:
+        """Builds and checks a head; errors need not name it."""
+
+
+class FrameHead(FittedHead):
+    """A head whose input is one array of frames per video, or of their features, not a table of video vectors."""
+
+    @abstractmethod
+    def frame_scores(self, sequence: npt.NDArray[Any]) -> Array:
+        """Maps the input of one video to what each of its T frames adds to the mean that is its MOS (T,)."""
+
+    @abstractmethod
+    def families(self, row: str, settings: "FamilySettings") -> "dict[str, Family]":
+        """Builds what computes its input from a video."""
+
+    @abstractmethod
+    def input_of(self, features: Mapping[str, Mapping[str, npt.NDArray[Any]]]) -> npt.NDArray[Any]:
+        """Picks its input from the features of a video: family -> arrays."""
+
+    @abstractmethod
+    def to(self, device: "torch.device") -> Self:
+        """The same head with its network on a device."""
