@@ -1,4 +1,4 @@
-"""Text tables as people have them: encodings, separators and numbers of spreadsheets, read with line numbers."""
+"""Text tables as spreadsheets save them: encodings, separators and number formats, read with line numbers."""
 
 import codecs
 import csv
@@ -60,7 +60,7 @@ def read_cells(path: Path) -> list[Row]:
 
 
 def _fitted(path: Path, line: int, cells: list[str], first: Sequence[str], separator: str) -> list[str]:
-    """The cells of a row, as many as the first has."""
+    """The cells of a row, as many as the first row has."""
     if len(cells) > len(first) and not any(cells[len(first) :]):
         return cells[: len(first)]
     if len(cells) == len(first):
@@ -72,7 +72,7 @@ def _fitted(path: Path, line: int, cells: list[str], first: Sequence[str], separ
 
 
 def separator_of(path: Path, lines: Iterable[str]) -> tuple[str, int]:
-    """Finds what separates the cells of a text table.
+    """Finds the separator of a text table.
 
     Args:
         path: the file, for messages.

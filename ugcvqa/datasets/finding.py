@@ -1,4 +1,4 @@
-"""Video files below a folder, and the one that a label table means, however it spells it."""
+"""Video files below a folder, and the one that a label table refers to, however it is spelled."""
 
 import logging
 import os
@@ -189,7 +189,7 @@ class VideoFolder:
 
 
 def respelled(folder: str, name: str) -> str | None:
-    """Finds the file that a name from another system means: backslashes, case, accents, %20, no ending.
+    """Finds the file that a name from another system refers to: backslashes, case, accents, %20, no ending.
 
     Args:
         folder: where a relative name starts, empty for the current folder.
@@ -212,7 +212,7 @@ def respelled(folder: str, name: str) -> str | None:
 
 
 def _names_like(folder: str, name: str) -> list[str]:
-    """Names in a folder that another system may write as this one: with the same case if one has it."""
+    """Names in a folder that another system may write like this name: with the same case if there is one."""
     try:
         by_name = _names_in(folder, os.stat(folder).st_mtime_ns)  # noqa: PTH116
     except OSError:
@@ -241,7 +241,7 @@ def _comparable(parts: Parts) -> Parts:
 
 
 def _one_of_each(paths: Sequence[Path]) -> list[Path]:
-    """The preferred of files that differ in the ending only, and one of files with the same bytes."""
+    """The preferred one of files that differ only in their extension, and one of files with the same bytes."""
     ranked = sorted(paths, key=lambda path: (_extension_rank(path), path))
     stems = list({path.with_suffix(""): path for path in reversed(ranked)}.values())[::-1]
     alike = first_alike(stems) if len(stems) > 1 else [0]

@@ -1,4 +1,4 @@
-"""Joins tables by the names of videos: one video whatever its spelling, and never a guess."""
+"""Joins tables by the names of videos: one video however it is spelled, and never a guess."""
 
 import logging
 from collections import Counter
@@ -87,7 +87,7 @@ class _Index:
 def _give(
     rows: npt.NDArray[np.int64], found: Mapping[int, Sequence[int]], names: Sequence[str], ids: Sequence[str]
 ) -> None:
-    """Writes down the row that was found for each id, which must be one, and of one id."""
+    """Records the row that was found for each id: exactly one, which belongs to no other id."""
     holders: dict[int, str] = {}
     for number, several in found.items():
         if len(several) > 1:

@@ -161,7 +161,7 @@ class LabelTable:
     def _compared(
         self, first: int, second: int, cells: Sequence[str], mos: Sequence[float], contents: Sequence[int | None]
     ) -> tuple[str, str]:
-        """What two rows of one video disagree in, if they do; and how they are named."""
+        """Where two rows of one video disagree, if they do, and how they are named."""
         lines = f"lines {self.rows[first][0]} and {self.rows[second][0]}"
         names = cells[first] if cells[first] == cells[second] else f"{cells[first]} and {cells[second]}"
         files, conflict = (contents[first], contents[second]), ""

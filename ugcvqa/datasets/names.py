@@ -1,4 +1,4 @@
-"""How videos are written: one name under its many spellings, and the endings of video files."""
+"""How names of videos are written: one name for its many spellings, and the extensions of video files."""
 
 import re
 import unicodedata
@@ -56,12 +56,12 @@ def video_name(text: str) -> str:
 
 
 def loose(text: str) -> str:
-    """What a name has in common with another system's way to write it: case and %20 for a space do not count."""
+    """A form of a name that is the same however another system writes it: case and %20 for a space do not count."""
     return unicodedata.normalize("NFC", unquote(text)).casefold()
 
 
 def shared_folders(paths: Sequence[tuple[str, ...]]) -> int:
-    """Number of folders that all paths start with."""
+    """Number of leading folders that all paths share."""
     levels = zip(*(path[:-1] for path in paths), strict=False)
     return sum(1 for _ in takewhile(lambda folders: len(set(folders)) == 1, levels))
 

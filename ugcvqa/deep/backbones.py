@@ -56,7 +56,7 @@ def load_backbone(name: str, weights: str) -> nn.Module:
 
 
 def empty_backbone(name: str) -> nn.Module:
-    """Builds a classification network whose weights a caller brings along.
+    """Builds a classification network whose weights the caller provides.
 
     Raises:
         ConfigError: if there is no such network.
@@ -85,7 +85,7 @@ def backbone_without_weights(name: str) -> nn.Module:
 
 
 def has_weights(name: str, weights: str) -> bool:
-    """Whether the weights that `load_backbone` takes can be had without fetching a file."""
+    """Whether the weights that `load_backbone` takes are available without fetching a file."""
     if name not in _network_names():
         return False
     urls = released_files(name)
@@ -102,7 +102,7 @@ def weights_checksum(network: nn.Module) -> str:
 
 
 def check_finite(network: nn.Module, where: str) -> None:
-    """Checks that no weight or statistic of a network is broken.
+    """Checks that no weight or statistic of a network is invalid.
 
     Args:
         network: any network.

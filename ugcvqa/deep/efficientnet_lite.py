@@ -50,7 +50,7 @@ class Rescale(nn.Module):
 
 
 class SamePad(nn.Module):
-    """Pads maps (T, C, H, W) with zeros as TensorFlow's SAME does for a stride of 2: more behind than before.
+    """Pads maps (T, C, H, W) with zeros as TensorFlow's SAME does for a stride of 2: more at the end than at the start.
 
     Args:
         kernel: side of the convolution's kernel, odd.

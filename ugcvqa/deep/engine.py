@@ -37,7 +37,7 @@ _ONE_PASS: dict[type[nn.Module], tuple[str, list[float]]] = {
 
 
 def chosen_engine(engine: Engine, precision: Precision = "float32") -> Literal["torch", "openvino"]:
-    """Says which library computes networks.
+    """Chooses the library that computes networks.
 
     Args:
         engine: `auto` takes OpenVINO where it is installed, unless there is a GPU, which PyTorch alone uses.
@@ -58,7 +58,7 @@ def chosen_engine(engine: Engine, precision: Precision = "float32") -> Literal["
 
 
 class FastNetwork(nn.Module):
-    """A frozen network for inference: the same values to rounding, sooner.
+    """A frozen network for inference: the same values to within rounding, faster.
 
     Args:
         network: what maps frames (n, 3, H, W), or maps, to one tensor, in evaluation mode. It is not changed.

@@ -1,4 +1,4 @@
-"""What this process does with memory that networks free: it keeps it for their next arrays, or gives it back."""
+"""What happens to memory that networks free: this process keeps it for their next arrays, or returns it."""
 
 import ctypes
 import gc
@@ -8,7 +8,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def keep_freed_memory() -> bool:
-    """Makes this process keep memory that it frees, for its next arrays, instead of giving it back to the system.
+    """Makes this process keep freed memory for its next arrays instead of returning it to the system.
 
     Large arrays that are made again for every frame otherwise cost a page fault per 4 KiB, up to a third of the
     time. No value changes. Call it once the networks are built: what building them freed is given back first.
@@ -26,7 +26,7 @@ def keep_freed_memory() -> bool:
 
 
 def give_back_freed_memory() -> None:
-    """Gives the memory that this process has freed back to the system, where the C library can (glibc does).
+    """Returns the memory that this process has freed to the system, where the C library can (glibc does).
 
     After `keep_freed_memory`, call it where one network's work ends and another's begins: their arrays differ in
     size, so what one has freed rarely serves the other.

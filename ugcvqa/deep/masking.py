@@ -24,7 +24,7 @@ SMALL_PX = 64
 
 
 class MaskedScores:
-    """What a classifier says about frames that are masked by its own activations.
+    """Class scores of frames that are masked by the classifier's own activations.
 
     Args:
         network: maps normalised frames (n, 3, H, W) to class scores (n, classes), in evaluation mode.

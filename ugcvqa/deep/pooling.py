@@ -134,7 +134,7 @@ class Trunk(nn.Module):
 
 @contextmanager
 def large_enough(frames: Tensor, name: str) -> Iterator[None]:
-    """Tells that frames (T, 3, H, W) are too small where a network, whose name is given, fails on them.
+    """Reports that frames (T, 3, H, W) are too small where a network, whose name is given, fails on them.
 
     Raises:
         VideoError: if the block fails and they are small.
@@ -200,7 +200,7 @@ class VSFA(nn.Module):
         return self._features(rgb, lambda part: normalise(part.contiguous(memory_format=torch.channels_last)))
 
     def forward_normalised(self, x: Tensor) -> Tensor:
-        """Computes the features of frames that are normalised already, with or without a saliency map added.
+        """Computes the features of frames that are already normalised, with or without a saliency map added.
 
         Args:
             x: (T, 3, H, W) float32 as from `normalise`.

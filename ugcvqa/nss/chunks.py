@@ -1,4 +1,4 @@
-"""What a chunk's planes must be, the size at which they are worked on, and the mean of its vectors over a video."""
+"""What a chunk's planes must be, their working size, and the mean of chunk vectors over a video."""
 
 import math
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def check_chunk(y: Any, u: Any, v: Any) -> None:  # noqa: ANN401 (arrays or tens
 
 
 def is_of_bytes(planes: Any, ndim: int) -> bool:  # noqa: ANN401
-    """Whether an array or tensor has so many axes and is uint8."""
+    """Whether an array or tensor has that many axes and is uint8."""
     return planes.ndim == ndim and str(planes.dtype) in ("uint8", "torch.uint8")
 
 

@@ -25,7 +25,7 @@ class _Buffers(threading.local):
         self._arrays: dict[str, npt.NDArray[Any]] = {}
 
     def get(self, name: str, shape: tuple[int, ...], dtype: Any = np.float32) -> npt.NDArray[Any]:  # noqa: ANN401
-        """An array with whatever it held last; the one of this name that had another shape is dropped."""
+        """An array with arbitrary content; one of this name with another shape is dropped."""
         if name not in self._arrays or self._arrays[name].shape != shape:
             self._arrays[name] = np.empty(shape, dtype)
         return self._arrays[name]
@@ -35,7 +35,7 @@ _buffers = _Buffers()
 
 
 class _Sums:
-    """The sums of maps one after the other, each at the scales that are asked for."""
+    """The sums of maps one after the other, each at the requested scales."""
 
     def __init__(self, n_maps: int, shape: tuple[int, int]) -> None:
         self._sums, self._pixels, self._n = np.empty((n_maps, N_SUMS)), np.empty(n_maps), 0

@@ -90,7 +90,7 @@ def float_of(_context: Any, _bits: Any) -> Any:  # noqa: ANN401
 
 
 class _Announcement(event.Listener):
-    """Says once that kernels are being compiled, which takes a newcomer's first command some seconds."""
+    """Logs once that kernels are being compiled, which makes the first command some seconds slower."""
 
     def __init__(self) -> None:
         self._is_made = False

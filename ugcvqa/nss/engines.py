@@ -1,4 +1,4 @@
-"""Which ways to compute the NSS features there are, and which of them this machine has."""
+"""The engines that compute the NSS features, and which of them this machine has."""
 
 import logging
 from functools import cache
@@ -52,7 +52,7 @@ def compiled_kernels() -> ModuleType:
 
 @cache
 def usable_engine(engine: NSSEngine) -> NSSEngine:
-    """The engine that is asked for, or the other one with a line of warning where its library cannot be had."""
+    """The requested engine, or the other one, with a warning, where its library is missing."""
     if engine == "torch" and find_spec("torch") is None and find_spec("numba") is not None:
         log.warning("PyTorch is not installed: NSS features are computed by compiled kernels, equal to rounding")
         return "compiled"

@@ -106,7 +106,7 @@ def filter_maps(kernel: Callable[[Tensor], Tensor], x: Tensor, border: Border, b
 
 
 def map_groups(maps: Tensor) -> list[slice]:
-    """Splits the leading axis into what is worked on at once: single maps on a CPU, everything on a GPU."""
+    """Splits the leading axis into what is processed at once: single maps on a CPU, everything on a GPU."""
     if maps.device.type != "cpu":
         return [slice(None)]
     return [slice(index, index + 1) for index in range(maps.shape[0])]

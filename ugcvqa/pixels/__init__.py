@@ -1,1 +1,1 @@
-"""What the pixels of a video say by themselves: bars, repeats, true resolution, exposure, noise, combs; numpy only."""
+"""Facts measured from pixels alone: bars, repeats, true resolution, exposure, noise, combs; numpy only."""

@@ -1,4 +1,4 @@
-"""Black bars: rows and columns at the edges that never show anything."""
+"""Black bars: rows and columns at the edges that never show any picture."""
 
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ class Box(NamedTuple):
 
 
 def content_box(frames: Levels) -> Box:
-    """Finds the part of frames that is not under black bars, whatever is written on these.
+    """Finds the part of frames that is not covered by black bars, even if there is text on the bars.
 
     A bar is a run of black lines from an edge, the same in every frame, beside which the picture begins at once and
     which has its like at the other edge; dark scenery seldom has that. Everything is even, as chroma needs it.

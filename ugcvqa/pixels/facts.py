@@ -24,7 +24,7 @@ _SLOW, _ENLARGED = 0.6, 0.5  # shares of the frame rate and of the lines
 
 
 class PixelFacts(NamedTuple):
-    """What the pixels of a video say, mean over its seconds.
+    """Facts measured from the pixels of a video, mean over its seconds.
 
     Attributes:
         shown_rate: frames per second that differ from the one before, where the picture moves.
@@ -110,7 +110,7 @@ def _likeness(levels: npt.NDArray[np.int16]) -> float:
 
 
 def in_words(vector: Sequence[float] | Array) -> Iterator[str]:
-    """Says in plain sentences which facts make a score doubtful, or explain it; nothing of most videos.
+    """States in plain sentences which facts make a score doubtful, or explain it; empty for most videos.
 
     Args:
         vector: values of `PixelFacts`.

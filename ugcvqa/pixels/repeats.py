@@ -16,7 +16,7 @@ _FEWEST = 2
 
 
 def new_frames(frames: Levels) -> npt.NDArray[np.bool_]:
-    """Says which frames differ from the one before, as far as the picture moves at all.
+    """Marks the frames that differ from the one before, as far as the picture moves at all.
 
     Args:
         frames: (T, H, W) uint8 luma levels, in order.
@@ -47,7 +47,7 @@ def _under_noise(changes: npt.NDArray[np.float32]) -> float:
 
 
 def chosen_frames(is_new: npt.NDArray[np.bool_], middle: int, count: int = 8) -> npt.NDArray[np.int64]:
-    """Chooses the frames about the middle of a stretch as if repeats were not there.
+    """Chooses the frames around the middle of a stretch, ignoring repeats.
 
     Args:
         is_new: (T,) as of `new_frames`.

@@ -1,4 +1,4 @@
-"""The resolution that a picture really has: where its spectrum ends, whatever the number of its pixels."""
+"""The true resolution of a picture: where its spectrum ends, whatever its number of pixels."""
 
 import numpy as np
 import numpy.typing as npt
