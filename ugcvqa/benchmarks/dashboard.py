@@ -25,7 +25,7 @@ def log_benchmark(
         pictures: name -> picture file.
 
     Raises:
-        ConfigError: if Weights & Biases refuses, for example for want of a key.
+        ConfigError: if Weights & Biases refuses, for example because no key is set.
     """
     import wandb  # here because the import takes seconds and few want it
 

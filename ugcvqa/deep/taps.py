@@ -29,7 +29,7 @@ class Tap:
 
 @contextmanager
 def tap(model: nn.Module, layer: str) -> Iterator[Tap]:
-    """Listens to the output of one layer inside a `with` block.
+    """Captures the output of one layer inside a `with` block.
 
     The tensor is the layer's own, not a copy: an in-place ReLU that follows the layer shows in it, as it does in
     the public Score-CAM code.

@@ -97,7 +97,7 @@ class ContainerFamily(Family):
         return as_array(frames["container"])
 
     def pool(self) -> Pool:
-        """Starts to wait for the facts."""
+        """Starts the pool, which keeps the one vector of facts."""
         return _VectorPool()
 
 

@@ -189,7 +189,7 @@ class Study:
             mode: `offline` or `online`.
 
         Raises:
-            ConfigError: if Weights & Biases refuses, for example for want of a key.
+            ConfigError: if Weights & Biases refuses, for example because no key is set.
         """
         import wandb  # here because the import takes seconds and few want it
 

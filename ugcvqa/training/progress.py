@@ -29,7 +29,7 @@ class EpochLines(Callback):
         batch: Any,  # noqa: ANN401
         batch_idx: int,
     ) -> None:
-        """Foretells the end from the time between the first two steps; the first alone may wait for data."""
+        """Estimates the remaining time from the second step; the first one may wait for data."""
         done = trainer.global_step - self._first_step
         if done == 1:
             self._first_step_ended = time.monotonic()
