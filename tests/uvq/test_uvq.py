@@ -17,6 +17,7 @@ from ugcvqa.features import network_families
 from ugcvqa.features.extraction import ClipStream, Task, extract_features
 from ugcvqa.features.families import build_families
 from ugcvqa.features.rows import DIMENSIONS, families_of
+from ugcvqa.heads.fitted import FittedHead
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import probe
 from ugcvqa.scoring.model import QualityModel
@@ -395,8 +396,9 @@ def test_uvq_scores_frames_in_memory_as_their_file(stand_ins, clips):
 
 
 def test_heads_on_features_of_uvq_have_a_timeline(stand_ins, clips):
-    class Brightness:
-        kind = "brightness"
+    class Brightness(FittedHead):
+        kind = title = "brightness"
+        _parts = _from_parts = None
 
         def predict(self, table):
             return 1 + table[:, 0]
