@@ -151,3 +151,9 @@ def test_values_are_kept_as_plain_hyperparameters(tmp_path):
     for wrong in ({"sampling": {"nonsense": 1}}, {"limits": {"nonsense": 1}}, {"batch_size": 0}):
         with pytest.raises(ConfigError):
             VideoDataModule(tmp_path, **wrong)
+
+
+@pytest.mark.parametrize("asked", ["nonsense", "NSS", {"frame": 1}])
+def test_sampling_that_is_unknown_is_refused_at_once(asked, tmp_path):
+    with pytest.raises(ConfigError, match="sampling"):
+        VideoDataModule(tmp_path, sampling=asked)

@@ -35,6 +35,9 @@ def test_head_learns_and_comes_back_from_its_file(head, tmp_path):
     again = type(head).load(tmp_path / "head.safetensors")
     for method in ("predict", "uncertainty", "interval"):
         np.testing.assert_allclose(getattr(again, method)(new), getattr(head, method)(new), rtol=1e-12)
+    assert again.values == head.values
+    refitted = again.fit(*problem())
+    np.testing.assert_array_equal(refitted.predict(new), head.predict(new))
     assert repr(again) == f"{type(head).__name__}(fitted)"
 
 
@@ -77,6 +80,8 @@ def test_what_cannot_be_used_is_one_clear_error(tmp_path):
         GPHead().predict(x)
     with pytest.raises(LabelError, match=r"shape \(80, 6\) do not go with scores of shape \(79,\)"):
         SVRHead().fit(x, mos[1:])
+    with pytest.raises(LabelError, match="MOS must be numbers"):
+        SVRHead().fit(x, ["good"] * 80)
     with pytest.raises(LabelError, match="9 videos; at least 10"):
         SVRHead().fit(x[:9], mos[:9])
     with pytest.raises(LabelError, match=r"give numbers \(videos, features\)"):
@@ -95,3 +100,14 @@ def test_entering_the_folder_of_heads_imports_nothing_heavy():
     code = "import ugcvqa.heads, sys; print([m for m in ('torch', 'sklearn', 'scipy.optimize') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_row_has_the_parts_and_the_cost_of_missing_motion_that_fit_gives_it():
+    """Rows with facts of the pixels lose MOS by a formula where few frames are new."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(60, 1838))
+    x[:, 1836], x[:, 1837] = 30, random.choice([360, 720, 1080], size=60)
+    head = SparseGPHead(row="NSS_PIXELS", inducing=10, dimensions=4).fit(x, random.uniform(1, 5, size=60))
+    slow = x[:5].copy()
+    slow[:, 1836] = 5
+    np.testing.assert_allclose(head.predict(x[:5]) - head.predict(slow), 0.583, atol=0.01)

@@ -381,7 +381,7 @@ def code_sha256(head: str) -> str:
         name = waiting.pop()
         if name not in texts and name not in _SETTINGS:
             texts[name] = _source(name)
-            waiting += re.findall(r"from ugcvqa\.([\w.]+) import", texts[name])
+            waiting += re.findall(r"^from ugcvqa\.([\w.]+) import", texts[name], re.MULTILINE)  # not types
     versions = [f"{name} {version(name)}" for name in _LIBRARIES + (("torch",) if head == "gru" else ())]
     return _digest([*(part for item in sorted(texts.items()) for part in item), *versions])
 

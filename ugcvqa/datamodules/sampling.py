@@ -12,6 +12,7 @@ from ugcvqa.datamodules.streams import PictureStream, picture_loader, piece_load
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.errors import ConfigError
 from ugcvqa.features.family import Family
+from ugcvqa.features.rows import FRAME_ROWS
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.features.stream import ClipStream
 from ugcvqa.heads.network_heads import frame_families
@@ -143,8 +144,10 @@ def named_sampling(asked: str | Mapping[str, Any] | None) -> Sampling:
     """Sampling by plain values: `clips`, settings of pictures by name, or a row.
 
     Raises:
-        ConfigError: if a setting is unknown.
+        ConfigError: if a setting is unknown, or the row has no features of frames.
     """
+    if isinstance(asked, str) and asked not in ("clips", *FRAME_ROWS):
+        raise ConfigError(f"sampling {asked!r}: give clips, settings of pictures, or one of {', '.join(FRAME_ROWS)}")
     if isinstance(asked, Mapping):
         try:
             return Pictures(ClipSettings(**asked))

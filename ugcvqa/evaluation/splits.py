@@ -5,13 +5,16 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.datasets.names import video_name
 from ugcvqa.errors import ConfigError, LabelError
 from ugcvqa.settings import SplitSettings
+
+if TYPE_CHECKING:
+    from ugcvqa.datasets.catalogue import Dataset
 
 MIN_VIDEOS = 10
 """Fewer videos than this leave parts of one or two, of which no correlation means anything."""
@@ -42,7 +45,7 @@ class Split:
             raise LabelError("outer_train of a split must hold its train and val videos, once each")
 
 
-def make_split(dataset: Dataset, settings: SplitSettings) -> Split:
+def make_split(dataset: "Dataset", settings: SplitSettings) -> Split:
     """Splits a data set by content group, by the benchmark's protocol, or as stored in a file.
 
     Raises:

@@ -11,9 +11,7 @@ import numpy.typing as npt
 from ugcvqa.errors import CheckpointError, ConfigError, LabelError
 from ugcvqa.files import arrays_from_file, arrays_to_bytes, write_atomic
 from ugcvqa.heads.fitted import FittedHead, Interval
-from ugcvqa.heads.gp import fit_gp, gp_parts
-from ugcvqa.heads.kinds import HEADS
-from ugcvqa.heads.sparse_fit import fit_sparse_gp
+from ugcvqa.heads.kinds import HEADS, fit_process
 from ugcvqa.heads.svr import MIN_VIDEOS, fit_svr
 from ugcvqa.settings import GPSettings, SparseGPSettings, SVRSettings
 
@@ -31,8 +29,9 @@ class Head(ABC):
 
     kind: ClassVar[str]
 
-    def __init__(self) -> None:
+    def __init__(self, **values: Any) -> None:  # noqa: ANN401 (plain values)
         self.fitted: FittedHead | None = None
+        self.values = values  # the constructor's arguments, which `save` keeps
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({'fitted' if self.fitted else 'not fitted'})"
@@ -50,7 +49,11 @@ class Head(ABC):
         Raises:
             LabelError: if there are too few videos, the tables do not match, or nothing can be learned from them.
         """
-        features, scores = _table(X), np.asarray(mos, dtype=np.float64)
+        features = _table(X)
+        try:
+            scores = np.asarray(mos, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise LabelError(f"MOS must be numbers, one for each video: {error}") from error
         if scores.shape != features.shape[:1]:
             raise LabelError(f"features of shape {features.shape} do not go with scores of shape {scores.shape}")
         self.fitted = self._fit(features, scores)
@@ -84,11 +87,16 @@ class Head(ABC):
             StoreError: if the file cannot be written.
         """
         arrays, values = self._known.to_arrays()
-        write_atomic(Path(path), arrays_to_bytes(arrays, {"head": {"kind": self.kind, **values}}))
+        write_atomic(
+            Path(path), arrays_to_bytes(arrays, {"head": {"kind": self.kind, **values}, "values": self.values})
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Reads what `save` wrote; the head of a model file (`model.safetensors` of a run folder) too.
+        """Reads what `save` wrote, settings included.
+
+        The head of a model file (`model.safetensors` of a run folder) is read too, with default settings for another
+        `fit`.
 
         Raises:
             StoreError: if the file is missing or of another kind.
@@ -101,7 +109,10 @@ class Head(ABC):
             raise CheckpointError(
                 f"{path}: holds {f'a head of kind {kind!r}' if kind else 'no head'}, not {cls.kind!r}"
             )
-        head = cls()
+        try:
+            head = cls(**metadata.get("values", {}))
+        except (ConfigError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path}: its settings cannot be read ({error})") from error
         head.fitted = HEADS[cls.kind].from_arrays(arrays, values)
         return head
 
@@ -142,7 +153,13 @@ class SVRHead(Head):
         validation: float = 0.2,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            c_exponents=list(c_exponents),
+            gamma_exponents=list(gamma_exponents),
+            epsilon=epsilon,
+            validation=validation,
+            seed=seed,
+        )
         if not 0 < validation < 1:
             raise ConfigError(f"validation is {validation}: it must be a share between 0 and 1")
         self.settings = SVRSettings(tuple(c_exponents), tuple(gamma_exponents), epsilon)
@@ -168,11 +185,11 @@ class GPHead(Head):
     kind: ClassVar[str] = "gp"
 
     def __init__(self, row: str = "") -> None:
-        super().__init__()
+        super().__init__(row=row)
         self.row = row
 
     def _fit(self, features: npt.NDArray[Any], mos: Array) -> FittedHead:
-        return fit_gp(features, mos, gp_parts(self.row, features.shape[1]), GPSettings())[0]
+        return fit_process(features, mos, self.row, GPSettings())[0]
 
 
 class SparseGPHead(Head):
@@ -194,12 +211,12 @@ class SparseGPHead(Head):
         dimensions: int = SparseGPSettings.dimensions,
         kernel_videos: int = SparseGPSettings.kernel_videos,
     ) -> None:
-        super().__init__()
+        super().__init__(row=row, inducing=inducing, dimensions=dimensions, kernel_videos=kernel_videos)
         self.row = row
         self.settings = SparseGPSettings(inducing=inducing, dimensions=dimensions, kernel_videos=kernel_videos)
 
     def _fit(self, features: npt.NDArray[Any], mos: Array) -> FittedHead:
-        return fit_sparse_gp(features, mos, gp_parts(self.row, features.shape[1]), self.settings)[0]
+        return fit_process(features, mos, self.row, self.settings)[0]
 
 
 def _table(X: npt.ArrayLike) -> npt.NDArray[Any]:
