@@ -14,7 +14,7 @@ import numpy as np
 from ugcvqa.benchmark import benchmark
 from ugcvqa.datamodules import VideoDataModule
 from ugcvqa.media.video import read_frames
-from ugcvqa.settings import SVRSettings
+from ugcvqa.settings.heads import SVRSettings
 
 
 def sharpness(path: str) -> float:

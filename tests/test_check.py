@@ -11,7 +11,7 @@ from ugcvqa.check import check, main
 from ugcvqa.datasets.catalogue import load_dataset
 from ugcvqa.datasets.inventory import check_dataset
 from ugcvqa.errors import ConfigError, VideoError
-from ugcvqa.settings import DataSettings
+from ugcvqa.settings.data import DataSettings
 
 VIDS = ("Gaming_1080P-0aaa", "Vlog_360P-0bbb", "Gaming_720P-0ccc")
 

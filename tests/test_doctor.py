@@ -9,7 +9,7 @@ from ugcvqa.errors import CheckpointError, UgcvqaError, WeightsError
 from ugcvqa.media.video import read_frames
 from ugcvqa.scoring import known_answers, known_models
 from ugcvqa.scoring.model import Score
-from ugcvqa.settings import UVQSettings
+from ugcvqa.settings.features import UVQSettings
 from ugcvqa.uvq.state import SCORE_NAMES
 
 

@@ -25,7 +25,8 @@ from ugcvqa.features.store import FeatureSpec, FeatureStore
 from ugcvqa.media.encode import write_video
 from ugcvqa.models.extraction import extract_dataset
 from ugcvqa.models.extractor import Extractor
-from ugcvqa.settings import DecodeLimits, FamilySettings, LoaderSettings, NSSSettings, SaliencySettings
+from ugcvqa.settings.data import DecodeLimits, LoaderSettings
+from ugcvqa.settings.features import FamilySettings, NSSSettings, SaliencySettings
 
 ONE_PROCESS = {"devices": 1, "accelerator": "cpu"}
 

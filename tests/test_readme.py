@@ -12,7 +12,7 @@ from ugcvqa.evaluation.metrics import IDENTITY
 from ugcvqa.heads.svr import FittedSVR
 from ugcvqa.media.encode import write_video
 from ugcvqa.scoring.model import FILE_NAME, QualityModel
-from ugcvqa.settings import FamilySettings
+from ugcvqa.settings.features import FamilySettings
 
 REPO = Path(__file__).resolve().parent.parent
 PAGES = [REPO / "README.md", REPO / "CONTRIBUTING.md", *sorted((REPO / "docs").glob("*.md"))]

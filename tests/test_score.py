@@ -20,7 +20,7 @@ from ugcvqa.heads.svr import fit_svr
 from ugcvqa.media.encode import write_video
 from ugcvqa.scoring import model as models
 from ugcvqa.scoring.model import QualityModel, load
-from ugcvqa.settings import FamilySettings, NSSSettings
+from ugcvqa.settings.features import FamilySettings, NSSSettings
 
 
 @pytest.fixture(scope="module")

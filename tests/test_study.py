@@ -22,10 +22,12 @@ from ugcvqa.features.network_families import SaliencyFamily
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import read_frames
-from ugcvqa.settings import DecodeLimits, FamilySettings, MeasureSettings, SaliencySettings
-from ugcvqa.studies import run as study_run
+from ugcvqa.settings.data import DecodeLimits
+from ugcvqa.settings.features import FamilySettings, SaliencySettings
+from ugcvqa.settings.study import MeasureSettings
+from ugcvqa.studies import study_run
 from ugcvqa.studies.analysis import Collection, published_frames
-from ugcvqa.studies.data import (
+from ugcvqa.studies.frames import (
     NetworkFacts,
     StudyDeep,
     StudyMaps,

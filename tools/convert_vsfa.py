@@ -18,7 +18,7 @@ from ugcvqa.evaluation.metrics import IDENTITY
 from ugcvqa.heads.gru import published_head
 from ugcvqa.heads.network_heads import GRUHead, MOSLine
 from ugcvqa.scoring.model import QualityModel
-from ugcvqa.settings import FamilySettings
+from ugcvqa.settings.features import FamilySettings
 
 
 def convert(arguments: argparse.Namespace) -> str:

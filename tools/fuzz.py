@@ -33,7 +33,7 @@ from typing import IO, TYPE_CHECKING, cast
 from fuzz_files import damage, make_seeds
 
 if TYPE_CHECKING:
-    from ugcvqa.settings import DecodeLimits
+    from ugcvqa.settings.data import DecodeLimits
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _FINE = ("score", "read", "error")
@@ -110,7 +110,7 @@ def _memory_mib(pid: int) -> float:
 
 def _limits() -> "DecodeLimits":
     """Limits that keep a search quick."""
-    from ugcvqa.settings import DecodeLimits
+    from ugcvqa.settings.data import DecodeLimits
 
     return DecodeLimits(max_pixels=2**22, max_frames=20_000, max_duration_s=1800)
 

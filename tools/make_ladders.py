@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ugcvqa.cli import progress_bar
 from ugcvqa.datasets.tables import FeatureTable, write_table
 from ugcvqa.demo.ladders import SCENES, ladder_plan, write_ladders
 from ugcvqa.errors import UgcvqaError, VideoError
@@ -21,7 +20,8 @@ from ugcvqa.features.extraction import extract_features
 from ugcvqa.features.families import build_families
 from ugcvqa.features.rows import assemble_row, families_of
 from ugcvqa.features.stream import ClipStream, Task
-from ugcvqa.settings import FamilySettings
+from ugcvqa.progress import progress_bar
+from ugcvqa.settings.features import FamilySettings
 
 
 def ladder_table(row: str, scenes: int) -> FeatureTable:

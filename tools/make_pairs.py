@@ -19,12 +19,12 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from ugcvqa.cli import progress_bar
 from ugcvqa.demo.known_orders import LINES, Order, line_orders, orders, sights
 from ugcvqa.errors import UgcvqaError
 from ugcvqa.heads.pairs import Pairs, write_pairs
 from ugcvqa.nss.features import NSS
 from ugcvqa.pixels.spectrum import band_powers, native_share
+from ugcvqa.progress import progress_bar
 
 _LONGEST_PX = 2600  # of the JPEG that is decoded: more is shrunk anyway
 _MOVING = 30.0  # frames per second, of clips that lose none

@@ -27,7 +27,7 @@ from ugcvqa.deep.backbones import load_backbone
 from ugcvqa.deep.kept_memory import keep_freed_memory
 from ugcvqa.deep.pooling import CNN, VSFA, normalise
 from ugcvqa.deep.trunks import features_of
-from ugcvqa.settings import Engine
+from ugcvqa.settings.features import Engine
 
 SIZES = {"VSFACNN 480 x 270": (4, 270, 480), "VSFACNN 960 x 540": (3, 540, 960), "VSFACNN 1920 x 1080": (2, 1080, 1920)}
 SMALL = "CNN, the 20 frames of 224 x 224 of a 20 s clip (no resize)"

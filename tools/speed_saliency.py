@@ -38,7 +38,7 @@ from ugcvqa.deep.saliency import column_profile
 from ugcvqa.deep.scorecam import PRECISIONS, SaliencyMaps, ScoreCAM
 from ugcvqa.media.sampling import saliency_frames
 from ugcvqa.media.video import probe, read_frames
-from ugcvqa.settings import Engine
+from ugcvqa.settings.features import Engine
 
 LAYER = "features.29"
 Values = NDArray[np.float64]

@@ -27,8 +27,8 @@ from ugcvqa.heads.gru import VSFAHead
 from ugcvqa.models.losses import quality_loss
 from ugcvqa.samples.batches import Draw, EpochSampler
 from ugcvqa.samples.sequences import SequenceSource, pack
+from ugcvqa.settings.training import GRUSettings, RecipeSettings
 from ugcvqa.training.gru_splits import RowSplit, train_gru_splits
-from ugcvqa.training_settings import GRUSettings, RecipeSettings
 
 SEED, BATCH, LR, DIM, ROUNDS = 19920517, 16, 1e-5, 4096, 3
 KONVID = {"videos": 1200, "frames": 240, "distinct": 240, "epochs": 1}

@@ -34,7 +34,8 @@ from ugcvqa.heads.pairs import Pairs, read_pairs, write_pairs
 from ugcvqa.heads.sparse_fit import fit_sparse_gp
 from ugcvqa.heads.sparse_gp import FittedSparseGP
 from ugcvqa.scoring.model import QualityModel
-from ugcvqa.settings import FamilySettings, NSSSettings, SparseGPSettings
+from ugcvqa.settings.features import FamilySettings, NSSSettings
+from ugcvqa.settings.heads import SparseGPSettings
 
 NAME, ROW, SCALE = "nss_pixels", "NSS_PIXELS", (1.0, 5.0)
 RECIPE: dict[str, Any] = {

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ugcvqa.cli import run_verb
-from ugcvqa.settings import BenchmarkSettings, FamilySettings, GPSettings, SparseGPSettings, SVRSettings
-from ugcvqa.training_settings import GRUSettings
+from ugcvqa.settings.benchmark import BenchmarkSettings
+from ugcvqa.settings.features import FamilySettings
+from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
+from ugcvqa.settings.training import GRUSettings
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +92,8 @@ def benchmark(
         key: value for key, value in locals().items() if key not in ("jobs", "at_once", "backend", "scheduler", "wandb")
     }
     from ugcvqa.benchmarks import report, run
-    from ugcvqa.benchmarks.data import collect
     from ugcvqa.benchmarks.feature_tables import FeatureSources
+    from ugcvqa.benchmarks.labelled_features import collect
     from ugcvqa.deep.engine import chosen_engine
     from ugcvqa.records import named_folder, plain_settings, versions
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ugcvqa.cli import run_verb
-from ugcvqa.settings import DataSettings
+from ugcvqa.settings.data import DataSettings
 
 
 def check(data: DataSettings = DataSettings(), probe: bool = False, out: str | None = None, workers: int = 1) -> int:

@@ -4,28 +4,24 @@ import inspect
 import logging
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
 import docstring_parser
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser, Namespace, get_loader, set_loader, set_parsing_settings
+from jsonargparse import ArgumentError, ArgumentParser, get_loader, set_loader, set_parsing_settings
 
+from ugcvqa.arguments import one_line, unshared
 from ugcvqa.devices import launch
 from ugcvqa.errors import ConfigError, UgcvqaError
 from ugcvqa.leftovers import use_own_folder
 from ugcvqa.processes import end_forks_with_this_process, end_with_parent
 
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
-
 set_parsing_settings(instantiate_subclass_spec_in_any=False)  # a config file must not make objects of any class
 
-_LONGEST_YAML, _DEEPEST_YAML, _MOST_NODES, _LONGEST_NAME, _LONGEST_MESSAGE = 1 << 18, 30, 20_000, 4096, 4000
+_LONGEST_YAML, _DEEPEST_YAML, _MOST_NODES, _LONGEST_NAME = 1 << 18, 30, 20_000, 4096
 _load_yaml = get_loader("yaml")
 
 
@@ -64,7 +60,7 @@ def run_verb(
         _configure_logging()
         return function(**arguments)
     except UgcvqaError as error:
-        sys.stderr.write(f"{prog}: error: {_one_line(error)}\n")
+        sys.stderr.write(f"{prog}: error: {one_line(error)}\n")
         return 2
     except ModuleNotFoundError as error:  # of an installation for scoring alone, see requirements-score.txt
         if error.name is None or error.name.startswith("ugcvqa"):
@@ -79,7 +75,7 @@ def run_verb(
         return 1
     except OSError as error:  # a folder, disk or name that the system refuses
         where = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"{prog}: error: {_one_line(f'{where}{error.strerror or error}')}\n")
+        sys.stderr.write(f"{prog}: error: {one_line(f'{where}{error.strerror or error}')}\n")
         return 2
 
 
@@ -103,7 +99,7 @@ def _checked_yaml(text: str) -> Any:  # noqa: ANN401 (any YAML value)
     try:
         return _load_yaml(text)
     except ValueError as error:  # a number of thousands of digits
-        raise ConfigError(f"an option or config file holds a value that cannot be read ({_one_line(error)})") from error
+        raise ConfigError(f"an option or config file holds a value that cannot be read ({one_line(error)})") from error
 
 
 def _check_nodes(text: str) -> None:
@@ -165,86 +161,17 @@ def _call_arguments(parser: ArgumentParser, argv: Sequence[str] | None) -> dict[
     _check_config_files(sys.argv[1:] if argv is None else argv)
     namespace = parser.parse_args(argv)
     settings = parser.instantiate(namespace)
-    arguments = {name: _unshared(value) for name, value in vars(settings).items()}
+    arguments = {name: unshared(value) for name, value in vars(settings).items()}
     arguments.pop("config", None)
     return arguments
 
 
 def _readable(error: BaseException) -> str:
     """A parser's message on one line; where one of a few words was expected, without the part about types."""
-    text = _one_line(error)
+    text = one_line(error)
     found = re.match(r'Parser key "([^"]+)".*?typing\.Literal\[([^\]]*)\]', text)
     return f"--{found[1]}: use one of {found[2]}" if found else text
 
 
-def built_arguments(kind: type, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Checks arguments of a class against its signature, and makes the objects that are given by `class_path`.
-
-    Args:
-        kind: the class.
-        name: flag in front of the arguments' names, for messages.
-        values: arguments as a YAML file has them; objects are left as they are.
-
-    Returns:
-        The arguments, of the same names.
-
-    Raises:
-        ConfigError: if one is unknown, of the wrong type, or names a class that cannot be used there.
-    """
-    parser = ArgumentParser(prog=name, exit_on_error=False)
-    parser.add_class_arguments(kind, name, instantiate=False)
-    try:
-        built = parser.instantiate(parser.parse_object({name: _unshared(values)}))[name]
-    except Exception as error:  # whatever the constructor of a named class may raise
-        raise ConfigError(_refused(name, _one_line(error))) from error
-    # Only objects are taken over: the parser makes a float of 2 where both are allowed, and batches are not shares.
-    return {key: value if _is_plain(value) else built[key] for key, value in values.items()}
-
-
-def _unshared(value: Any) -> Any:  # noqa: ANN401 (any YAML value)
-    """Copies mappings and lists, which the parser changes in place; its own forms of values become plain ones."""
-    if isinstance(value, Namespace):
-        value = vars(value)
-    if isinstance(value, Mapping):
-        return {key: _unshared(one) for key, one in value.items()}
-    if isinstance(value, Enum):
-        return value.value
-    return [_unshared(one) for one in value] if isinstance(value, list) else value
-
-
-def _is_plain(value: Any) -> bool:  # noqa: ANN401
-    return value is None or isinstance(value, bool | int | float)
-
-
-def _refused(name: str, message: str) -> str:
-    """The part of a parser's message that helps, behind the flag that it is about."""
-    if found := re.search(r"does not accept option '([^']*)'", message):
-        return f"--{name}.{found[1]}: there is no such argument"
-    found = re.match(r'Parser key "([^"]+)": (.*)', message)
-    flag, text = (f"--{found[1]}", found[2]) if found else (f"--{name}", message)
-    reasons = text.split(" Errors: - ")[-1].split(" Given value")[0].split(" - ")
-    general = ("Expected a <class 'NoneType'>", "Not a valid subclass of ")
-    return f"{flag}: {next((reason for reason in reasons if not reason.startswith(general)), reasons[0])}"
-
-
-def _one_line(error: BaseException | str) -> str:
-    """A message on one line of bounded length, without characters that steer a terminal."""
-    text = " ".join(str(error).split())
-    text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-    return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + " .."
-
-
 def _configure_logging() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-
-
-def progress_bar(total: int | None, unit: str, title: str, is_shown: bool = True, done: int = 0) -> "tqdm[NoReturn]":
-    """Starts a bar with count, rate and remaining time on stderr, shown only if the work takes longer than seconds.
-
-    Where stderr is not a terminal, such as in a batch job's log, it is written every ten seconds. `total` may be
-    unknown; `done` counts what an earlier run did, which is left out of the rate.
-    """
-    from tqdm import tqdm
-
-    interval = 1.0 if sys.stderr.isatty() else 10.0
-    return tqdm(total=total, unit=unit, desc=title, initial=done, disable=not is_shown, mininterval=interval, delay=3.0)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ugcvqa.errors import ConfigError, DeviceError
-from ugcvqa.settings import n_cores
+from ugcvqa.machine import n_cores
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,8 @@ from typing import Literal, NamedTuple
 from ugcvqa import __version__
 from ugcvqa.cli import run_verb
 from ugcvqa.errors import UgcvqaError, WeightsError
-from ugcvqa.settings import UVQSettings, n_cores
+from ugcvqa.machine import n_cores
+from ugcvqa.settings.features import UVQSettings
 
 _PACKAGES = ("torch", "torchvision", "lightning", "numpy", "scipy", "scikit-learn")
 _BACKBONES = {

@@ -7,7 +7,8 @@ from typing import Any
 
 from ugcvqa.cli import run_verb
 from ugcvqa.devices import is_main_process
-from ugcvqa.settings import DataSettings, DecodeLimits, FamilySettings, LoaderSettings
+from ugcvqa.settings.data import DataSettings, DecodeLimits, LoaderSettings
+from ugcvqa.settings.features import FamilySettings
 
 
 def extract(

@@ -12,17 +12,10 @@ from typing import Any, Literal
 from ugcvqa.cli import run_verb
 from ugcvqa.devices import is_main_process
 from ugcvqa.errors import ConfigError
-from ugcvqa.settings import (
-    DataSettings,
-    DecodeLimits,
-    FamilySettings,
-    GPSettings,
-    LoaderSettings,
-    SparseGPSettings,
-    SplitSettings,
-    SVRSettings,
-)
-from ugcvqa.training_settings import EndToEndSettings, GRUSettings, WandbSettings
+from ugcvqa.settings.data import DataSettings, DecodeLimits, LoaderSettings, SplitSettings
+from ugcvqa.settings.features import FamilySettings
+from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
+from ugcvqa.settings.training import EndToEndSettings, GRUSettings, WandbSettings
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from ugcvqa.cli import run_verb
 from ugcvqa.errors import ConfigError
-from ugcvqa.settings import DecodeLimits, Engine, LoaderSettings, NSSEngine, SaliencySettings, UVQSettings
+from ugcvqa.settings.data import DecodeLimits, LoaderSettings
+from ugcvqa.settings.features import Engine, NSSEngine, SaliencySettings, UVQSettings
 
 if TYPE_CHECKING:
     from ugcvqa.bulk.sinks import Tally
@@ -123,7 +124,7 @@ def score(
         return _from_tables(features, made_by, _scorer(checkpoint, model, uvq, engine, nss_engine), form)
     from ugcvqa.bulk.listing import Inputs
     from ugcvqa.bulk.printing import print_scores
-    from ugcvqa.bulk.run import Call, check_output, n_workers, score_into, with_progress
+    from ugcvqa.bulk.scoring import Call, check_output, n_workers, score_into, with_progress
     from ugcvqa.bulk.shards import Shard, parse_shard, shard_of_environment
 
     inputs = Inputs(tuple(videos), list, null)
@@ -197,7 +198,7 @@ def _from_tables(
 
 
 def _merge(output: str, is_alone: bool) -> int:
-    from ugcvqa.bulk.run import merge
+    from ugcvqa.bulk.scoring import merge
 
     if not is_alone:
         raise ConfigError("--merge takes no videos, model or other output; give it alone or with --report")

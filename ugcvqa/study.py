@@ -9,14 +9,9 @@ from typing import Any, Literal
 from ugcvqa.cli import run_verb
 from ugcvqa.devices import is_main_process
 from ugcvqa.errors import ConfigError
-from ugcvqa.settings import (
-    DataSettings,
-    DecodeLimits,
-    FamilySettings,
-    LoaderSettings,
-    MeasureSettings,
-    PictureSettings,
-)
+from ugcvqa.settings.data import DataSettings, DecodeLimits, LoaderSettings
+from ugcvqa.settings.features import FamilySettings
+from ugcvqa.settings.study import MeasureSettings, PictureSettings
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +73,7 @@ def study(
         raise ConfigError("nothing to study; give VIDEO..., --data.name and --data.root, --published or --benchmark")
     if frames < 1:
         raise ConfigError(f"frames is {frames}: at least 1 frame of each video is needed")
-    from ugcvqa.studies.run import Study
+    from ugcvqa.studies.study_run import Study
 
     job = Study(Path(out), settings)
     if published:

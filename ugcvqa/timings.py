@@ -5,9 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ugcvqa.cli import progress_bar, run_verb
+from ugcvqa.cli import run_verb
 from ugcvqa.errors import ConfigError, VideoError
-from ugcvqa.settings import BenchmarkSettings, DecodeLimits, FamilySettings, GPSettings, SparseGPSettings, SVRSettings
+from ugcvqa.progress import progress_bar
+from ugcvqa.settings.benchmark import BenchmarkSettings
+from ugcvqa.settings.data import DecodeLimits
+from ugcvqa.settings.features import FamilySettings
+from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
 
 if TYPE_CHECKING:
     from ugcvqa.benchmarks.costs import Extraction, Fitting
@@ -161,7 +165,7 @@ def _fitting(
         LabelError: if labels or features cannot be used.
     """
     from ugcvqa.benchmarks import costs
-    from ugcvqa.benchmarks.data import collect
+    from ugcvqa.benchmarks.labelled_features import collect
 
     if data is None:
         return costs.Fitting()

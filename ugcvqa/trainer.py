@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
-from ugcvqa.cli import built_arguments
+from ugcvqa.arguments import built_arguments
 from ugcvqa.devices import check_fatal, float32_products, launch, start_line
 from ugcvqa.errors import ConfigError, UgcvqaError
 from ugcvqa.processes import error_of_process, loader_errors

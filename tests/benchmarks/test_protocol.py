@@ -15,7 +15,7 @@ from ugcvqa.benchmarks.protocol import Entry, Problem, Rules, code_sha256, facts
 from ugcvqa.errors import ConfigError, LabelError
 from ugcvqa.evaluation.splits import protocol_split
 from ugcvqa.features.rows import Part
-from ugcvqa.settings import GPSettings, SVRSettings
+from ugcvqa.settings.heads import GPSettings, SVRSettings
 
 SMALL = SVRSettings(c_exponents=(1, 3), gamma_exponents=(-4, -2, 0))
 

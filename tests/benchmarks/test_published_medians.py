@@ -10,12 +10,13 @@ import yaml
 
 from tests.support.golden import EXTRACTS
 from ugcvqa.benchmark import main
-from ugcvqa.benchmarks.data import collect
 from ugcvqa.benchmarks.feature_tables import FeatureSources
+from ugcvqa.benchmarks.labelled_features import collect
 from ugcvqa.benchmarks.protocol import run_split
 from ugcvqa.benchmarks.run import make_splits, rules_of
 from ugcvqa.evaluation.published import published_figure
-from ugcvqa.settings import BenchmarkSettings, GPSettings, SVRSettings
+from ugcvqa.settings.benchmark import BenchmarkSettings
+from ugcvqa.settings.heads import GPSettings, SVRSettings
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("benchmark_*.yaml"))
 TABLES = yaml.safe_load(next(path for path in CONFIGS if path.stem == "benchmark_youtube_ugc").read_text())["tables"]

@@ -80,7 +80,7 @@ def test_parts_of_a_split_hold_each_video_once_and_no_scene_twice(videos):
 
 def test_frame_features_of_a_row_are_served_by_name(videos, monkeypatch):
     monkeypatch.setattr(
-        "ugcvqa.settings.DeepSettings.__init__.__defaults__", ("resnet18", "random:0", "float32", False, ())
+        "ugcvqa.settings.features.DeepSettings.__init__.__defaults__", ("resnet18", "random:0", "float32", False, ())
     )
     data = VideoDataModule(videos, batch_size=4, sampling="VSFACNN")
     data.setup("fit")

@@ -11,7 +11,7 @@ from ugcvqa.deep.scorecam import ScoreCAM
 from ugcvqa.deep.trunks import last_maps_layer
 from ugcvqa.features.families import build_families
 from ugcvqa.media.encode import write_video
-from ugcvqa.settings import DeepSettings, FamilySettings, SaliencySettings
+from ugcvqa.settings.features import DeepSettings, FamilySettings, SaliencySettings
 
 RANDOM = ["--families.deep.weights", "random:0", "--families.saliency.weights", "random:0"]
 QUICK = ["--families.saliency.method", "top:1", "--trainer.devices", "1"]

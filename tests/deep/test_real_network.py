@@ -22,7 +22,7 @@ from ugcvqa.heads.exporting import export_model
 from ugcvqa.media.encode import write_video
 from ugcvqa.reports import reporter
 from ugcvqa.scoring.model import load
-from ugcvqa.settings import SaliencySettings
+from ugcvqa.settings.features import SaliencySettings
 from ugcvqa.studies.map_quality import pixel_curves, shifted_map
 
 NAME = "efficientnet_lite0"

@@ -18,7 +18,7 @@ from ugcvqa.features.rows import dimension
 from ugcvqa.heads.gp import gp_parts
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import read_frames
-from ugcvqa.settings import DeepSettings, FamilySettings
+from ugcvqa.settings.features import DeepSettings, FamilySettings
 
 LITE = ("efficientnet_lite0", "IMAGENET1K_V1")
 

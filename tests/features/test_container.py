@@ -17,7 +17,7 @@ from ugcvqa.heads.gp import fit_gp, gp_parts
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import probe
 from ugcvqa.scoring.model import FILE_NAME, QualityModel, load
-from ugcvqa.settings import FamilySettings
+from ugcvqa.settings.features import FamilySettings
 
 
 @pytest.fixture(scope="module")

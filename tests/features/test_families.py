@@ -12,7 +12,7 @@ from ugcvqa.features.families import build_families
 from ugcvqa.features.rows import families_of_rows
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import read_frames
-from ugcvqa.settings import DeepSettings, FamilySettings, SaliencySettings
+from ugcvqa.settings.features import DeepSettings, FamilySettings, SaliencySettings
 
 # A small network in place of both, and two channels scored per map: the mechanics at a hundredth of the cost.
 SMALL = FamilySettings(

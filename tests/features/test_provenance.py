@@ -24,7 +24,7 @@ from ugcvqa.heads.svr import FittedSVR
 from ugcvqa.scoring.from_tables import score_tables
 from ugcvqa.scoring.model import FILE_NAME, QualityModel, load
 from ugcvqa.scoring.released import DEFAULT, released_file
-from ugcvqa.settings import DeepSettings, FamilySettings, NSSSettings, SaliencySettings
+from ugcvqa.settings.features import DeepSettings, FamilySettings, NSSSettings, SaliencySettings
 
 PUBLISHED = {
     "youtube_ugc_nss": ("nss", "rapique-matlab", True),

@@ -15,7 +15,7 @@ from ugcvqa.evaluation.metrics import IDENTITY
 from ugcvqa.files import arrays_from_file, arrays_to_bytes
 from ugcvqa.heads.exporting import export_model
 from ugcvqa.heads.network_heads import EndToEndHead, MOSLine, build_end_to_end
-from ugcvqa.training_settings import ClipSettings, EndToEndSettings
+from ugcvqa.settings.training import ClipSettings, EndToEndSettings
 
 LITE = ("efficientnet_lite0", "IMAGENET1K_V1")
 

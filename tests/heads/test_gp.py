@@ -19,7 +19,8 @@ from ugcvqa.heads.kinds import HEADS, head_from_arrays
 from ugcvqa.heads.scaling import apply_scaling, fit_scaling
 from ugcvqa.heads.svr import fit_svr
 from ugcvqa.scoring.model import QualityModel, load
-from ugcvqa.settings import FamilySettings, GPSettings
+from ugcvqa.settings.features import FamilySettings
+from ugcvqa.settings.heads import GPSettings
 
 ONE = (GPPart("all", 0, 4, "standard"),)
 TWO = (

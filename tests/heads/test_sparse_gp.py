@@ -18,7 +18,7 @@ from ugcvqa.heads.kernels import Kernel, squared_distances
 from ugcvqa.heads.kinds import fit_process, head_from_arrays
 from ugcvqa.heads.ladders import read_ladders
 from ugcvqa.heads.sparse_fit import fit_sparse_gp
-from ugcvqa.settings import SparseGPSettings
+from ugcvqa.settings.heads import SparseGPSettings
 
 PARTS = (
     GPPart("nss/x", 0, 3, "rank"),

@@ -10,8 +10,8 @@ from tests.support.media import encode_frames, rgb_frames, whole, with_clean_ape
 from ugcvqa.media.video import picture_at, probe
 from ugcvqa.reports.thumbnails import read_shots
 from ugcvqa.samples.clips import ClipFamily
-from ugcvqa.settings import DecodeLimits
-from ugcvqa.training_settings import ClipSettings
+from ugcvqa.settings.data import DecodeLimits
+from ugcvqa.settings.training import ClipSettings
 
 HEIGHT, WIDTH = 54, 96
 

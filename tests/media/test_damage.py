@@ -14,7 +14,7 @@ from ugcvqa.features.families import build_families
 from ugcvqa.media.damage import DamageLog
 from ugcvqa.media.decode import ends_as_ogg
 from ugcvqa.media.video import check_video
-from ugcvqa.settings import FamilySettings
+from ugcvqa.settings.features import FamilySettings
 
 X265 = "log-level=none:pools=none:frame-threads=1:keyint=10:min-keyint=10:scenecut=0:bframes=3:open-gop=1"
 OPEN = {

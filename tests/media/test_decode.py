@@ -26,7 +26,7 @@ from tests.support.media import (
 from ugcvqa.errors import VideoError
 from ugcvqa.media.sampling import Piece
 from ugcvqa.media.video import probe, read_clips
-from ugcvqa.settings import DecodeLimits
+from ugcvqa.settings.data import DecodeLimits
 
 LOSSLESS = {"qp": "0"}
 

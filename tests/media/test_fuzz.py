@@ -12,7 +12,7 @@ from ugcvqa.errors import ConfigError, VideoError
 from ugcvqa.media import decode
 from ugcvqa.media.boxes import check_boxes
 from ugcvqa.media.video import probe, read_frames
-from ugcvqa.settings import DecodeLimits
+from ugcvqa.settings.data import DecodeLimits
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 

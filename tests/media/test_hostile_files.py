@@ -17,7 +17,7 @@ from ugcvqa.features.extraction import ClipStream, Task
 from ugcvqa.features.store import FeatureSpec, FeatureStore
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import probe
-from ugcvqa.settings import DecodeLimits
+from ugcvqa.settings.data import DecodeLimits
 
 SPEC = FeatureSpec("nss", 1, "own", {})
 

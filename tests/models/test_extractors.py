@@ -24,7 +24,7 @@ from ugcvqa.models import (
     VSFACNNSaliencyExtractor,
 )
 from ugcvqa.models.extraction import extract_dataset
-from ugcvqa.settings import DecodeLimits, LoaderSettings
+from ugcvqa.settings.data import DecodeLimits, LoaderSettings
 
 QUIET = {
     **{"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False},

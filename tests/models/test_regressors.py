@@ -28,7 +28,7 @@ from ugcvqa.models import EndToEndRegressor, GRURegressor
 from ugcvqa.models.regressor import recipe_callbacks
 from ugcvqa.models.regressors import _frame_width
 from ugcvqa.samples.batches import Batch
-from ugcvqa.training_settings import EndToEndSettings, GRUSettings, RecipeSettings
+from ugcvqa.settings.training import EndToEndSettings, GRUSettings, RecipeSettings
 
 CLIP = {"frames": 2, "phases": 2, "short_side": 0, "crop": 40}
 RECIPE = {"lr": 0.01, "ema": 0.0}

@@ -7,7 +7,7 @@ import torch
 from torch.optim.lr_scheduler import StepLR
 
 from ugcvqa.models.schedule import cosine_factor, rate_factor
-from ugcvqa.training_settings import RecipeSettings
+from ugcvqa.settings.training import RecipeSettings
 
 
 @pytest.mark.parametrize("epochs", [1, 9, 20, 35, 2000])

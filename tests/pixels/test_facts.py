@@ -16,7 +16,7 @@ from ugcvqa.pixels.bars import Box, content_box
 from ugcvqa.pixels.facts import PixelFacts, facts_of, in_words, measured
 from ugcvqa.pixels.repeats import chosen_frames, new_frames, shown_rate
 from ugcvqa.pixels.spectrum import band_powers, native_share
-from ugcvqa.settings import FamilySettings, NSSSettings
+from ugcvqa.settings.features import FamilySettings, NSSSettings
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from ugcvqa.heads.svr import fit_svr
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import probe
 from ugcvqa.reports import figure
-from ugcvqa.reports.data import Entry
+from ugcvqa.reports.contents import Entry
 from ugcvqa.reports.outputs import read_scores
 from ugcvqa.reports.overview import MOST_ROWS, Overview
 from ugcvqa.reports.parts import coarse, line_of
@@ -31,7 +31,8 @@ from ugcvqa.reports.thumbnails import read_shots
 from ugcvqa.scoring import model as models
 from ugcvqa.scoring.explanation import Explanation, Timeline
 from ugcvqa.scoring.model import QualityModel, Score
-from ugcvqa.settings import DecodeLimits, FamilySettings, SaliencySettings
+from ugcvqa.settings.data import DecodeLimits
+from ugcvqa.settings.features import FamilySettings, SaliencySettings
 
 ABOUT = SimpleNamespace(label="MOS", scale=(1.0, 5.0), name="NSS model", trained_on="noise (40 videos)")
 EVIL = ["<img src=x onerror=alert(1)>.mp4", "\"'&amp;<script>alert(1)<!--.mp4", "new\nline\u202e.mp4", "ü$x^2$.mp4"]

@@ -15,7 +15,7 @@ from ugcvqa.media.memory import memory_info
 from ugcvqa.media.sampling import Seconds
 from ugcvqa.samples.batches import FIXED, Draw
 from ugcvqa.samples.clips import ClipFamily, ClipSource, central_clip, clip_plan, cut_fragments, resize_short_side
-from ugcvqa.training_settings import ClipSettings
+from ugcvqa.settings.training import ClipSettings
 
 
 def planned(frames, phases, n_frames):

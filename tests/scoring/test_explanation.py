@@ -25,7 +25,7 @@ from ugcvqa.scoring.contributions import SUMS, contributions_of
 from ugcvqa.scoring.explanation import Explanation, Moment, Timeline
 from ugcvqa.scoring.model import FILE_NAME, QualityModel, Score
 from ugcvqa.scoring.moments import LONG_SIDE_PX, worst_and_best
-from ugcvqa.settings import FamilySettings
+from ugcvqa.settings.features import FamilySettings
 
 
 @pytest.fixture(scope="module")

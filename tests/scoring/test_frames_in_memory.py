@@ -12,7 +12,7 @@ from ugcvqa.heads.svr import FittedSVR
 from ugcvqa.media.encode import write_video
 from ugcvqa.scoring.frames_in_memory import picture_of
 from ugcvqa.scoring.model import QualityModel
-from ugcvqa.settings import FamilySettings
+from ugcvqa.settings.features import FamilySettings
 
 RATE = 8
 

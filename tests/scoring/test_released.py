@@ -20,7 +20,7 @@ from ugcvqa.media.video import probe, read_frames
 from ugcvqa.scoring import released
 from ugcvqa.scoring.known_answers import write_clip
 from ugcvqa.scoring.model import load
-from ugcvqa.settings import NSSSettings
+from ugcvqa.settings.features import NSSSettings
 
 REPO = Path(__file__).resolve().parents[2]
 LARGEST = 2_000_000  # bytes

@@ -26,8 +26,8 @@ from ugcvqa.scoring.explanation import Timeline
 from ugcvqa.scoring.frames_in_memory import MemoryStream, MemoryVideo
 from ugcvqa.scoring.model import QualityModel
 from ugcvqa.scoring.timeline import vector_timeline
-from ugcvqa.settings import DeepSettings, FamilySettings, SaliencySettings
-from ugcvqa.training_settings import ClipSettings, EndToEndSettings
+from ugcvqa.settings.features import DeepSettings, FamilySettings, SaliencySettings
+from ugcvqa.settings.training import ClipSettings, EndToEndSettings
 
 RATE = 12
 SMALL = FamilySettings(

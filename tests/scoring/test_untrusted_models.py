@@ -16,8 +16,9 @@ from ugcvqa.errors import CheckpointError, ConfigError, WeightsError
 from ugcvqa.heads.gp import GPPart
 from ugcvqa.heads.sparse_fit import fit_sparse_gp
 from ugcvqa.scoring.model import load
-from ugcvqa.settings import FamilySettings, SparseGPSettings
-from ugcvqa.training_settings import EndToEndSettings
+from ugcvqa.settings.features import FamilySettings
+from ugcvqa.settings.heads import SparseGPSettings
+from ugcvqa.settings.training import EndToEndSettings
 
 QUICK = 40  # crafted files of each head that are tried by default
 

@@ -10,7 +10,7 @@ from ugcvqa.errors import LabelError
 from ugcvqa.evaluation.significance import corrected_t_test
 from ugcvqa.studies.ablation import PAIRS, read_ablations
 from ugcvqa.studies.analysis import COSINE, CosineSummary, PublishedFrame, QualitySummary, VideoRow
-from ugcvqa.studies.data import NetworkFacts
+from ugcvqa.studies.frames import NetworkFacts
 from ugcvqa.studies.measures import ORDERS
 from ugcvqa.studies.page import Exhibit, Page, Section
 from ugcvqa.studies.report import (

@@ -9,8 +9,8 @@ from ugcvqa.datamodules.samples import SampleDataModule
 from ugcvqa.heads.gru import VSFAHead
 from ugcvqa.models.regressors import GRURegressor
 from ugcvqa.samples.sequences import SequenceSource, pack
+from ugcvqa.settings.training import RecipeSettings
 from ugcvqa.training.learning import train
-from ugcvqa.training_settings import RecipeSettings
 
 DIM = 12
 QUIET = {"accelerator": "cpu", "devices": 1, "enable_progress_bar": False}

@@ -15,9 +15,9 @@ from ugcvqa.heads.gru import VSFAHead, build_gru
 from ugcvqa.heads.gru_stack import stacked_parameters, stacked_scores
 from ugcvqa.models.regressor import QualityRegressor
 from ugcvqa.samples.sequences import SequenceSource, pack
+from ugcvqa.settings.training import GRUSettings, RecipeSettings
 from ugcvqa.training.gru_splits import RowSplit, train_gru_splits
 from ugcvqa.training.learning import train
-from ugcvqa.training_settings import GRUSettings, RecipeSettings
 
 CPU = torch.device("cpu")
 

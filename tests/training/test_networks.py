@@ -207,7 +207,7 @@ def learning_start(folder):
     """Weights that a backbone began with."""
     from ugcvqa.deep.backbones import load_backbone
     from ugcvqa.heads.network_heads import build_end_to_end
-    from ugcvqa.training_settings import EndToEndSettings
+    from ugcvqa.settings.training import EndToEndSettings
 
     settings = EndToEndSettings(backbone="squeezenet1_1", stages=5)
     network = build_end_to_end(settings, load_backbone("squeezenet1_1", "random:0"))

@@ -22,7 +22,7 @@ from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import probe
 from ugcvqa.scoring.model import QualityModel
 from ugcvqa.scoring.uvq_score import UVQModel
-from ugcvqa.settings import FamilySettings, UVQSettings
+from ugcvqa.settings.features import FamilySettings, UVQSettings
 from ugcvqa.uvq import weights
 from ugcvqa.uvq.networks import Outputs
 from ugcvqa.uvq.pool import Seconds, SecondsMean

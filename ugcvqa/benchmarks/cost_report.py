@@ -17,7 +17,7 @@ from ugcvqa.errors import LabelError
 from ugcvqa.evaluation.published import DATA_TITLES, published_figure
 from ugcvqa.features.rows import PAPER_ROWS
 from ugcvqa.files import error_reason, write_atomic
-from ugcvqa.settings import FamilySettings
+from ugcvqa.settings.features import FamilySettings
 
 _PAPER_DATA = "youtube_ugc"  # the data set of the paper's Figure 4
 

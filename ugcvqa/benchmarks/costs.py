@@ -25,8 +25,10 @@ from ugcvqa.heads.gp import FittedGP
 from ugcvqa.heads.kinds import fit_process
 from ugcvqa.heads.sparse_gp import FittedSparseGP
 from ugcvqa.heads.svr import FittedSVR, fit_svr
+from ugcvqa.machine import n_cores
 from ugcvqa.media.video import VideoInfo
-from ugcvqa.settings import DecodeLimits, SVRSettings, n_cores
+from ugcvqa.settings.data import DecodeLimits
+from ugcvqa.settings.heads import SVRSettings
 
 TOGETHER = "all rows together"
 """Name of the line that holds the cost of all rows in one go."""

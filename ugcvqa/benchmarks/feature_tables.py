@@ -17,7 +17,7 @@ from ugcvqa.features.provenance import table_makers
 from ugcvqa.features.rows import DIMENSIONS, ROWS, Part, dimension, families_of
 from ugcvqa.features.store import FeatureStore, table_of_folder
 from ugcvqa.files import file_sha256
-from ugcvqa.settings import FamilySettings
+from ugcvqa.settings.features import FamilySettings
 
 PREDICTIONS = "predictions"
 """Key that marks a table as finished predictions, one number per video, instead of features."""

@@ -12,8 +12,8 @@ from typing import Any
 
 from ugcvqa.errors import ConfigError, UgcvqaError
 from ugcvqa.leftovers import own_folder, shared_memory
+from ugcvqa.machine import n_cores
 from ugcvqa.processes import end_with_parent
-from ugcvqa.settings import n_cores
 
 PATIENCE_S = 20.0
 """Seconds to wait for a Dask scheduler to answer."""

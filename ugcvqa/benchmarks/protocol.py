@@ -24,8 +24,8 @@ from ugcvqa.files import file_sha256
 from ugcvqa.heads.fitted import Interval
 from ugcvqa.heads.kinds import fit_process
 from ugcvqa.heads.svr import RowFit, fit_rows
-from ugcvqa.settings import GPSettings, SparseGPSettings, SVRSettings
-from ugcvqa.training_settings import GRUSettings
+from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
+from ugcvqa.settings.training import GRUSettings
 
 if TYPE_CHECKING:  # torch takes seconds to import, and workers need none
     from ugcvqa.samples.sequences import SequenceTable
@@ -34,7 +34,7 @@ Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 MappingName = Literal["test", "train", "none"]
 
-_SETTINGS = {"errors", "settings", "training_settings"}
+_SETTINGS = {"errors", "settings"}
 """Modules that decide no number: the settings of a result are among its facts."""
 
 _LIBRARIES = ("numpy", "scipy", "scikit-learn")
@@ -379,7 +379,7 @@ def code_sha256(head: str) -> str:
     texts = {name: _source(name) for name in plumbing}
     while waiting:
         name = waiting.pop()
-        if name not in texts and name not in _SETTINGS:
+        if name not in texts and name.split(".")[0] not in _SETTINGS:
             texts[name] = _source(name)
             waiting += re.findall(r"^from ugcvqa\.([\w.]+) import", texts[name], re.MULTILINE)  # not types
     versions = [f"{name} {version(name)}" for name in _LIBRARIES + (("torch",) if head == "gru" else ())]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ugcvqa.benchmarks.data import Gathered
+from ugcvqa.benchmarks.labelled_features import Gathered
 from ugcvqa.benchmarks.ranking import Group, groups_of, plain_mapping
 from ugcvqa.benchmarks.results import Results, SplitResult, predictions_csv_gz, seconds_csv, splits_csv, splits_json
 from ugcvqa.benchmarks.run import Splits

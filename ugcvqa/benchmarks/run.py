@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from ugcvqa.benchmarks.data import Gathered
+from ugcvqa.benchmarks.labelled_features import Gathered
 from ugcvqa.benchmarks.parallel import run_tasks
 from ugcvqa.benchmarks.parts import Parts
 from ugcvqa.benchmarks.protocol import Entry, Fit, Problem, Rules, choice_rmse, code_sha256, facts, run_unit, scored
 from ugcvqa.benchmarks.results import Results, SplitResult
-from ugcvqa.cli import progress_bar
 from ugcvqa.errors import LabelError
 from ugcvqa.evaluation.metrics import fit_logistic
 from ugcvqa.evaluation.splits import Split, protocol_split
-from ugcvqa.settings import BenchmarkSettings, GPSettings, SparseGPSettings, SVRSettings
-from ugcvqa.training_settings import GRUSettings
+from ugcvqa.progress import progress_bar
+from ugcvqa.settings.benchmark import BenchmarkSettings
+from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
+from ugcvqa.settings.training import GRUSettings
 
 log = logging.getLogger(__name__)
 

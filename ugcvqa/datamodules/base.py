@@ -17,7 +17,7 @@ from ugcvqa.errors import ConfigError, LabelError
 from ugcvqa.evaluation.splits import make_split
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.features.stream import ClipStream, Task
-from ugcvqa.settings import DecodeLimits, SplitSettings
+from ugcvqa.settings.data import DecodeLimits, SplitSettings
 
 
 class QualityDataModule(SampleDataModule):

@@ -18,8 +18,8 @@ from ugcvqa.features.stream import ClipStream
 from ugcvqa.heads.network_heads import frame_families
 from ugcvqa.samples.clips import FAMILY, ClipFamily
 from ugcvqa.samples.sequences import PRECISION, SequenceSource
-from ugcvqa.settings import FamilySettings
-from ugcvqa.training_settings import ClipSettings
+from ugcvqa.settings.features import FamilySettings
+from ugcvqa.settings.training import ClipSettings
 
 
 class Sampling(Protocol):

@@ -8,17 +8,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ugcvqa.cli import progress_bar
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.features.extraction import extract_features, keep_result
 from ugcvqa.features.family import Family
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.features.stream import ClipStream, Task
 from ugcvqa.media.video import TimedPlan, probe
+from ugcvqa.progress import progress_bar
 from ugcvqa.samples.clips import ClipFamily, ClipSource
 from ugcvqa.samples.sequences import SequenceTable, pack
-from ugcvqa.settings import DecodeLimits
-from ugcvqa.training_settings import ClipSettings
+from ugcvqa.settings.data import DecodeLimits
+from ugcvqa.settings.training import ClipSettings
 
 log = logging.getLogger(__name__)
 

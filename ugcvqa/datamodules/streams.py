@@ -14,7 +14,7 @@ from ugcvqa.features.stream import ClipStream, Item
 from ugcvqa.processes import watch_parent
 from ugcvqa.samples.batches import Batch
 from ugcvqa.samples.clips import FAMILY, ClipFamily, central_clip, clip_times
-from ugcvqa.training_settings import ClipSettings
+from ugcvqa.settings.training import ClipSettings
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from ugcvqa.datasets.catalogue import Dataset, unlabelled
 from ugcvqa.datasets.labels import LABEL_FILES, label_file
 from ugcvqa.errors import ConfigError, LabelError
 from ugcvqa.features.inputs import data_root, open_dataset
-from ugcvqa.settings import DataSettings, DecodeLimits, SplitSettings
+from ugcvqa.settings.data import DataSettings, DecodeLimits, SplitSettings
 
 Split = Literal["auto", "protocol", "group", "stored"]
 

@@ -19,7 +19,7 @@ from ugcvqa.deep.precision import REDUCED, Precision, arithmetic
 from ugcvqa.deep.signal_stack import kept_signal_stack
 from ugcvqa.errors import ConfigError
 from ugcvqa.files import error_reason
-from ugcvqa.settings import Engine
+from ugcvqa.settings.features import Engine
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from ugcvqa.deep.pooling import check_frames, large_enough, mean_std_pool, norma
 from ugcvqa.deep.precision import Precision
 from ugcvqa.deep.trunks import features_of
 from ugcvqa.errors import ConfigError
-from ugcvqa.settings import Engine
+from ugcvqa.settings.features import Engine
 
 _PROBE_SIDE_PX = 96
 _HEAD_PARTS = {"avgpool", "fc", "classifier", "dropout", "flatten"}

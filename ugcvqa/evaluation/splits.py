@@ -11,7 +11,7 @@ import numpy as np
 
 from ugcvqa.datasets.names import video_name
 from ugcvqa.errors import ConfigError, LabelError
-from ugcvqa.settings import SplitSettings
+from ugcvqa.settings.data import SplitSettings
 
 if TYPE_CHECKING:
     from ugcvqa.datasets.catalogue import Dataset

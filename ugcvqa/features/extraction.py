@@ -21,7 +21,7 @@ from ugcvqa.features.stream import ClipStream, Item, Task
 from ugcvqa.files import error_reason
 from ugcvqa.media.video import VideoInfo
 from ugcvqa.processes import is_lost_loader
-from ugcvqa.settings import DecodeLimits
+from ugcvqa.settings.data import DecodeLimits
 
 _BLOCK = 64  # videos for each decoding process before the next are taken
 

@@ -2,7 +2,7 @@
 
 from ugcvqa.features.family import Family
 from ugcvqa.features.light_families import ContainerFamily, NSSFamily, PixelsFamily
-from ugcvqa.settings import FamilySettings
+from ugcvqa.settings.features import FamilySettings
 
 
 def build_families(names: tuple[str, ...], settings: FamilySettings) -> dict[str, Family]:

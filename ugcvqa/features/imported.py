@@ -15,7 +15,7 @@ from ugcvqa.features.provenance import Provenance, check_stated, parts_of, prove
 from ugcvqa.features.rows import ROWS, assemble_row, dimension, families_of, parts_of_row
 from ugcvqa.features.store import table_of_folder
 from ugcvqa.files import file_sha256
-from ugcvqa.settings import FamilySettings
+from ugcvqa.settings.features import FamilySettings
 
 
 @dataclass(frozen=True, eq=False)

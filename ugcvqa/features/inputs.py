@@ -3,11 +3,12 @@
 import os
 from pathlib import Path
 
-from ugcvqa.cli import progress_bar
 from ugcvqa.datasets.catalogue import Dataset, load_dataset
 from ugcvqa.demo.videos import build_demo, default_demo_folder
 from ugcvqa.errors import ConfigError
-from ugcvqa.settings import DataSettings, n_cores
+from ugcvqa.machine import n_cores
+from ugcvqa.progress import progress_bar
+from ugcvqa.settings.data import DataSettings
 
 
 def open_dataset(data: DataSettings) -> Dataset:

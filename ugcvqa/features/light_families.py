@@ -20,7 +20,7 @@ from ugcvqa.nss.engines import check_settings, compiled_kernels, usable_engine
 from ugcvqa.pixels.bars import content_box
 from ugcvqa.pixels.facts import N_MEASURES, facts_of, measured
 from ugcvqa.pixels.repeats import chosen_frames, new_frames
-from ugcvqa.settings import FamilySettings
+from ugcvqa.settings.features import FamilySettings
 
 _AS_EVER = (("engine", "torch"), ("picture", "coded"))  # settings that older features do not name
 

@@ -21,7 +21,7 @@ from ugcvqa.media import sampling
 from ugcvqa.media.sampling import Piece
 from ugcvqa.media.video import TimedPlan, VideoInfo
 from ugcvqa.nss.maps import yuv_to_rgb
-from ugcvqa.settings import DeepSettings, FamilySettings, SaliencySettings
+from ugcvqa.settings.features import DeepSettings, FamilySettings, SaliencySettings
 from ugcvqa.uvq.frames import uvq_pieces
 from ugcvqa.uvq.networks import GROUP_FRAMES, UVQ10, UVQ15
 from ugcvqa.uvq.pool import Seconds, SecondsMean, uvq10_seconds, uvq15_seconds

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ugcvqa.errors import LabelError
 from ugcvqa.features.fingerprints import Published, recognised
 from ugcvqa.features.rows import ROWS, dimension, families_of, parts_of_row
-from ugcvqa.settings import FamilySettings
+from ugcvqa.settings.features import FamilySettings
 
 OURS = "ugcvqa"
 """Features that this package computed."""

@@ -17,7 +17,7 @@ from ugcvqa.files import error_reason
 from ugcvqa.media.facts import Findings, doubts_of
 from ugcvqa.media.opening import check_file
 from ugcvqa.media.video import Clip, Plan, TimedPlan, VideoInfo, probe, read_clips
-from ugcvqa.settings import DecodeLimits
+from ugcvqa.settings.data import DecodeLimits
 
 if TYPE_CHECKING:
     import torch

@@ -13,7 +13,7 @@ from ugcvqa.files import arrays_from_file, arrays_to_bytes, write_atomic
 from ugcvqa.heads.fitted import FittedHead, Interval
 from ugcvqa.heads.kinds import HEADS, fit_process
 from ugcvqa.heads.svr import MIN_VIDEOS, fit_svr
-from ugcvqa.settings import GPSettings, SparseGPSettings, SVRSettings
+from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
 
 Array = npt.NDArray[np.float64]
 

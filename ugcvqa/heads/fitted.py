@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from ugcvqa.features.family import Family
-    from ugcvqa.settings import FamilySettings
+    from ugcvqa.settings.features import FamilySettings
 
 Array = npt.NDArray[np.float64]
 Parts = tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]

@@ -20,7 +20,7 @@ from ugcvqa.features.rows import DIMENSIONS, OF_BACKBONE, ROWS, dimension
 from ugcvqa.heads.fitted import FittedHead, Parts
 from ugcvqa.heads.kernels import Kernel, Mask, ParameterPosterior, factorised, solved, squared_distances
 from ugcvqa.heads.scaling import Scaling, apply_scaling, check_scaling, fit_scaling
-from ugcvqa.settings import GPSettings
+from ugcvqa.settings.heads import GPSettings
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ugcvqa.errors import CheckpointError
 from ugcvqa.files import error_reason
-from ugcvqa.training_settings import GRUSettings
+from ugcvqa.settings.training import GRUSettings
 
 # Published name -> ours. `ann.fc` is built but never used by the published code, so it is not kept.
 _PUBLISHED_NAMES = {"ann.fc0": "projection", "rnn": "gru", "q": "quality"}

@@ -12,7 +12,7 @@ from ugcvqa.heads.gp import FittedGP, GPReport, fit_gp, gp_parts
 from ugcvqa.heads.sparse_fit import fit_sparse_gp
 from ugcvqa.heads.sparse_gp import FittedSparseGP
 from ugcvqa.heads.svr import FittedSVR
-from ugcvqa.settings import GPSettings, SparseGPSettings
+from ugcvqa.settings.heads import GPSettings, SparseGPSettings
 
 HEADS: dict[str, type[FittedHead]] = {head.kind: head for head in (FittedSVR, FittedGP, FittedSparseGP)}
 """Kind -> class, of heads on a video's vector."""

@@ -22,8 +22,8 @@ from ugcvqa.heads.end_to_end import Backbone, EndToEnd
 from ugcvqa.heads.fitted import FrameHead, Parts
 from ugcvqa.heads.gru import VSFAHead
 from ugcvqa.samples.clips import FAMILY, ClipFamily, central_clip
-from ugcvqa.settings import FamilySettings
-from ugcvqa.training_settings import EndToEndSettings
+from ugcvqa.settings.features import FamilySettings
+from ugcvqa.settings.training import EndToEndSettings
 
 Array = npt.NDArray[np.float64]
 _STAGES = "backbone.stages."

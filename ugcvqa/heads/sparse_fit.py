@@ -17,7 +17,7 @@ from ugcvqa.heads.kernels import Kernel, squared_distances
 from ugcvqa.heads.pairs import Pairs, pairs_of_ladders, read_pairs
 from ugcvqa.heads.scaling import fit_scaling
 from ugcvqa.heads.sparse_gp import RESIDUAL_AXES, FittedSparseGP, factor_of, residual, scaled_blocks, term
-from ugcvqa.settings import GPSettings, SparseGPSettings
+from ugcvqa.settings.heads import GPSettings, SparseGPSettings
 
 Array = npt.NDArray[np.float64]
 

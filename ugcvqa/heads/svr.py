@@ -18,7 +18,7 @@ from ugcvqa.errors import CheckpointError, LabelError
 from ugcvqa.evaluation.metrics import IDENTITY, Logistic, fit_logistic
 from ugcvqa.heads.fitted import FittedHead, Parts
 from ugcvqa.heads.svr_grid import Distances, GridReport, fit_libsvm, kernel_of, one_blas_thread, search_grid
-from ugcvqa.settings import SVRSettings
+from ugcvqa.settings.heads import SVRSettings
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ugcvqa.evaluation.metrics import fit_logistic, plcc, rmse
 from ugcvqa.heads.solver import BOUND, FREE, KernelSolver, Sides
-from ugcvqa.settings import SVRSettings
+from ugcvqa.settings.heads import SVRSettings
 
 Array = npt.NDArray[np.float64]
 

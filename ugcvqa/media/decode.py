@@ -17,7 +17,7 @@ from ugcvqa.media.boxes import second_movie
 from ugcvqa.media.clock import NO_STAMP, Ticks, recordings
 from ugcvqa.media.damage import DamageLog, Decoder, packets, stamp_of
 from ugcvqa.media.opening import Stopwatch, check_limit, only_stream, opened, other_videos
-from ugcvqa.settings import DecodeLimits
+from ugcvqa.settings.data import DecodeLimits
 
 Frame: TypeAlias = av.VideoFrame
 """A decoded frame, for modules that hand it on."""

@@ -16,7 +16,7 @@ from av.stream import Discard, Disposition
 
 from ugcvqa.errors import VideoError
 from ugcvqa.media.boxes import check_boxes
-from ugcvqa.settings import DecodeLimits
+from ugcvqa.settings.data import DecodeLimits
 
 _T = TypeVar("_T")
 

@@ -24,7 +24,7 @@ from ugcvqa.media.facts import Findings, VideoInfo
 from ugcvqa.media.marks import DOLBY_TAGS, DOLBY_VISION, mark_of, state_range, transfer_name
 from ugcvqa.media.opening import check_limit
 from ugcvqa.media.sampling import CODED, FIXED_SIZES, FORMS, Piece
-from ugcvqa.settings import DecodeLimits
+from ugcvqa.settings.data import DecodeLimits
 
 __all__ = [
     "Clip",

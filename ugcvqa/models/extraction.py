@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ugcvqa.cli import progress_bar
 from ugcvqa.datamodules.base import QualityDataModule
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.deep.kept_memory import keep_freed_memory
@@ -22,8 +21,10 @@ from ugcvqa.features.store import FeatureStore
 from ugcvqa.features.stream import Task
 from ugcvqa.files import write_atomic
 from ugcvqa.leftovers import temporary_path
+from ugcvqa.machine import n_cores
 from ugcvqa.models.extractor import Extractor
-from ugcvqa.settings import DecodeLimits, LoaderSettings, n_cores
+from ugcvqa.progress import progress_bar
+from ugcvqa.settings.data import DecodeLimits, LoaderSettings
 from ugcvqa.trainer import EXTRACTION, build_trainer, default_devices, is_placed_by, running, tell_place
 
 log = logging.getLogger(__name__)

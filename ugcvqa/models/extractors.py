@@ -5,7 +5,15 @@ from typing import Literal
 from ugcvqa.errors import ConfigError
 from ugcvqa.features.families import build_families
 from ugcvqa.models.extractor import Extractor
-from ugcvqa.settings import DeepSettings, Engine, FamilySettings, NSSEngine, NSSSettings, SaliencySettings, UVQSettings
+from ugcvqa.settings.features import (
+    DeepSettings,
+    Engine,
+    FamilySettings,
+    NSSEngine,
+    NSSSettings,
+    SaliencySettings,
+    UVQSettings,
+)
 
 Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 

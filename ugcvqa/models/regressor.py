@@ -19,7 +19,7 @@ from ugcvqa.models.losses import quality_loss
 from ugcvqa.models.metrics import GatheredMetric, gathered_batch, quality_metrics
 from ugcvqa.models.schedule import rate_factor
 from ugcvqa.samples.batches import Batch
-from ugcvqa.training_settings import RecipeSettings
+from ugcvqa.settings.training import RecipeSettings
 
 Array = npt.NDArray[np.float64]
 

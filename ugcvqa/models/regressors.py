@@ -19,8 +19,8 @@ from ugcvqa.heads.gru import VSFAHead, build_gru
 from ugcvqa.heads.network_heads import build_end_to_end
 from ugcvqa.models.regressor import QualityRegressor
 from ugcvqa.samples.batches import FIXED, Draw
-from ugcvqa.settings import DeepSettings, FamilySettings, SaliencySettings
-from ugcvqa.training_settings import ClipSettings, EndToEndSettings, GRUSettings, RecipeSettings
+from ugcvqa.settings.features import DeepSettings, FamilySettings, SaliencySettings
+from ugcvqa.settings.training import ClipSettings, EndToEndSettings, GRUSettings, RecipeSettings
 
 _CALIBRATION_VIDEOS = 16
 _HIGHEST_MOS = 5.0

@@ -2,7 +2,7 @@
 
 import math
 
-from ugcvqa.training_settings import RecipeSettings
+from ugcvqa.settings.training import RecipeSettings
 
 _STEPS_OF_DECAY = 10  # of the schedule `step`: one every tenth of the epochs
 _DECAY = 0.8

@@ -7,7 +7,7 @@ from types import ModuleType
 
 from ugcvqa.errors import ConfigError
 from ugcvqa.nss.chunks import SMALLEST_SIDE_PX
-from ugcvqa.settings import NSSEngine
+from ugcvqa.settings.features import NSSEngine
 
 COLOURS = ("bt601", "rapique")
 ENGINES = ("torch", "compiled")

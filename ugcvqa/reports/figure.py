@@ -12,7 +12,7 @@ from ugcvqa.display.charts import rate_ticks, time_text
 from ugcvqa.display.figures import PALETTE, picture_bytes
 from ugcvqa.display.html import printable
 from ugcvqa.display.images import Image
-from ugcvqa.reports.data import N_WORST, Entry, Report
+from ugcvqa.reports.contents import N_WORST, Entry, Report
 from ugcvqa.reports.parts import base_name, coarse, map_note, map_pictures
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from ugcvqa import __version__
 from ugcvqa.display.charts import RatePoint, histogram, rate_chart, time_chart, time_text
 from ugcvqa.display.html import escaped, facts, number, page, picture, table
 from ugcvqa.display.images import shrunk
-from ugcvqa.reports.data import MOST_PICTURED, MOST_PROBED, N_WORST, SMALL_PX, Comparison, Entry, Report
+from ugcvqa.reports.contents import MOST_PICTURED, MOST_PROBED, N_WORST, SMALL_PX, Comparison, Entry, Report
 from ugcvqa.reports.overview import Failures
 from ugcvqa.reports.parts import (
     bar,

@@ -11,7 +11,7 @@ from ugcvqa.display.html import escaped, facts, number, picture, table
 from ugcvqa.display.images import Image, enlarged_map
 from ugcvqa.display.maps import overlay
 from ugcvqa.media.video import VideoInfo
-from ugcvqa.reports.data import Entry, Report
+from ugcvqa.reports.contents import Entry, Report
 from ugcvqa.reports.thumbnails import Shot
 from ugcvqa.scoring.explanation import Timeline
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ugcvqa.display.images import Image, shrunk
 from ugcvqa.media.sampling import Piece
 from ugcvqa.media.video import VideoInfo, picture_at, read_clips
-from ugcvqa.settings import DecodeLimits
+from ugcvqa.settings.data import DecodeLimits
 
 _LONG = 300  # frames for each that is wanted, beyond which seeking is quicker than decoding all
 

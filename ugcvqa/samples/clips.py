@@ -20,7 +20,7 @@ from ugcvqa.files import error_reason
 from ugcvqa.media.sampling import Piece
 from ugcvqa.media.video import TimedPlan, VideoInfo, probe
 from ugcvqa.samples.batches import FIXED, Batch, Draw
-from ugcvqa.training_settings import FRAGMENTS, PATCH_PX, ClipSettings
+from ugcvqa.settings.training import FRAGMENTS, PATCH_PX, ClipSettings
 
 FAMILY = "clip"
 """Name of the family in the store."""

@@ -25,7 +25,7 @@ from ugcvqa.media.memory import NAME, Picture, Planes, frames_of, memory_info, s
 from ugcvqa.media.sampling import Piece
 from ugcvqa.media.video import Clip, Plan, TimedPlan, VideoInfo, clips_of, picture_at
 from ugcvqa.scoring.moments import Picture as ReadPicture
-from ugcvqa.settings import DecodeLimits
+from ugcvqa.settings.data import DecodeLimits
 
 Frames: TypeAlias = "Tensor | npt.NDArray[Any] | Iterable[Tensor | npt.NDArray[Any]] | Sequence[Planes | Frame]"
 """A video in memory: (T, H, W, 3) or (T, 3, H, W), or T pictures (H, W, 3) or (3, H, W) one by one; RGB, uint8 or

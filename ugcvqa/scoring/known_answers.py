@@ -21,7 +21,7 @@ from ugcvqa.media.video import read_frames
 from ugcvqa.scoring.model import load
 from ugcvqa.scoring.released import released_file
 from ugcvqa.scoring.uvq_score import UVQModel
-from ugcvqa.settings import FamilySettings, UVQSettings
+from ugcvqa.settings.features import FamilySettings, UVQSettings
 from ugcvqa.uvq.state import SCORE_NAMES
 
 UVQ_CLIP = "Gaming_1080P-0ce6_orig.mp4"

@@ -26,7 +26,8 @@ from ugcvqa.scoring.contributions import contributions_of
 from ugcvqa.scoring.explanation import Explanation, Timeline
 from ugcvqa.scoring.moments import Picture, file_picture, worst_and_best
 from ugcvqa.scoring.timeline import timeline_of
-from ugcvqa.settings import DecodeLimits, Engine, FamilySettings, NSSEngine
+from ugcvqa.settings.data import DecodeLimits
+from ugcvqa.settings.features import Engine, FamilySettings, NSSEngine
 
 if TYPE_CHECKING:
     from ugcvqa.features.extraction import VideoResult

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ugcvqa.errors import VideoError
 from ugcvqa.scoring.explanation import Moment, Timeline
-from ugcvqa.settings import DecodeLimits
+from ugcvqa.settings.data import DecodeLimits
 
 if TYPE_CHECKING:
     from ugcvqa.media.video import VideoInfo

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from ugcvqa.scoring import released
 from ugcvqa.scoring.model import QualityModel, Score
 from ugcvqa.scoring.model import load as load_model
-from ugcvqa.settings import DecodeLimits, Engine, NSSEngine, UVQSettings
+from ugcvqa.settings.data import DecodeLimits
+from ugcvqa.settings.features import Engine, NSSEngine, UVQSettings
 
 if TYPE_CHECKING:
     from ugcvqa.scoring.uvq_score import UVQModel  # imports torch

@@ -22,7 +22,8 @@ from ugcvqa.scoring.frames_in_memory import Frames, memory_result
 from ugcvqa.scoring.model import Score, only
 from ugcvqa.scoring.moments import Picture, file_picture, worst_and_best
 from ugcvqa.scoring.timeline import even_timeline
-from ugcvqa.settings import DecodeLimits, Engine, FamilySettings, UVQSettings
+from ugcvqa.settings.data import DecodeLimits
+from ugcvqa.settings.features import Engine, FamilySettings, UVQSettings
 from ugcvqa.uvq.state import SCORE_NAMES
 
 _N_TOPICS = 5

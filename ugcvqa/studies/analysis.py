@@ -15,8 +15,8 @@ import numpy.typing as npt
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.errors import LabelError
 from ugcvqa.files import error_reason
-from ugcvqa.settings import MeasureSettings
-from ugcvqa.studies.data import spread
+from ugcvqa.settings.study import MeasureSettings
+from ugcvqa.studies.frames import spread
 from ugcvqa.studies.measures import ORDERS, VideoMeasures
 from ugcvqa.studies.similarity import (
     MIN_VIDEOS,

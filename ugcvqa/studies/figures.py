@@ -17,7 +17,7 @@ from ugcvqa.display.maps import coloured, overlay
 from ugcvqa.studies.ablation import Ablation
 from ugcvqa.studies.activations import LayerActivation
 from ugcvqa.studies.analysis import CurveRow, FrameRow, PublishedFrame
-from ugcvqa.studies.data import spread
+from ugcvqa.studies.frames import spread
 from ugcvqa.studies.measures import ORDERS
 from ugcvqa.studies.similarity import Association
 

@@ -16,7 +16,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ugcvqa.cli import progress_bar
 from ugcvqa.datasets.catalogue import Dataset, Video
 from ugcvqa.deep.pooling import normalise
 from ugcvqa.errors import StoreError, UgcvqaError
@@ -25,8 +24,10 @@ from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import arrays_from_file, arrays_to_bytes, error_reason, write_atomic
 from ugcvqa.media.sampling import rounded_rate
 from ugcvqa.media.video import VideoInfo, probe, read_frames
-from ugcvqa.settings import DecodeLimits, MeasureSettings
-from ugcvqa.studies.data import StudyNetworks, spread, study_frames
+from ugcvqa.progress import progress_bar
+from ugcvqa.settings.data import DecodeLimits
+from ugcvqa.settings.study import MeasureSettings
+from ugcvqa.studies.frames import StudyNetworks, spread, study_frames
 from ugcvqa.studies.map_quality import centre_map, map_energy, pixel_curves, shifted_map
 from ugcvqa.studies.similarity import permuted_cosine, shrink_maps, window_cosine
 

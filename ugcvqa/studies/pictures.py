@@ -13,9 +13,9 @@ from ugcvqa.display.maps import coloured, overlay
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import write_atomic
 from ugcvqa.media.encode import write_video
-from ugcvqa.settings import DecodeLimits, PictureSettings
+from ugcvqa.settings.data import DecodeLimits
+from ugcvqa.settings.study import PictureSettings
 from ugcvqa.studies.activations import FIRST_CHANNELS, LayerActivation, layer_activations
-from ugcvqa.studies.data import StudyNetworks, spread
 from ugcvqa.studies.figures import (
     MOST_GRID_FRAMES,
     Picture,
@@ -25,6 +25,7 @@ from ugcvqa.studies.figures import (
     strongest_channels,
     video_frames,
 )
+from ugcvqa.studies.frames import StudyNetworks, spread
 from ugcvqa.studies.measures import VideoMeasures, read_maps, read_small_frames
 from ugcvqa.studies.page import Exhibit
 

@@ -11,7 +11,7 @@ from ugcvqa.display.text_tables import Cell, Section, Table, Value
 from ugcvqa.evaluation.significance import holm
 from ugcvqa.studies.ablation import PAIRS, Ablation
 from ugcvqa.studies.analysis import COSINE, CosineSummary, FrameRow, PublishedFrame, QualitySummary, VideoRow, count
-from ugcvqa.studies.data import NetworkFacts
+from ugcvqa.studies.frames import NetworkFacts
 from ugcvqa.studies.measures import ORDERS
 from ugcvqa.studies.similarity import MIN_VIDEOS, Association
 

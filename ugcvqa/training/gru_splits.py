@@ -19,7 +19,7 @@ from ugcvqa.models.losses import quality_loss
 from ugcvqa.models.schedule import rate_factor
 from ugcvqa.samples.batches import EpochSampler
 from ugcvqa.samples.sequences import SequenceTable
-from ugcvqa.training_settings import GRUSettings, RecipeSettings
+from ugcvqa.settings.training import GRUSettings, RecipeSettings
 
 Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]

@@ -23,12 +23,12 @@ from ugcvqa.errors import CheckpointError, ConfigError
 from ugcvqa.files import error_reason
 from ugcvqa.models.regressor import QualityRegressor, recipe_callbacks
 from ugcvqa.processes import loader_errors
+from ugcvqa.settings.training import RecipeSettings
 from ugcvqa.trainer import TRAINING, build_trainer, default_devices, has_logger, running, tell_place
 from ugcvqa.training.checkpoints import Checkpoints, SealedCheckpoints, best, digest, score
 from ugcvqa.training.preemption import Preempted, Preemption
 from ugcvqa.training.progress import EpochLines
 from ugcvqa.training.throughput import Throughput
-from ugcvqa.training_settings import RecipeSettings
 
 log = logging.getLogger(__name__)
 

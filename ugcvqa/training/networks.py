@@ -38,13 +38,14 @@ from ugcvqa.samples.sequences import (
     sequence_provenance,
 )
 from ugcvqa.scoring.model import QualityModel
-from ugcvqa.settings import DecodeLimits, FamilySettings, LoaderSettings, SplitSettings
+from ugcvqa.settings.data import DecodeLimits, LoaderSettings, SplitSettings
+from ugcvqa.settings.features import FamilySettings
+from ugcvqa.settings.training import EndToEndSettings, GRUSettings, RecipeSettings
 from ugcvqa.trainer import PLACEMENT, placed
 from ugcvqa.training.checkpoints import best_score, has_state
 from ugcvqa.training.learning import Outcome, predict, train
 from ugcvqa.training.runs import CHECKPOINTS, Predicted
 from ugcvqa.training.vectors import Samples, provenance_of_specs, usable_videos
-from ugcvqa.training_settings import EndToEndSettings, GRUSettings, RecipeSettings
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from ugcvqa.display.maps import overlay
 from ugcvqa.errors import UgcvqaError
 from ugcvqa.features.families import build_families
 from ugcvqa.media.video import probe, read_frames
-from ugcvqa.settings import FamilySettings
+from ugcvqa.settings.features import FamilySettings
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from ugcvqa.errors import UgcvqaError
 from ugcvqa.evaluation.splits import Split
 from ugcvqa.files import error_reason, write_atomic
 from ugcvqa.media.video import probe, read_frames
-from ugcvqa.training_settings import WandbSettings
+from ugcvqa.settings.training import WandbSettings
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ugcvqa.cli import progress_bar
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.errors import LabelError
 from ugcvqa.evaluation.splits import Split
@@ -22,15 +21,11 @@ from ugcvqa.heads.gp import GPReport
 from ugcvqa.heads.kinds import fit_process
 from ugcvqa.heads.svr import FittedSVR, fit_svr
 from ugcvqa.heads.svr_grid import GridReport
+from ugcvqa.progress import progress_bar
 from ugcvqa.scoring.model import QualityModel
-from ugcvqa.settings import (
-    DecodeLimits,
-    FamilySettings,
-    GPSettings,
-    LoaderSettings,
-    SparseGPSettings,
-    SVRSettings,
-)
+from ugcvqa.settings.data import DecodeLimits, LoaderSettings
+from ugcvqa.settings.features import FamilySettings
+from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
 
 Array = npt.NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ugcvqa.deep.engine import FastNetwork
-from ugcvqa.settings import Engine
+from ugcvqa.settings.features import Engine
 from ugcvqa.uvq.layers import step_size
 from ugcvqa.uvq.state import COMPRESSION_EPS, MIXED, Mixed, fold
 from ugcvqa.uvq.trunk import prepared

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from ugcvqa.devices import float32_products
 from ugcvqa.errors import ConfigError
-from ugcvqa.settings import Engine
+from ugcvqa.settings.features import Engine
 from ugcvqa.uvq.compression import CompressionNet
 from ugcvqa.uvq.state import N_AGGREGATION, SCORE_NAMES, TRUNK_EPS, fold
 from ugcvqa.uvq.trunk import ContentNet, DistortionNet, SmallNet, prepared

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ugcvqa.deep.efficientnet_lite import SamePad
 from ugcvqa.deep.engine import FastNetwork
-from ugcvqa.settings import Engine
+from ugcvqa.settings.features import Engine
 from ugcvqa.uvq.layers import WideConv, step_size
 from ugcvqa.uvq.state import TRUNK, TRUNK_EPS
 

@@ -31,12 +31,13 @@ from ugcvqa.bulk.sinks import (
     write_record,
 )
 from ugcvqa.bulk.workers import WorkerPool
-from ugcvqa.cli import progress_bar
 from ugcvqa.errors import ConfigError
 from ugcvqa.files import written_atomically
+from ugcvqa.machine import memory_bytes, n_cores
+from ugcvqa.progress import progress_bar
 from ugcvqa.records import versions
 from ugcvqa.scoring.model import Score
-from ugcvqa.settings import DecodeLimits, memory_bytes, n_cores
+from ugcvqa.settings.data import DecodeLimits
 
 if TYPE_CHECKING:
     from ugcvqa.scoring.scorers import Scorer  # imports torch

@@ -23,7 +23,7 @@ from ugcvqa.features.network_families import NetworkFamily
 from ugcvqa.features.store import FeatureSpec, FeatureStore
 from ugcvqa.media.sampling import Piece, Seconds, saliency_frames, small_pieces
 from ugcvqa.media.video import TimedPlan, VideoInfo
-from ugcvqa.settings import FamilySettings
+from ugcvqa.settings.features import FamilySettings
 
 log = logging.getLogger(__name__)
 

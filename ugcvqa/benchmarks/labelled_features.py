@@ -17,7 +17,8 @@ from ugcvqa.errors import ConfigError, LabelError
 from ugcvqa.features.inputs import data_root, open_dataset
 from ugcvqa.features.provenance import described
 from ugcvqa.features.rows import PAPER_ROWS, ROWS, families_of
-from ugcvqa.settings import BenchmarkSettings, DataSettings
+from ugcvqa.settings.benchmark import BenchmarkSettings
+from ugcvqa.settings.data import DataSettings
 
 if TYPE_CHECKING:  # torch takes seconds to import, and most rows need none
     from ugcvqa.benchmarks.frame_tables import FrameFeatures

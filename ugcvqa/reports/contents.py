@@ -16,7 +16,7 @@ from ugcvqa.reports.overview import MOST_DETAILED, Overview
 from ugcvqa.reports.thumbnails import Shot, even_times, read_shots
 from ugcvqa.scoring.explanation import Timeline
 from ugcvqa.scoring.model import Score
-from ugcvqa.settings import DecodeLimits
+from ugcvqa.settings.data import DecodeLimits
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Settings of the heads that are trained by gradient descent; like `settings.py`, nothing heavy is imported here."""
+"""Settings of training by gradient descent: recipe, GRU head, end-to-end model, W&B."""
 
 from dataclasses import dataclass, field
 from typing import Literal

@@ -24,10 +24,11 @@ from ugcvqa.features.network_families import SaliencyFamily
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import write_atomic
 from ugcvqa.records import plain_settings, versions
-from ugcvqa.settings import DataSettings, FamilySettings, LoaderSettings, MeasureSettings, PictureSettings
+from ugcvqa.settings.data import DataSettings, LoaderSettings
+from ugcvqa.settings.features import FamilySettings
+from ugcvqa.settings.study import MeasureSettings, PictureSettings
 from ugcvqa.studies.ablation import read_ablations
 from ugcvqa.studies.analysis import Collection, count, published_frames
-from ugcvqa.studies.data import NetworkFacts, StudyNetworks, adopt_maps, build_study, given_videos
 from ugcvqa.studies.figures import (
     ablation_intervals,
     cosine_histograms,
@@ -35,6 +36,7 @@ from ugcvqa.studies.figures import (
     published_cosines,
     quality_curves,
 )
+from ugcvqa.studies.frames import NetworkFacts, StudyNetworks, adopt_maps, build_study, given_videos
 from ugcvqa.studies.measures import ORDERS, VideoMeasures, measure_dataset, measure_folder
 from ugcvqa.studies.page import Exhibit, Page, Section
 from ugcvqa.studies.pictures import ActivationRow, draw_activations, draw_saliency, sampled_pictures

@@ -19,8 +19,8 @@ from tests.support.stub_scorer import StubScorer, main
 from ugcvqa import score
 from ugcvqa.bulk.shards import parse_shard
 from ugcvqa.cell_texts import text_of
-from ugcvqa.cli import progress_bar
 from ugcvqa.errors import ConfigError
+from ugcvqa.progress import progress_bar
 from ugcvqa.scoring.model import Score
 
 REPO = Path(__file__).resolve().parents[2]

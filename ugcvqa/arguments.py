@@ -1,0 +1,69 @@
+"""Arguments of a class from plain values: checked against its signature, objects made where a class is named."""
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from ugcvqa.errors import ConfigError
+
+_LONGEST_MESSAGE = 4000
+
+
+def built_arguments(kind: type, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Checks arguments of a class against its signature, and makes the objects that are given by `class_path`.
+
+    Args:
+        kind: the class.
+        name: flag in front of the arguments' names, for messages.
+        values: arguments as a YAML file has them; objects are left as they are.
+
+    Returns:
+        The arguments, of the same names.
+
+    Raises:
+        ConfigError: if one is unknown, of the wrong type, or names a class that cannot be used there.
+    """
+    parser = ArgumentParser(prog=name, exit_on_error=False)
+    parser.add_class_arguments(kind, name, instantiate=False)
+    try:
+        built = parser.instantiate(parser.parse_object({name: unshared(values)}))[name]
+    except Exception as error:  # whatever the constructor of a named class may raise
+        raise ConfigError(_refused(name, one_line(error))) from error
+    # Only objects are taken over: the parser makes a float of 2 where both are allowed, and batches are not shares.
+    return {key: value if _is_plain(value) else built[key] for key, value in values.items()}
+
+
+def unshared(value: Any) -> Any:  # noqa: ANN401 (any YAML value)
+    """Copies mappings and lists, which the parser changes in place; its own forms of values become plain ones."""
+    if isinstance(value, Namespace):
+        value = vars(value)
+    if isinstance(value, Mapping):
+        return {key: unshared(one) for key, one in value.items()}
+    if isinstance(value, Enum):
+        return value.value
+    return [unshared(one) for one in value] if isinstance(value, list) else value
+
+
+def _is_plain(value: Any) -> bool:  # noqa: ANN401
+    return value is None or isinstance(value, bool | int | float)
+
+
+def _refused(name: str, message: str) -> str:
+    """The part of a parser's message that helps, behind the flag that it is about."""
+    if found := re.search(r"does not accept option '([^']*)'", message):
+        return f"--{name}.{found[1]}: there is no such argument"
+    found = re.match(r'Parser key "([^"]+)": (.*)', message)
+    flag, text = (f"--{found[1]}", found[2]) if found else (f"--{name}", message)
+    reasons = text.split(" Errors: - ")[-1].split(" Given value")[0].split(" - ")
+    general = ("Expected a <class 'NoneType'>", "Not a valid subclass of ")
+    return f"{flag}: {next((reason for reason in reasons if not reason.startswith(general)), reasons[0])}"
+
+
+def one_line(error: BaseException | str) -> str:
+    """A message on one line of bounded length, without characters that steer a terminal."""
+    text = " ".join(str(error).split())
+    text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + " .."
