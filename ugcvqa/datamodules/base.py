@@ -17,6 +17,7 @@ from ugcvqa.errors import ConfigError, LabelError
 from ugcvqa.evaluation.splits import make_split
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.features.stream import ClipStream, Task
+from ugcvqa.meeting import Meeting
 from ugcvqa.settings.data import DecodeLimits, SplitSettings
 
 
@@ -135,12 +136,12 @@ class QualityDataModule(SampleDataModule):
         trainer: Any = self.trainer
         families = needed.families()
         store, device = FeatureStore(self._folder()), trainer.strategy.root_device if trainer else "cpu"
-        ranks = range(trainer.world_size) if trainer else range(1)
-        for is_first in (True, False) if len(ranks) > 1 else (True,):  # the others then find all in the store
-            if not trainer or trainer.is_global_zero == is_first:
+        meeting = Meeting(trainer, store.root) if trainer and trainer.world_size > 1 else None
+        for is_first in (True, False) if meeting else (True,):  # the others then find all in the store
+            if not meeting or trainer.is_global_zero == is_first:
                 self.failures = fill_store(self.tasks, families, store, self.limits, self.n_workers(), str(device))
-            if trainer:
-                trainer.strategy.barrier("the store is filled")
+            if meeting:
+                meeting.exchange()
         self.failures |= {each.video_id: "no file found" for each in self.dataset.videos if each.path is None}
         kept = tuple(video for video in self.dataset.videos if video.video_id not in self.failures)
         if not kept:

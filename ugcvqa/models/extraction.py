@@ -1,5 +1,6 @@
 """Extraction of a data set into the store: the callback that writes, and the run of Lightning's Trainer around it."""
 
+import json
 import logging
 import sys
 import warnings
@@ -7,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ugcvqa.datamodules.base import QualityDataModule
@@ -22,6 +22,7 @@ from ugcvqa.features.stream import Task
 from ugcvqa.files import write_atomic
 from ugcvqa.leftovers import temporary_path
 from ugcvqa.machine import n_cores
+from ugcvqa.meeting import Meeting
 from ugcvqa.models.extractor import Extractor
 from ugcvqa.progress import progress_bar
 from ugcvqa.settings.data import DecodeLimits, LoaderSettings
@@ -66,6 +67,7 @@ class FeatureWriter(Callback):
         """Notes this process's videos, and starts the progress bar in the first process."""
         self._unfinished = set(range(trainer.global_rank, len(self.tasks), trainer.world_size))
         self._bar = progress_bar(len(self.tasks), "video", "extract", is_shown=trainer.is_global_zero)
+        self._meeting = Meeting(trainer, self.store.root)
 
     def on_predict_batch_end(
         self,
@@ -83,15 +85,14 @@ class FeatureWriter(Callback):
             self._bar.update(min(trainer.world_size, len(self.tasks) - self._bar.n))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Gathers the failures of all processes and writes them."""
+        """Gathers the failures of all processes, however long the others still take, and writes them."""
         self._bar.close()
         for task in self._unfinished:
             self.failures[self.tasks[task].video_id] = _NOT_PROCESSED
-        if trainer.world_size > 1:
-            gathered: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(gathered, (self.failures, self.warnings))
-            self.failures = {video_id: reason for failures, _ in gathered for video_id, reason in failures.items()}
-            self.warnings = {video_id: text for _, warnings in gathered for video_id, text in warnings.items()}
+        told = json.dumps([self.failures, self.warnings]).encode()
+        for failures, doubts in map(json.loads, self._meeting.exchange(told)):
+            self.failures |= failures
+            self.warnings |= doubts
         if trainer.is_global_zero:
             write_atomic(self.warning_file, failure_rows(self.warnings, _WARNINGS))
             write_atomic(self.outcome_file, failure_rows(self.failures))
