@@ -34,10 +34,11 @@ DOORS = {
     "openvino": {"deep.engine"},
     "pyarrow": {"bulk.parquet"},
     "matplotlib": {
-        *("display.figures", "display.figure_labels", "display.maps"),
-        *("reports.figure", "studies.figures"),
+        *("display.figures", "display.figure_labels", "display.maps", "studies.figures"),
     },
     "PIL": {"display.images"},
+    "jinja2": {"display.html"},
+    "markupsafe": {"display.html", "display.charts", "reports.page"},
     "jsonargparse": {"cli", "arguments"},
     "joblib": {"benchmarks.parallel"},
     "distributed": {"benchmarks.parallel"},

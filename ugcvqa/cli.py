@@ -3,6 +3,7 @@
 import inspect
 import logging
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -23,6 +24,7 @@ set_parsing_settings(instantiate_subclass_spec_in_any=False)  # a config file mu
 
 _LONGEST_YAML, _DEEPEST_YAML, _MOST_NODES, _LONGEST_NAME = 1 << 18, 30, 20_000, 4096
 _load_yaml = get_loader("yaml")
+_typed: list[str] = []
 
 
 def _yaml_loader() -> Any:  # noqa: ANN401
@@ -47,6 +49,7 @@ def run_verb(
     Returns:
         What the function returned; 2 for a user error, reported in one line on stderr; 130 when interrupted.
     """
+    _typed[:] = [*prog.split(), *(sys.argv[1:] if argv is None else argv)]
     if argv is None:
         own_this_process()
     try:
@@ -77,6 +80,11 @@ def run_verb(
         where = f"{error.filename}: " if error.filename else ""
         sys.stderr.write(f"{prog}: error: {one_line(f'{where}{error.strerror or error}')}\n")
         return 2
+
+
+def typed_command() -> str:
+    """The command line of the verb that runs, as one may type it again."""
+    return shlex.join(_typed)
 
 
 def own_this_process() -> None:

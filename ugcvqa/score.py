@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
-from ugcvqa.cli import run_verb
+from ugcvqa.cli import run_verb, typed_command
 from ugcvqa.errors import ConfigError
 from ugcvqa.settings.data import DecodeLimits, LoaderSettings
 from ugcvqa.settings.features import Engine, NSSEngine, SaliencySettings, UVQSettings
@@ -90,10 +90,9 @@ def score(
         nss_engine: how NSS features are computed, `torch` or `compiled` (several times faster, without PyTorch); they
             differ by rounding, and scores by less than 0.001. Left out, it is the way of the model's training.
         limits: bounds on what is decoded.
-        report: write a page (.html) or a picture (.png, .svg, .pdf) of the scores too.
-        report_saliency: add saliency maps to the page, for up to 12 videos, or to the picture of one video; needs
-            weights. Left out, there are maps where the extra `lite` is installed: EfficientNet-Lite0's, with the
-            approximation top:24.
+        report: write a page (.html) of the scores too; a browser prints it to PDF.
+        report_saliency: add saliency maps to the page, for up to 12 videos; needs weights. Left out, there are maps
+            where the extra `lite` is installed: EfficientNet-Lite0's, with the approximation top:24.
         saliency: how these maps are computed; they do not change the score.
         saliency_backbone: network of these maps in place of VGG-16, short for --saliency.backbone: a classification
             network of torchvision, or efficientnet_lite0.
@@ -101,7 +100,8 @@ def score(
     from ugcvqa.reports.reporter import Reporter, chosen_maps
 
     saliency = _with_backbone(saliency, saliency_backbone)
-    reporter = Reporter(report, chosen_maps(report_saliency, saliency) if report else None, device, engine)
+    maps = chosen_maps(report_saliency, saliency) if report else None
+    reporter = Reporter(report, maps, device, engine, typed_command())
     if merge is not None:
         others = (videos, list, output, shard, json, csv, checkpoint, model, timeline, explain, frames)
         code = _merge(merge, is_alone=not any(others))

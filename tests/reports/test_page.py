@@ -14,18 +14,16 @@ import numpy as np
 import pytest
 
 from ugcvqa import score
-from ugcvqa.deep.scorecam import ScoreCAM
 from ugcvqa.display.charts import rate_ticks, time_chart, time_text
 from ugcvqa.display.images import resized
 from ugcvqa.errors import ConfigError, StoreError
 from ugcvqa.heads.svr import fit_svr
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import probe
-from ugcvqa.reports import figure
 from ugcvqa.reports.contents import Entry
 from ugcvqa.reports.outputs import read_scores
 from ugcvqa.reports.overview import MOST_ROWS, Overview
-from ugcvqa.reports.parts import coarse, line_of
+from ugcvqa.reports.page import coarse, line_of
 from ugcvqa.reports.reporter import Reporter
 from ugcvqa.reports.thumbnails import read_shots
 from ugcvqa.scoring import model as models
@@ -34,7 +32,8 @@ from ugcvqa.scoring.model import QualityModel, Score
 from ugcvqa.settings.data import DecodeLimits
 from ugcvqa.settings.features import FamilySettings, SaliencySettings
 
-ABOUT = SimpleNamespace(label="MOS", scale=(1.0, 5.0), name="NSS model", trained_on="noise (40 videos)")
+NAMES = {"label": "MOS", "name": "NSS model", "trained_on": "noise (40 videos)", "fingerprint": "0f" * 32}
+ABOUT = SimpleNamespace(scale=(1.0, 5.0), **NAMES)
 EVIL = ["<img src=x onerror=alert(1)>.mp4", "\"'&amp;<script>alert(1)<!--.mp4", "new\nline\u202e.mp4", "ü$x^2$.mp4"]
 VOID = {"meta", "img", "br", "input", "link"}
 
@@ -225,7 +224,6 @@ def test_names_that_are_no_text_are_shown(tmp_path, ladder):
     Path(raw).symlink_to(ladder / "a.mp4")
     shown = read(write(tmp_path / "report.html", [Score(raw, 2.0, 2.0)]))
     assert r"\udcff\udcfe.mp4" in shown.words
-    write(tmp_path / "report.png", [Score(raw, 2.0, 2.0)])
 
 
 def test_one_video_shows_interval_word_moments_and_parts(ladder, tmp_path):
@@ -249,7 +247,6 @@ def test_other_scales_have_no_words(ladder, tmp_path, monkeypatch):
     shown = read(write(tmp_path / "report.html", [explained(ladder / "c.mp4", 70.0, [60.0, 80.0])]))
     assert "MOS from 0 to 100" in shown.words
     assert not {"good", "fair", "excellent"} & set(shown.words.split())
-    write(tmp_path / "report.png", [Score("gone.mp4", 3.0, 3.0)])
 
 
 def test_versions_of_one_video_are_compared_at_one_moment(ladder, tmp_path):
@@ -320,36 +317,6 @@ def test_saliency_maps_are_drawn_on_request(ladder, tmp_path):
     overlays = [image["alt"] for image in shown.of("img") if image["alt"].startswith("saliency")]
     assert 2 <= len(overlays) <= 3
     assert "Score-CAM of resnet18, RANDOM weights, which mean nothing" in shown.words
-
-
-def test_picture_of_one_video_shows_its_maps_and_that_of_several_computes_none(ladder, tmp_path, monkeypatch):
-    settings = SaliencySettings(backbone="resnet18", weights="random:0", method="top:2")
-    scores = [explained(ladder / name, 3.4, [3.0, 2.5, 4.0]) for name in ("c.mp4", "a.mp4")]
-    drawn = []
-    monkeypatch.setattr(figure, "_strip", lambda row, images, titles: drawn.append((images, titles)))
-    write(tmp_path / "one.png", scores[:1], saliency=settings)
-    (frames, times), (maps, captions) = drawn
-    assert 0 < len(maps) < len(frames)
-    for image, caption in zip(maps, captions, strict=True):
-        frame = frames[times.index(caption.removeprefix("saliency at "))]
-        assert image.shape == frame.shape
-        assert (image != frame).any()
-    monkeypatch.setattr(ScoreCAM, "forward", lambda *_: pytest.fail("maps that are not shown"))
-    write(tmp_path / "two.png", scores, saliency=settings)
-    assert not [title for _, titles in drawn[2:] for title in titles if "saliency" in title]
-
-
-def test_pictures_show_the_same_numbers_and_are_the_same_every_time(ladder, tmp_path):
-    names = ["c.mp4", "b.mp4", "a.mp4"]
-    scores = [explained(ladder / names[k % 3], 2 + k / 10, [2.0, 3.0, 2.5]) for k in range(20)]
-    scores[1] = Score("gone $x$.mp4", math.nan, math.nan, "gone $x$.mp4: no such file")
-    single = [write(tmp_path / name, scores[:1]).read_bytes() for name in ("one.png", "two.png")]
-    assert single[0].startswith(b"\x89PNG")
-    assert single[0] == single[1]
-    assert write(tmp_path / "folder.png", scores).stat().st_size > 20_000
-    drawing = write(tmp_path / "versions.svg", scores[:4]).read_text()
-    for text in ("2.00", "2.20", "2.30", "gone $x$.mp4", "failed"):
-        assert f"<!-- {text}" in drawing or f"{text} -->" in drawing, text
 
 
 def test_impossible_reports_are_refused_before_any_work(run, ladder, tmp_path, capsys):

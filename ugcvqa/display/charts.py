@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from ugcvqa.display.html import escaped
 
 _TIME_STEPS_S = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
@@ -62,7 +64,7 @@ class RatePoint:
     style: int
 
 
-def scale_bar(mos: float, low: float, high: float, scale: Scale, words: Sequence[str], kind: str) -> str:
+def scale_bar(mos: float, low: float, high: float, scale: Scale, words: Sequence[str], kind: str) -> Markup:
     """A score with its interval on its scale, with the words of the scale below.
 
     Args:
@@ -93,18 +95,18 @@ def scale_bar(mos: float, low: float, high: float, scale: Scale, words: Sequence
     return _chart(f"score {mos:.2f} on the scale {scale[0]:g} to {scale[1]:g}{reach}", 78, parts)
 
 
-def small_bar(mos: float, low: float, high: float, scale: Scale, kind: str) -> str:
+def small_bar(mos: float, low: float, high: float, scale: Scale, kind: str) -> Markup:
     """A score with its interval as a bar for a table; nothing for NaN."""
     if math.isnan(mos):
-        return ""
+        return Markup()
     parts = [_rect(0, 1, 7, 4, "track")]
     if not math.isnan(low + high):
         parts += _whisker(_x(low, scale), _x(high, scale), 9)
     parts.append(f'<circle class="dot {kind}" cx="{_per_cent(_x(mos, scale))}" cy="9" r="5.5"/>')
-    return f'<svg class="chart" height="18" aria-hidden="true">{"".join(parts)}</svg>'
+    return Markup(f'<svg class="chart" height="18" aria-hidden="true">{"".join(parts)}</svg>')
 
 
-def signed_bar(value: float, largest: float) -> str:
+def signed_bar(value: float, largest: float) -> Markup:
     """A bar to the right of the middle for what lifts, to the left for what lowers.
 
     Args:
@@ -114,7 +116,7 @@ def signed_bar(value: float, largest: float) -> str:
     reach = 0.5 * min(1.0, abs(value) / largest) if largest > 0 else 0.0
     left, right = (0.5, 0.5 + reach) if value > 0 else (0.5 - reach, 0.5)
     bar = _rect(left, right, 2, 14, "up" if value > 0 else "down")
-    return f'<svg class="chart" height="18" aria-hidden="true">{_vertical(0.5, 0, 18)}{bar}</svg>'
+    return Markup(f'<svg class="chart" height="18" aria-hidden="true">{_vertical(0.5, 0, 18)}{bar}</svg>')
 
 
 def time_chart(
@@ -123,7 +125,7 @@ def time_chart(
     mean: float = math.nan,
     worst_s: float = math.nan,
     best_s: float = math.nan,
-) -> str:
+) -> Markup:
     """Scores along time; the pointer shows the values of a second.
 
     Args:
@@ -135,7 +137,7 @@ def time_chart(
     """
     end = max((line.stop_s[-1] for line in lines if line.stop_s), default=0.0)
     if end <= 0:
-        return ""
+        return Markup()
     parts = [*_levels(scale, _LINE_PX), *_time_ticks(end)]
     if not math.isnan(mean):
         y = _y(mean, scale, _LINE_PX)
@@ -148,14 +150,14 @@ def time_chart(
         parts += [_mark(line, kind, start_s, scale, end) for line in lines[:1] if start_s in line.start_s]
     parts += _hits(lines, end)
     names = "" if len(lines) == 1 else f" of {len(lines)} videos"
-    return f'<div class="axes">{_chart(f"score along time{names}", _LINE_PX, parts)}</div>'
+    return Markup(f'<div class="axes">{_chart(f"score along time{names}", _LINE_PX, parts)}</div>')
 
 
-def rate_chart(points: Sequence[RatePoint], scale: Scale) -> str:
+def rate_chart(points: Sequence[RatePoint], scale: Scale) -> Markup:
     """Scores against bit rate on a logarithmic axis, with intervals; points of one group are joined."""
     rates = [math.log10(point.kbps) for point in points]
     if not rates:
-        return ""
+        return Markup()
     span = max(max(rates) - min(rates), 0.3)
     middle = (max(rates) + min(rates)) / 2
     reach = (middle - 0.6 * span, middle + 0.6 * span)
@@ -171,10 +173,10 @@ def rate_chart(points: Sequence[RatePoint], scale: Scale) -> str:
             parts.append(f'<line class="mean" x1="{x1}" y1="{y1:.1f}" x2="{x2}" y2="{y2:.1f}"/>')
     for point in points:
         parts += _rate_point(point, _x(math.log10(point.kbps), reach), scale)
-    return f'<div class="axes">{_chart("score against bit rate", _RATE_PX, parts)}</div>'
+    return Markup(f'<div class="axes">{_chart("score against bit rate", _RATE_PX, parts)}</div>')
 
 
-def histogram(counts: Sequence[int], edges: Sequence[float], kinds: Sequence[str]) -> str:
+def histogram(counts: Sequence[int], edges: Sequence[float], kinds: Sequence[str]) -> Markup:
     """Numbers of videos by score.
 
     Args:
@@ -192,7 +194,7 @@ def histogram(counts: Sequence[int], edges: Sequence[float], kinds: Sequence[str
         text = _text((left + right) / 2, _BINS_PX - height - 5, str(count), kind="strong count") if count else ""
         parts.append(f"<g><title>{escaped(f'{low:g} to {high:g}: {count}')}</title>{bar}{text}</g>")
     parts += [_text(_x(value, scale), _BINS_PX + 18, f"{value:g}") for value in _whole_scores(scale)]
-    return f'<div class="axes">{_chart("numbers of videos by score", _BINS_PX, parts)}</div>'
+    return Markup(f'<div class="axes">{_chart("numbers of videos by score", _BINS_PX, parts)}</div>')
 
 
 def _paths(line: Line, scale: Scale, end: float, has_area: bool) -> Iterator[str]:
@@ -306,8 +308,9 @@ def rate_ticks(reach: Scale) -> list[float]:
     return inside if len(inside) <= _MOST_TICKS else inside[:: math.ceil(len(inside) / _MOST_TICKS)]
 
 
-def _chart(label: str, height: float, parts: Sequence[str]) -> str:
-    return f'<svg class="chart" role="img" aria-label="{escaped(label)}" height="{height:g}">{"".join(parts)}</svg>'
+def _chart(label: str, height: float, parts: Sequence[str]) -> Markup:
+    inner = "".join(parts)
+    return Markup(f'<svg class="chart" role="img" aria-label="{escaped(label)}" height="{height:g}">{inner}</svg>')
 
 
 def _x(value: float, scale: Scale) -> float:

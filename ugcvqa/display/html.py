@@ -1,11 +1,16 @@
-"""Pieces of HTML, and a page that needs no other file and runs nothing but its own script."""
+"""Pages from templates: one file that needs no other and runs nothing but its own script. Jinja's only door."""
 
 import base64
 import hashlib
 import html
 import math
-from collections.abc import Iterable, Sequence
+import re
+from functools import cache
 from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from ugcvqa.display.images import Image, data_uri
 
@@ -20,19 +25,34 @@ def escaped(text: str) -> str:
     return html.escape(printable(text), quote=True)
 
 
-def number(value: float, digits: int = 2) -> str:
+def render(template: str, **values: Any) -> str:  # noqa: ANN401 (whatever the template shows)
+    """Fills a template of this package; every text is escaped unless it is `Markup`.
+
+    Pages that extend `display/page.html.jinja` forbid everything from elsewhere and every script but their own, by
+    checksum.
+
+    Args:
+        template: its path below the package.
+        values: what it shows, by name.
+    """
+    page = _environment().get_template(template).render(values)
+    return re.sub(r">\s*\n\s*<", ">\n<", page) + "\n" if template.endswith(".html.jinja") else page
+
+
+def number(value: float, digits: int = 2, sign: str = "") -> Markup:
     """A rounded number with its full value for programs; a dash where there is none.
 
     Args:
         value: the number; NaN is shown as a dash.
         digits: decimals shown.
+        sign: `+` to show the sign of positive numbers too.
     """
     if math.isnan(value):
-        return '<span class="none">–</span>'
-    return f'<data value="{float(value)!r}">{value:.{digits}f}</data>'
+        return Markup('<span class="none">–</span>')
+    return Markup(f'<data value="{float(value)!r}">{value:{sign}.{digits}f}</data>')
 
 
-def picture(image: Image, text: str, is_exact: bool = False, width: int | None = None) -> str:
+def picture(image: Image, text: str, is_exact: bool = False, width: int | None = None) -> Markup:
     """A picture inside the page.
 
     Args:
@@ -43,75 +63,25 @@ def picture(image: Image, text: str, is_exact: bool = False, width: int | None =
     """
     height = image.shape[0] if width is None else round(image.shape[0] * width / image.shape[1])
     size = f'width="{width or image.shape[1]}" height="{height}"'
-    return f'<img src="{data_uri(image, is_exact)}" alt="{escaped(text)}" {size} loading="lazy" decoding="async">'
+    source = data_uri(image, is_exact)
+    return Markup(f'<img src="{source}" alt="{escaped(text)}" {size} loading="lazy" decoding="async">')
 
 
-def table(
-    columns: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    caption: str,
-    kind: str = "",
-    numeric: frozenset[int] = frozenset(),
-) -> str:
-    """A table that scrolls sideways where the page is too narrow for it.
-
-    Args:
-        columns: headings, plain text.
-        rows: cells, already HTML; the first of each row is its heading.
-        caption: what the table shows, plain text.
-        kind: further classes, such as `sortable`.
-        numeric: places of the columns that are numbers, which stand at the right.
-    """
-    marks = ['class="number"' if place in numeric else "" for place in range(len(columns))]
-    heads = "".join(f'<th scope="col" {mark}>{escaped(name)}</th>' for name, mark in zip(columns, marks, strict=True))
-    lines = []
-    for first, *rest in rows:
-        cells = "".join(f"<td {mark}>{cell}</td>" for cell, mark in zip(rest, marks[1:], strict=True))
-        lines.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
-    body = "\n".join(lines)
-    return (
-        f'<p class="note">{escaped(caption)}</p><div class="scroll" tabindex="0" role="region" '
-        f'aria-label="{escaped(caption)}">\n<table class="{kind}">\n<thead><tr>{heads}</tr></thead>\n'
-        f"<tbody>\n{body}\n</tbody></table></div>"
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("ugcvqa", ""),
+        autoescape=lambda name: name is None or not name.endswith(".md.jinja"),
+        finalize=lambda value: printable(value) if type(value) is str else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
     )
+    environment.filters |= {"number": number, "picture": picture}
+    style, script = (Markup((files("ugcvqa.display") / name).read_text("utf-8")) for name in ("page.css", "page.js"))
+    environment.globals |= {"style": style, "script": script, "checksum": _checksum}
+    return environment
 
 
-def facts(pairs: Iterable[tuple[str, str]]) -> str:
-    """A list of names (plain text) and values (already HTML)."""
-    items = "".join(f"<div><dt>{escaped(name)}</dt><dd>{value}</dd></div>" for name, value in pairs)
-    return f'<dl class="facts">{items}</dl>'
-
-
-def page(title: str, body: Iterable[str]) -> str:
-    """A whole page with its style and script inside.
-
-    Its policy forbids everything from elsewhere and every script but this one, by checksum.
-
-    Args:
-        title: plain text.
-        body: parts of the page, already HTML.
-    """
-    style, script = _asset("page.css"), _asset("page.js")
-    policy = (
-        f"default-src 'none'; img-src data:; style-src {_checksum(style)}; script-src {_checksum(script)}; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    return "\n".join(
-        [
-            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="color-scheme" content="light dark">',
-            f"<title>{escaped(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>",
-            *body,
-            f"</main>\n<script>{script}</script>\n</body>\n</html>\n",
-        ]
-    )
-
-
-def _asset(name: str) -> str:
-    return (files("ugcvqa.display") / name).read_text(encoding="utf-8")
-
-
-def _checksum(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+def _checksum(text: str) -> Markup:
+    return Markup(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'")

@@ -64,6 +64,8 @@ class About(Protocol):
     def name(self) -> str: ...  # noqa: D102
     @property
     def trained_on(self) -> str: ...  # noqa: D102
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -95,32 +97,32 @@ class Entry:
             return math.nan
         return self.info.file_bytes * 8 / self.info.duration_s / 1000
 
-    def extreme(self, is_worst: bool) -> int | None:
-        """The entry of the timeline of the lowest or highest score; None where they do not differ."""
+    def extreme(self, is_worst: bool, noise: float = 0.0) -> int | None:
+        """The entry of the timeline of the lowest or highest score; None where they are about equal."""
         if self.timeline is None or np.isfinite(self.timeline.mos).sum() < 2:
             return None
         values = np.array(self.timeline.mos)
-        if np.nanmin(values) == np.nanmax(values):
+        if np.nanmax(values) - np.nanmin(values) <= noise:
             return None
         return int(np.nanargmin(values) if is_worst else np.nanargmax(values))
 
-    def moment(self, is_worst: bool) -> float:
+    def moment(self, is_worst: bool, noise: float = 0.0) -> float:
         """The time of the frame that stands for the worst or the best second; NaN where there is none.
 
         It is the one that the explanation chose, otherwise the middle of the second.
         """
-        place, timeline, explanation = self.extreme(is_worst), self.timeline, self.score.explanation
+        place, timeline, explanation = self.extreme(is_worst, noise), self.timeline, self.score.explanation
         if place is None or timeline is None:
             return math.nan
         chosen = (explanation.worst if is_worst else explanation.best) if explanation else None
         return chosen.time_s if chosen else (timeline.start_s[place] + timeline.stop_s[place]) / 2
 
-    def marks(self) -> dict[int, str]:
+    def marks(self, noise: float = 0.0) -> dict[int, str]:
         """Places of the frames that stand for the worst and the best second -> `worst` or `best`."""
         times = np.array([shot.time_s for shot in self.shots])
         marks: dict[int, str] = {}
         for kind, is_worst in (("best", False), ("worst", True)):
-            shown = np.where(times <= self.moment(is_worst) + 1e-6)[0]
+            shown = np.where(times <= self.moment(is_worst, noise) + 1e-6)[0]
             if shown.size:
                 marks[int(shown[-1])] = kind
         return marks
@@ -155,6 +157,7 @@ class Report:
         entries: the videos shown.
         comparison: of versions of one video; None if the videos are something else.
         saliency: what made the saliency maps, empty if there are none.
+        made: when, and by which command.
     """
 
     about: About
@@ -162,6 +165,17 @@ class Report:
     entries: tuple[Entry, ...]
     comparison: Comparison | None = None
     saliency: str = ""
+    made: str = ""
+
+    @property
+    def noise(self) -> float:
+        """Scores of seconds that differ by no more than this are called equal: a fortieth of the scale."""
+        return (self.about.scale[1] - self.about.scale[0]) / 40
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether any score has an interval."""
+        return any(not math.isnan(entry.score.low) for entry in self.entries)
 
     @property
     def is_folder(self) -> bool:
@@ -178,7 +192,9 @@ class Report:
         return WORDS if self.about.label == "MOS" and tuple(self.about.scale) == (1.0, 5.0) else ()
 
 
-def gather(overview: Overview, about: About, limits: DecodeLimits, saliency: SaliencyMaps | None = None) -> Report:
+def gather(
+    overview: Overview, about: About, limits: DecodeLimits, saliency: SaliencyMaps | None = None, made: str = ""
+) -> Report:
     """Reads what a report shows from the files, as far as they are still there.
 
     Args:
@@ -186,12 +202,15 @@ def gather(overview: Overview, about: About, limits: DecodeLimits, saliency: Sal
         about: what they are.
         limits: bounds on what is decoded.
         saliency: computes maps of the frames of videos that are shown one by one; None for none.
+        made: when, and by which command.
     """
     scores = overview.shown()
     if overview.n_videos > MOST_DETAILED:
-        return Report(about, overview, tuple(_folder_entries(scores, overview.n_videos <= MOST_PICTURED, limits)))
+        return Report(
+            about, overview, tuple(_folder_entries(scores, overview.n_videos <= MOST_PICTURED, limits)), made=made
+        )
     entries = tuple(_entry(score, limits, saliency) for score in scores)
-    return Report(about, overview, entries, _comparison(entries, limits), saliency.text if saliency else "")
+    return Report(about, overview, entries, _comparison(entries, limits), saliency.text if saliency else "", made)
 
 
 def _folder_entries(scores: Sequence[Score], is_pictured: bool, limits: DecodeLimits) -> list[Entry]:

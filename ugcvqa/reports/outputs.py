@@ -30,6 +30,7 @@ class Meaning:
     scale: tuple[float, float]
     name: str
     trained_on: str
+    fingerprint: str
 
 
 def read_meaning(output: Path) -> Meaning:
@@ -41,7 +42,8 @@ def read_meaning(output: Path) -> Meaning:
     try:
         model = read_record(output)["model"]
         low, high = model["scale"]
-        return Meaning(str(model["label"]), (float(low), float(high)), str(model["model"]), str(model["trained_on"]))
+        names = (str(model[key]) for key in ("model", "trained_on", "sha256"))
+        return Meaning(str(model["label"]), (float(low), float(high)), *names)
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{output}: the record beside it is not complete ({error_reason(error)})") from error
 

@@ -1,8 +1,9 @@
-"""A report of scores as one file: a page for a browser, or a picture for papers and slides."""
+"""A report of scores as one page for a browser, which also prints to PDF."""
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -13,25 +14,22 @@ from ugcvqa.files import write_atomic
 from ugcvqa.reports.contents import About, SaliencyMaps, gather
 from ugcvqa.reports.outputs import read_meaning, read_scores
 from ugcvqa.reports.overview import MOST_DETAILED, Overview
-from ugcvqa.reports.page import report_html
 from ugcvqa.scoring.model import Score
 from ugcvqa.settings.data import DecodeLimits
 from ugcvqa.settings.features import Engine, FamilySettings, SaliencySettings
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = (".html", ".png", ".svg", ".pdf")
-"""Kinds of reports, by the ending of the file."""
-
 
 class Reporter:
     """Writes the report of a run at its end; what cannot work is refused at its start.
 
     Args:
-        path: the file; its ending says which kind. None for no report, and then nothing is done.
+        path: the .html file. None for no report, and then nothing is done.
         saliency: how saliency maps of the videos are computed; None for none.
         device: where they are computed.
         engine: library that computes them, see `FamilySettings`.
+        command: what was typed, for the foot of the page.
 
     Raises:
         ConfigError: if the ending is unknown, a folder has this name, or a setting cannot be used.
@@ -44,15 +42,16 @@ class Reporter:
         saliency: SaliencySettings | None = None,
         device: str = "cpu",
         engine: Engine = "auto",
+        command: str = "",
     ) -> None:
         self._path = None if path is None else Path(path)
         if self._path is None:
             return
-        if self._path.suffix.lower() not in SUFFIXES:
-            raise ConfigError(f"{path}: a report is a file that ends in {', '.join(SUFFIXES)}")
+        if self._path.suffix.lower() != ".html":
+            raise ConfigError(f"{path}: a report is a file that ends in .html; a browser prints it to PDF")
         if self._path.is_dir():
             raise ConfigError(f"{path}: is a folder; give the report another name")
-        self._overview = Overview()
+        self._overview, self._command = Overview(), command
         self._saliency = None if saliency is None else saliency_maps(saliency, device, engine)
 
     def explains(self, total: int | None) -> bool:
@@ -84,15 +83,11 @@ class Reporter:
         """
         if self._path is None:
             return
-        suffix = self._path.suffix.lower()
-        has_room = suffix == ".html" or self._overview.n_videos == 1  # a picture of several videos shows no maps
-        report = gather(self._overview, about, limits, self._saliency if has_room else None)
-        if suffix == ".html":
-            write_atomic(self._path, report_html(report).encode())
-            return
-        from ugcvqa.reports.figure import report_figure
+        from ugcvqa.reports.page import report_html
 
-        write_atomic(self._path, report_figure(report, suffix))
+        made = " by ".join(filter(None, (f"made on {date.today():%Y-%m-%d}", self._command)))
+        report = gather(self._overview, about, limits, self._saliency, made)
+        write_atomic(self._path, report_html(report).encode())
 
     def write_of(self, output: Path, limits: DecodeLimits) -> None:
         """Writes the report of a finished output: all its rows, whichever run made them.
