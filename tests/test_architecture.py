@@ -38,7 +38,7 @@ DOORS = {
     },
     "PIL": {"display.images"},
     "jinja2": {"display.html"},
-    "markupsafe": {"display.html", "display.charts", "reports.page"},
+    "markupsafe": {"display.html", "display.charts", "reports.page", "studies.page"},
     "jsonargparse": {"cli", "arguments"},
     "joblib": {"benchmarks.parallel"},
     "distributed": {"benchmarks.parallel"},

@@ -205,7 +205,7 @@ def published_cosines(frames: Sequence[PublishedFrame]) -> bytes:
     axes, numbers = grid[0][0], [row.frame for row in frames]
     axes.plot(numbers, [row.published for row in frames], "o", markersize=8, color=PALETTE[5], label="published")
     axes.plot(numbers, [row.cosine for row in frames], ".", color="black", label="computed here")
-    axes.plot(numbers, [row.permuted for row in frames], "x-", color=PALETTE[1], label="channels shuffled")
+    axes.plot(numbers, [row.permuted for row in frames], "x", color=PALETTE[1], label="channels shuffled")
     axes.set(xlabel="published frame", ylabel="cosine similarity", xticks=numbers)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     axes.grid(alpha=0.25)
