@@ -39,7 +39,7 @@ def score(
     frames: str | None = None,
     device: str = "cpu",
     engine: Engine = "auto",
-    nss_engine: NSSEngine | None = None,
+    nss_engine: NSSEngine = "auto",
     limits: DecodeLimits = DecodeLimits(),
     report: str | None = None,
     report_saliency: bool | None = None,
@@ -68,7 +68,7 @@ def score(
             only. They must be made by what made the features of the model's training.
         made_by: who made these features where no file says so, as for `ugcvqa fit --data.made_by`.
         checkpoint: run folder made by `ugcvqa fit`, or the model file in it.
-        model: a released model by name, by default nss_container, or nss_pixels, which no stated size moves; neither
+        model: a released model by name, by default nss_pixels, which no stated size moves, or nss_container; neither
             needs network weights. Or `uvq` or `uvq1.5`, which need their released weights.
         uvq: settings of UVQ.
         json: print one JSON object per line instead of a table.
@@ -87,8 +87,9 @@ def score(
         device: where features are computed: cpu, cuda, cuda:1.
         engine: library that computes networks: `auto` takes OpenVINO where it is installed and there is no GPU, else
             PyTorch; they differ by rounding only.
-        nss_engine: how NSS features are computed, `torch` or `compiled` (several times faster, without PyTorch); they
-            differ by rounding, and scores by less than 0.001. Left out, it is the way of the model's training.
+        nss_engine: how NSS features are computed: `compiled` (several times faster than `torch`, without PyTorch), or
+            `torch`; they differ by rounding, and scores by less than 0.001. `auto` takes `compiled` on a CPU where
+            Numba is installed.
         limits: bounds on what is decoded.
         report: write a page (.html) of the scores too; a browser prints it to PDF.
         report_saliency: add saliency maps to the page, for up to 12 videos; needs weights. Left out, there are maps
@@ -100,6 +101,7 @@ def score(
     from ugcvqa.reports.reporter import Reporter, chosen_maps
 
     saliency = _with_backbone(saliency, saliency_backbone)
+    nss_engine = "torch" if nss_engine == "auto" and device != "cpu" else nss_engine
     maps = chosen_maps(report_saliency, saliency) if report else None
     reporter = Reporter(report, maps, device, engine, typed_command())
     if merge is not None:
@@ -163,7 +165,7 @@ def _with_backbone(saliency: SaliencySettings, backbone: str | None) -> Saliency
 
 
 def _scorer(
-    checkpoint: str | None, model: str | None, uvq: UVQSettings, engine: Engine, nss_engine: NSSEngine | None
+    checkpoint: str | None, model: str | None, uvq: UVQSettings, engine: Engine, nss_engine: NSSEngine
 ) -> "Scorer":
     from ugcvqa.scoring import released
     from ugcvqa.scoring.model import load

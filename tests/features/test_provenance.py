@@ -23,7 +23,7 @@ from ugcvqa.files import arrays_from_file, arrays_to_bytes
 from ugcvqa.heads.svr import FittedSVR
 from ugcvqa.scoring.from_tables import score_tables
 from ugcvqa.scoring.model import FILE_NAME, QualityModel, load
-from ugcvqa.scoring.released import DEFAULT, released_file
+from ugcvqa.scoring.released import released_file
 from ugcvqa.settings.features import DeepSettings, FamilySettings, NSSSettings, SaliencySettings
 
 PUBLISHED = {
@@ -305,7 +305,8 @@ def test_older_files_are_judged_by_their_specs(tmp_path, specs, maker):
 
 
 def test_released_model_says_whose_features_it_knows(shared):
-    model = load(released_file(DEFAULT))
+    assert load(released_file("nss_pixels")).made_by == {"nss": "rapique-matlab", "pixels": "label file"}
+    model = load(released_file("nss_container"))
     assert model.made_by == {"nss": "rapique-matlab", "container": "label file"}
     assert not model.why_no_videos
     folder = shared / "data"

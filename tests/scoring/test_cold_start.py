@@ -38,14 +38,14 @@ def scored(*arguments, **environment):
 
 @pytest.mark.parametrize("how", [(), ("--json", "--explain"), ("--csv",)])
 def test_a_model_without_a_network_is_scored_without_torch_and_its_companions(clip, how):
-    result = scored(clip, "--nss_engine", "compiled", *how)
+    result = scored(clip, *how)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout.splitlines()[-1])["imported"] == []
 
 
 def test_the_same_model_and_engine_score_alike_with_and_without_torch(clip):
     model = load(released.released_file(released.DEFAULT), nss_engine="compiled")
-    result = scored(clip, "--nss_engine", "compiled", "--json")
+    result = scored(clip, "--json")
     # Other libraries in the process may bring other arithmetic of matrices, which differs by rounding.
     assert json.loads(result.stdout.splitlines()[0])["pred"] == pytest.approx(model.score(clip).pred, abs=1e-7)
 
@@ -54,20 +54,20 @@ def test_engines_agree_within_rounding_and_have_other_fingerprints(clip):
     compiled, readable = (load(released.released_file(released.DEFAULT), nss_engine=e) for e in ("compiled", "torch"))
     assert compiled.score(clip).pred == pytest.approx(readable.score(clip).pred, abs=1e-3)
     assert compiled.fingerprint != readable.fingerprint
-    assert readable.fingerprint == load(released.released_file(released.DEFAULT)).fingerprint
+    assert compiled.fingerprint == load(released.released_file(released.DEFAULT)).fingerprint
 
 
 def test_without_numba_torch_computes_and_one_line_says_so(clip, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "ugcvqa.nss.compiled", None)
     monkeypatch.delattr("ugcvqa.nss.compiled", raising=False)
-    engines.usable_engine.cache_clear()
+    engines._installed.cache_clear()
     try:
         fallen, readable = (load(released.released_file(released.DEFAULT), nss_engine=e) for e in ("compiled", "torch"))
         assert fallen.score(clip).pred == readable.score(clip).pred
         assert fallen.fingerprint == readable.fingerprint
         assert caplog.text.count("NSS features are computed by torch") == 1
     finally:
-        engines.usable_engine.cache_clear()
+        engines._installed.cache_clear()
 
 
 def test_workers_need_no_torch_and_their_processor_time_is_their_callers(clip, tmp_path):
@@ -80,7 +80,7 @@ def test_workers_need_no_torch_and_their_processor_time_is_their_callers(clip, t
         "    print(json.dumps([code, used.ru_utime + used.ru_stime, used.ru_maxrss]))\n"
     )
     (tmp_path / "program.py").write_text(program)
-    arguments = [clip] * 4, ["--nss_engine", "compiled", "--workers", "2", "--output", tmp_path / "scores.csv"]
+    arguments = [clip] * 4, ["--workers", "2", "--output", tmp_path / "scores.csv"]
     command = [sys.executable, tmp_path / "program.py", *(str(each) for group in arguments for each in group)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     code, seconds, kib = json.loads(result.stdout.splitlines()[-1])
@@ -94,7 +94,7 @@ def test_workers_need_no_torch_and_their_processor_time_is_their_callers(clip, t
 def test_a_command_without_torch_takes_less_than_half_the_memory_of_torch(tmp_path):
     path = tmp_path / "large.mp4"
     encode_frames(path, rgb_frames(8, 540, 960), rate=4)
-    result = scored(path, "--nss_engine", "compiled")
+    result = scored(path)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout.splitlines()[-1])["peak_kib"] < 370 * 1024  # with torch it is 740
 
@@ -116,7 +116,18 @@ def test_what_a_slim_installation_lacks_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err == "ugcvqa score: error: this needs the package torch, which is not installed here\n"
 
 
+def test_the_engine_is_compiled_on_a_processor_and_torch_on_a_gpu_and_for_float64(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert engines.usable_engine("auto") == "compiled"
+    assert engines.usable_engine("auto", "float64") == "torch"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert engines.usable_engine("auto") == "torch"
+    assert [engines.usable_engine(engine) for engine in ("torch", "compiled")] == ["torch", "compiled"]
+
+
 def test_without_torch_the_compiled_kernels_serve(monkeypatch, caplog):
     monkeypatch.setattr(engines, "find_spec", lambda name: None if name == "torch" else True)
-    assert engines.usable_engine.__wrapped__("torch") == "compiled"
+    assert engines._installed.__wrapped__("torch") == "compiled"
     assert "equal to rounding" in caplog.text

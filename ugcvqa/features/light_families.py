@@ -31,7 +31,7 @@ class NSSFamily(Family):
     is_light = True
 
     def __init__(self, settings: FamilySettings) -> None:
-        nss = replace(settings.nss, engine=usable_engine(settings.nss.engine))
+        nss = replace(settings.nss, engine=usable_engine(settings.nss.engine, settings.nss.precision))
         check_settings(nss.colour, nss.precision, nss.min_side, nss.engine)
         values = {name: value for name, value in asdict(nss).items() if (name, value) not in _AS_EVER}
         plan = partial(nss_plan, nss.short, nss.picture)
@@ -40,13 +40,15 @@ class NSSFamily(Family):
 
     def __call__(self, frames: Mapping[str, Any]) -> npt.NDArray[np.float64]:
         """Computes one chunk: planes "y", "u", "v" as its plan orders them -> (1836,) float64."""
-        planes, nss = [frames[form] for form in ("y", "u", "v")], self._settings
+        nss, planes = self._settings, [frames[form] for form in ("y", "u", "v")]
+        if not self.takes_tensors:
+            planes = [as_array(plane) for plane in planes]
         side = min(planes[0].shape[-2:])
         if nss.picture == "content":
             y, u, v = planes
             planes = content_planes(y, u, v, int(frames["middle"]))
         try:
-            if self.takes_tensors or getattr(planes[0], "is_cuda", False):
+            if self.takes_tensors:
                 return self._by_torch(planes, side)
             arrays = [np.ascontiguousarray(plane) for plane in planes]
             return np.asarray(compiled_kernels().chunk(*arrays, nss.colour, nss.min_side, side))

@@ -26,7 +26,7 @@ class NSSExtractor(Extractor):
         precision: `float32` is fast; `float64` reproduces the published values to rounding.
         min_side: frames whose shorter side is larger are shrunk to this, in pixels.
         short: what a video without a single one-second chunk gives: an `error`, or a vector of `nan`.
-        engine: `torch`, or `compiled` kernels for float32 on a CPU.
+        engine: `torch`, `compiled` kernels for float32 on a CPU, or `auto`, see `NSSSettings`.
         picture: `coded` takes frames as they are; `content` leaves black bars and repeated frames out.
     """
 
@@ -36,7 +36,7 @@ class NSSExtractor(Extractor):
         precision: Literal["float32", "float64"] = "float32",
         min_side: int = 512,
         short: Literal["error", "nan"] = "error",
-        engine: NSSEngine = "torch",
+        engine: NSSEngine = "auto",
         picture: Literal["coded", "content"] = "coded",
     ) -> None:
         settings = NSSSettings(colour, precision, min_side, short, engine, picture)

@@ -1,6 +1,7 @@
 """The engines that compute the NSS features, and which of them this machine has."""
 
 import logging
+import sys
 from functools import cache
 from importlib.util import find_spec
 from types import ModuleType
@@ -50,9 +51,25 @@ def compiled_kernels() -> ModuleType:
     return compiled
 
 
+def usable_engine(engine: NSSEngine, precision: str = "float32") -> NSSEngine:
+    """Decides for one engine.
+
+    Args:
+        engine: the requested one; `auto` is compiled, but torch for float64, and where torch has found a GPU.
+        precision: see `features.NSS`.
+
+    Returns:
+        "torch" or "compiled"; the other one, with a warning, where the library of the first is missing.
+    """
+    if engine == "auto":
+        torch = sys.modules.get("torch")  # score, on a CPU, does without it
+        has_gpu = torch is not None and torch.cuda.is_available()
+        engine = "torch" if has_gpu or precision != "float32" else "compiled"
+    return _installed(engine)
+
+
 @cache
-def usable_engine(engine: NSSEngine) -> NSSEngine:
-    """The requested engine, or the other one, with a warning, where its library is missing."""
+def _installed(engine: NSSEngine) -> NSSEngine:
     if engine == "torch" and find_spec("torch") is None and find_spec("numba") is not None:
         log.warning("PyTorch is not installed: NSS features are computed by compiled kernels, equal to rounding")
         return "compiled"

@@ -72,7 +72,7 @@ _NSS = {
     1799: 1.426517, 1835: 1.363474,
 }
 # fmt: on
-_RELEASED = {"nss_container": 2.9346}  # of the built-in clip, from float64 features too
+_RELEASED = {"nss_container": 2.9346, "nss_pixels": 0.8905}  # `pred` of the built-in clip, from float64 features too
 _RELEASED_TOLERANCE = 0.01
 _UVQ_TOLERANCE = 1e-3
 _UVQ10 = dict(
@@ -169,7 +169,7 @@ def check_nss(clip: Path) -> str:
     worst = max(abs(features[index] - value) / (3e-3 + 1e-3 * abs(value)) for index, value in _NSS.items())
     if not worst <= 1:
         raise VideoError(
-            f"NSS features of the built-in clip differ, {worst:.1f} times the tolerance; reinstall PyTorch"
+            f"NSS features of the built-in clip differ, {worst:.1f} times the tolerance; reinstall Numba and PyTorch"
         )
     return f"{len(_NSS)} of {len(features)} features, within {worst:.2f} of the tolerance"
 
@@ -183,7 +183,7 @@ def _features(clip: Path) -> np.ndarray:
 
 
 def check_released(name: str, clip: Path) -> str:
-    """Checks the file of a released model, and its score of the built-in clip where that is known.
+    """Checks the file of a released model, and its score of the built-in clip.
 
     Args:
         name: a key of `released.SHA256`.
@@ -195,10 +195,11 @@ def check_released(name: str, clip: Path) -> str:
     Raises:
         UgcvqaError: if the file is missing or damaged, network weights are missing, or the score differs.
     """
-    pred = load(released_file(name)).score(clip).pred
-    known = _RELEASED.get(name, pred)
+    pred, known = load(released_file(name)).score(clip).pred, _RELEASED[name]
     if not abs(pred - known) <= _RELEASED_TOLERANCE:
-        raise CheckpointError(f"model {name} gives the built-in clip {pred:.4f}, not {known:.4f}; reinstall PyTorch")
+        raise CheckpointError(
+            f"model {name} gives the built-in clip {pred:.4f}, not {known:.4f}; reinstall Numba and PyTorch"
+        )
     return f"SHA-256 as released, the built-in clip has {pred:.2f}"
 
 

@@ -367,6 +367,8 @@ class QualityModel:
     def check_specs(self, specs: Mapping[str, str], other: str = "the table has") -> None:
         """Refuses features of another code version or other weights than those of the training.
 
+        NSS features of either engine serve: they differ by rounding only.
+
         Args:
             specs: family -> spec as JSON, of the features; families without one are not checked.
             other: what comes before their value, in the message.
@@ -375,7 +377,7 @@ class QualityModel:
             CheckpointError: if they differ.
         """
         for name in self.specs.keys() & specs.keys():
-            trained, here = json.loads(self.specs[name]), json.loads(specs[name])
+            trained, here = (_meaning(each[name]) for each in (self.specs, specs))
             for key in sorted(set(trained) | set(here)):
                 if trained.get(key) != here.get(key):
                     raise CheckpointError(
@@ -388,7 +390,7 @@ class QualityModel:
         """What a process needs to import before it scores."""
         if isinstance(self.head, FrameHead) or self.row not in ROWS or not set(families_of(self.row)) <= LIGHT:
             return ("ugcvqa.features.extraction", "ugcvqa.features.network_families", "ugcvqa.heads.network_heads")
-        is_compiled = usable_engine(self.settings.nss.engine) == "compiled"
+        is_compiled = usable_engine(self.settings.nss.engine, self.settings.nss.precision) == "compiled"
         nss = "ugcvqa.nss.compiled" if is_compiled else "ugcvqa.nss.features"
         return ("ugcvqa.features.extraction", "ugcvqa.features.families", nss)
 
@@ -397,19 +399,13 @@ class QualityModel:
 
         On the three public clips they moved by up to 3.4e-4.
         """
-        specs = dict(self.specs)
-        if "nss" in specs:
-            spec = json.loads(specs["nss"])
-            kept = {name: value for name, value in spec["settings"].items() if name != "engine"}
-            spec["settings"] = kept | ({} if engine == "torch" else {"engine": engine})
-            specs["nss"] = json.dumps(spec, sort_keys=True)
-        nss = replace(self.settings.nss, engine=engine)
-        return replace(self, specs=specs, settings=replace(self.settings, nss=nss))
+        return replace(self, settings=replace(self.settings, nss=replace(self.settings.nss, engine=engine)))
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the model as `save` writes it: what tells its scores from those of another model."""
-        return hashlib.sha256(self._to_bytes()).hexdigest()
+        """SHA-256 of the model as `save` writes it, and of its NSS engine: what tells its scores from others."""
+        engine = usable_engine(self.settings.nss.engine, self.settings.nss.precision)
+        return hashlib.sha256(engine.encode() + self._to_bytes()).hexdigest()
 
     def save(self, path: Path) -> None:
         """Writes the model to one file without pickle.
@@ -421,13 +417,15 @@ class QualityModel:
 
     def _to_bytes(self) -> bytes:
         arrays, values = self.head.to_arrays()
+        # not which library computes: that is the machine's business, and moves a score by rounding at most
+        settings = {name: values for name, values in asdict(self.settings).items() if name != "engine"}
+        settings["nss"].pop("engine")
         metadata = {
             "format": FORMAT,
             "ugcvqa": __version__,
             "head": {"kind": self.head.kind, **values},
             "row": self.row,
-            # not which library computes: that is the machine's business, and changes no score
-            "settings": {name: values for name, values in asdict(self.settings).items() if name != "engine"},
+            "settings": settings,
             "specs": dict(self.specs),
             "made_by": self.makers,
             "label": self.label,
@@ -437,14 +435,14 @@ class QualityModel:
         return arrays_to_bytes(arrays, metadata)
 
 
-def load(path: str | Path, engine: Engine = "auto", nss_engine: NSSEngine | None = None) -> QualityModel:
+def load(path: str | Path, engine: Engine = "auto", nss_engine: NSSEngine = "auto") -> QualityModel:
     """Loads a trained model from a run folder or a model file.
 
     Args:
         path: the run folder or the file.
         engine: library that computes networks, see `FamilySettings`.
-        nss_engine: how NSS features are computed, see `NSSSettings`; None for the way of the training, as far as this
-            machine has it.
+        nss_engine: how NSS features are computed, see `NSSSettings`, whichever computed those of the training; `torch`
+            computes them on a GPU.
 
     Raises:
         CheckpointError: if there is none, or it is damaged or from an incompatible version.
@@ -461,8 +459,7 @@ def load(path: str | Path, engine: Engine = "auto", nss_engine: NSSEngine | None
     try:
         model = _from_parts(arrays, metadata)
         model = replace(model, settings=replace(model.settings, engine=engine))
-        wanted = usable_engine(nss_engine or model.settings.nss.engine)
-        return model if wanted == model.settings.nss.engine else model.with_nss_engine(wanted)
+        return model.with_nss_engine(usable_engine(nss_engine, model.settings.nss.precision))
     except (UgcvqaError, LookupError, TypeError, ValueError, RecursionError) as error:
         is_plain = isinstance(error, UgcvqaError) and not isinstance(error, untrusted.Unfit)
         reason = str(error) if is_plain else f"is not a complete model ({_reason(error)})"
@@ -509,6 +506,15 @@ def _from_parts(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> Qual
         specs=specs,
         made_by=_makers(metadata, row, specs),
     )
+
+
+def _meaning(spec: str) -> dict[str, Any]:
+    """What a spec says of the numbers of its features, without what changes their rounding."""
+    found: dict[str, Any] = json.loads(spec)
+    settings = found.get("settings")
+    if isinstance(settings, dict):
+        found["settings"] = {name: value for name, value in settings.items() if name != "engine"}
+    return found
 
 
 def _scale(value: Any) -> tuple[float, float]:  # noqa: ANN401 (anything JSON knows, here and below)

@@ -5,8 +5,8 @@ from pathlib import Path
 from ugcvqa.errors import CheckpointError
 from ugcvqa.files import file_sha256
 
-DEFAULT = "nss_container"
-"""What scores when no model is named; it needs no network weights."""
+DEFAULT = "nss_pixels"
+"""What scores when no model is named; it needs no network weights, and no size that a file states moves it."""
 
 SHA256 = {
     "nss_container": "6dae0e9ffa48196c738f12029e505e51c30e49f36b7716387308193677964808",

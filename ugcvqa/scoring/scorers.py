@@ -65,7 +65,7 @@ def load(
     model: str | Path | None = None,
     uvq: UVQSettings = UVQSettings(),
     engine: Engine = "auto",
-    nss_engine: NSSEngine | None = None,
+    nss_engine: NSSEngine = "auto",
 ) -> "QualityModel | UVQModel":
     """Loads a scorer.
 
@@ -75,7 +75,7 @@ def load(
             released model `released.DEFAULT`, which needs no network weights.
         uvq: settings of UVQ.
         engine: library that computes networks, see `FamilySettings`.
-        nss_engine: how NSS features are computed, see `NSSSettings`; None for the way of the training.
+        nss_engine: how NSS features are computed, see `NSSSettings`; whichever computed those of the training.
 
     Raises:
         CheckpointError: if there is no such model, or it is damaged or from an incompatible version.

@@ -10,7 +10,7 @@ _LARGEST_FPS = 1000
 Engine = Literal["auto", "torch", "openvino"]
 """Which library computes the networks, see `FamilySettings`."""
 
-NSSEngine = Literal["torch", "compiled"]
+NSSEngine = Literal["auto", "torch", "compiled"]
 """How NSS features are computed, see `NSSSettings`."""
 
 
@@ -23,7 +23,8 @@ class NSSSettings:
         precision: `float32` is fast; `float64` reproduces the published values to rounding.
         min_side: frames whose shorter side is larger are shrunk to this, in pixels.
         short: what a video without a single one-second chunk gives: an `error`, or a vector of `nan`.
-        engine: `torch`, or `compiled` kernels for float32 on a CPU: several times faster, equal to rounding.
+        engine: `compiled` kernels compute float32 on a CPU, several times faster than `torch` and equal to rounding;
+            `auto` takes them unless there is a GPU, the precision is float64, or Numba is missing.
         picture: `coded` takes frames as they are, as published; `content` leaves black bars and repeated frames out.
     """
 
@@ -31,7 +32,7 @@ class NSSSettings:
     precision: Literal["float32", "float64"] = "float32"
     min_side: int = 512
     short: Literal["error", "nan"] = "error"
-    engine: NSSEngine = "torch"
+    engine: NSSEngine = "auto"
     picture: Literal["coded", "content"] = "coded"
 
     def __post_init__(self) -> None:
