@@ -1,5 +1,6 @@
 """Arguments of a class from plain values: checked against its signature, objects made where a class is named."""
 
+import inspect
 import re
 from collections.abc import Mapping
 from enum import Enum
@@ -7,7 +8,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from ugcvqa.errors import ConfigError
+from ugcvqa.errors import ConfigError, did_you_mean
 
 _LONGEST_MESSAGE = 4000
 
@@ -31,9 +32,23 @@ def built_arguments(kind: type, name: str, values: Mapping[str, Any]) -> dict[st
     try:
         built = parser.instantiate(parser.parse_object({name: unshared(values)}))[name]
     except Exception as error:  # whatever the constructor of a named class may raise
-        raise ConfigError(_refused(name, one_line(error))) from error
+        raise ConfigError(_refused(name, one_line(error), kind)) from error
     # Only objects are taken over: the parser makes a float of 2 where both are allowed, and batches are not shares.
     return {key: value if _is_plain(value) else built[key] for key, value in values.items()}
+
+
+def check_arguments(kind: type, name: str, values: Mapping[str, Any]) -> None:
+    """Checks arguments as `built_arguments` does, without making objects.
+
+    Raises:
+        ConfigError: if one is unknown, of the wrong type, or names a class that cannot be used there.
+    """
+    parser = ArgumentParser(prog=name, exit_on_error=False)
+    parser.add_class_arguments(kind, name, instantiate=False)
+    try:
+        parser.parse_object({name: unshared(values)})
+    except Exception as error:  # whatever the module of a named class may raise
+        raise ConfigError(_refused(name, one_line(error), kind)) from error
 
 
 def unshared(value: Any) -> Any:  # noqa: ANN401 (any YAML value)
@@ -51,10 +66,11 @@ def _is_plain(value: Any) -> bool:  # noqa: ANN401
     return value is None or isinstance(value, bool | int | float)
 
 
-def _refused(name: str, message: str) -> str:
+def _refused(name: str, message: str, kind: type) -> str:
     """The part of a parser's message that helps, behind the flag that it is about."""
     if found := re.search(r"does not accept option '([^']*)'", message):
-        return f"--{name}.{found[1]}: there is no such argument"
+        near = did_you_mean(found[1], inspect.signature(kind).parameters)
+        return f"--{name}.{found[1]}: there is no such argument{near}"
     found = re.match(r'Parser key "([^"]+)": (.*)', message)
     flag, text = (f"--{found[1]}", found[2]) if found else (f"--{name}", message)
     reasons = text.split(" Errors: - ")[-1].split(" Given value")[0].split(" - ")

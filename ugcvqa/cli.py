@@ -6,17 +6,16 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import docstring_parser
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, get_loader, set_loader, set_parsing_settings
 
+from ugcvqa import config_files
 from ugcvqa.arguments import one_line, unshared
 from ugcvqa.devices import launch
-from ugcvqa.errors import ConfigError, UgcvqaError
+from ugcvqa.errors import ConfigError, UgcvqaError, did_you_mean
 from ugcvqa.leftovers import use_own_folder
 from ugcvqa.processes import end_forks_with_this_process, end_with_parent
 
@@ -55,9 +54,9 @@ def run_verb(
     try:
         parser = _parser(function, prog, positional)
         try:
-            arguments = _call_arguments(parser, argv)
+            arguments = _call_arguments(parser, argv, function)
         except (ArgumentError, UnicodeDecodeError) as error:
-            raise UgcvqaError(f"{_readable(error)} (see `{prog} --help`)") from error
+            raise UgcvqaError(f"{_readable(error, parser)} (see `{prog} --help`)") from error
         except RecursionError as error:
             raise ConfigError(f"an option or config file is nested too deeply (see `{prog} --help`)") from error
         _configure_logging()
@@ -133,23 +132,50 @@ def _check_nodes(text: str) -> None:
             )
 
 
-def _check_config_files(argv: Sequence[str]) -> None:
-    """Checks config files before the parser reads them as a whole.
+def _with_configs(argv: Sequence[str], function: Callable[..., int]) -> list[str]:
+    """A command line with the contents of its config files in front, merged, so that flags win over them.
 
     Raises:
-        ConfigError: if one is not a file, or too large.
+        ConfigError: if one is missing, too large, or holds what is no option.
     """
-    names = [value for flag, value in pairwise(argv) if flag == "--config"]
-    names += [flag.removeprefix("--config=") for flag in argv if flag.startswith("--config=")]
-    for path in (Path(name) for name in names if "\0" not in name and len(name) < _LONGEST_NAME):
-        if path.exists() and (not path.is_file() or path.stat().st_size > _LONGEST_YAML):
-            raise ConfigError(f"--config {path}: is not a file of up to {_LONGEST_YAML} bytes")
+    names, rest, arguments = list[str](), list[str](), iter(argv)
+    for argument in arguments:
+        if argument == "--":
+            rest += [argument, *arguments]
+        elif argument == "--config" and (name := next(arguments, None)) is not None:
+            names.append(name)
+        elif argument.startswith("--config="):
+            names.append(argument.removeprefix("--config="))
+        else:
+            rest.append(argument)
+    if not names:
+        return rest
+    options = config_files.merged([(name, _config(name)) for name in names], function)
+    return ["--config", config_files.as_text(options), *rest] if options else rest
+
+
+def _config(name: str) -> Any:  # noqa: ANN401 (any YAML value)
+    if "\0" in name or len(name) > _LONGEST_NAME:
+        raise ConfigError("--config: this is no name of a file")
+    path = config_files.find(name)
+    if not path.is_file() or path.stat().st_size > _LONGEST_YAML:
+        raise ConfigError(f"--config {path}: is not a file of up to {_LONGEST_YAML} bytes")
+    try:
+        return _checked_yaml(path.read_text(encoding="utf-8-sig"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--config {path}: is not YAML ({one_line(error)})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"--config {path}: is not UTF-8 text ({error})") from error
 
 
 def _parser(function: Callable[..., int], prog: str, positional: Sequence[str]) -> ArgumentParser:
     summary = (inspect.getdoc(function) or "").split("\n\nArgs:")[0]
     parser = ArgumentParser(prog=prog, description=summary, exit_on_error=False)
-    parser.add_argument("--config", action="config", help="YAML file with options as keys.")
+    parser.add_argument(
+        "--config",
+        action="config",
+        help="YAML file with options as keys, or the name of a config that comes with the package.",
+    )
     for name in positional:
         parser.add_argument(name, nargs="*", type=str, help="Files; `--` before names that begin with a dash.")
     flags = {
@@ -164,19 +190,22 @@ def _parser(function: Callable[..., int], prog: str, positional: Sequence[str]) 
     return parser
 
 
-def _call_arguments(parser: ArgumentParser, argv: Sequence[str] | None) -> dict[str, Any]:
+def _call_arguments(parser: ArgumentParser, argv: Sequence[str] | None, function: Callable[..., int]) -> dict[str, Any]:
     set_loader("yaml", _checked_yaml, (yaml.YAMLError,))
-    _check_config_files(sys.argv[1:] if argv is None else argv)
-    namespace = parser.parse_args(argv)
+    given = config_files.with_own_row_flag(sys.argv[1:] if argv is None else argv, function.__name__)
+    namespace = parser.parse_args(_with_configs(given, function))
     settings = parser.instantiate(namespace)
     arguments = {name: unshared(value) for name, value in vars(settings).items()}
     arguments.pop("config", None)
     return arguments
 
 
-def _readable(error: BaseException) -> str:
+def _readable(error: BaseException, parser: ArgumentParser) -> str:
     """A parser's message on one line; where one of a few words was expected, without the part about types."""
     text = one_line(error)
+    if found := re.match(r"[Uu]nrecognized arguments: (--[^\s=]+)", text):
+        known = [flag for action in parser._actions for flag in action.option_strings]
+        return f"{found[1]}: there is no such option{did_you_mean(found[1], known)}"
     found = re.match(r'Parser key "([^"]+)".*?typing\.Literal\[([^\]]*)\]', text)
     return f"--{found[1]}: use one of {found[2]}" if found else text
 

@@ -1,5 +1,15 @@
 """The errors that a user can fix. Verbs print them as one line and exit with code 2."""
 
+from collections.abc import Iterable
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean X?` for the nearest of the known words, empty if none is near."""
+    import difflib  # takes a while, and most commands end without an error
+
+    near = difflib.get_close_matches(word, list(known), 1, 0.6)
+    return f"; did you mean {near[0]}?" if near else ""
+
 
 class UgcvqaError(Exception):
     """Base of every error that is about the input, not about a bug in the package."""

@@ -47,6 +47,10 @@ def extract(
     from ugcvqa.features.store import FeatureStore
     from ugcvqa.models.extraction import extract_dataset
 
+    if trainer:
+        from ugcvqa.trainer import EXTRACTION
+
+        EXTRACTION.check(trainer)
     families = families.with_backbones(backbone, saliency_backbone)
     names = families_of_rows([rows] if isinstance(rows, str) else rows)
     networks = build_families(names, families)

@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
-from ugcvqa.arguments import built_arguments
+from ugcvqa.arguments import built_arguments, check_arguments
 from ugcvqa.devices import check_fatal, float32_products, launch, start_line
 from ugcvqa.errors import ConfigError, UgcvqaError
 from ugcvqa.processes import error_of_process, loader_errors
@@ -244,8 +244,7 @@ def _given(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_types(asked: Mapping[str, Any]) -> None:
-    plain = {name: value for name, value in _given(asked).items() if name not in ADDED}
-    built_arguments(Trainer, "trainer", plain)
+    check_arguments(Trainer, "trainer", _given(asked))
 
 
 def _is_same(value: Any, harmless: Any) -> bool:  # noqa: ANN401 (plain values)

@@ -162,7 +162,7 @@ def test_damaged_or_missing_file_is_said(tmp_path, monkeypatch):
 def test_wheel_holds_every_room_and_the_released_models():
     tool = tomllib.loads((REPO / "pyproject.toml").read_text())["tool"]["setuptools"]
     rooms = {str(path.parent.relative_to(REPO)).replace("/", ".") for path in REPO.glob("ugcvqa/**/__init__.py")}
-    assert set(tool["packages"]) == {*rooms, "ugcvqa.checkpoints"}
-    assert tool["package-dir"] == {"ugcvqa.checkpoints": "checkpoints"}
+    assert set(tool["packages"]) == {*rooms, "ugcvqa.checkpoints", "ugcvqa.configs"}
+    assert tool["package-dir"]["ugcvqa.checkpoints"] == "checkpoints"
     assert "*.safetensors" in tool["package-data"]["ugcvqa.checkpoints"]
     assert {path.stem for path in released.folder().glob("*.safetensors")} == set(released.SHA256)
