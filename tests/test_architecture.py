@@ -41,7 +41,7 @@ DOORS = {
     "markupsafe": {"display.html", "display.charts", "reports.page", "studies.page"},
     "jsonargparse": {"cli", "arguments"},
     "joblib": {"benchmarks.parallel"},
-    "distributed": {"benchmarks.parallel"},
+    "distributed": {"cluster", "benchmarks.parallel"},
     "numba": {"nss.compiler"},
     "llvmlite": {"nss.compiler"},
 }

@@ -173,7 +173,7 @@ def test_two_dask_workers_give_the_same(mine, is_running):
 @pytest.mark.usefixtures("without_figures")
 def test_a_dask_scheduler_that_does_not_answer_is_one_line(mine, capsys, monkeypatch):
     pytest.importorskip("distributed", reason="the extra ugcvqa[dask] is not installed")
-    monkeypatch.setattr("ugcvqa.benchmarks.parallel.PATIENCE_S", 0.5)
+    monkeypatch.setattr("ugcvqa.cluster.PATIENCE_S", 0.5)
     assert main(arguments(mine, "--backend", "dask", "--scheduler", "tcp://127.0.0.1:9")) == 2
     assert "no Dask scheduler answers there" in capsys.readouterr().err.splitlines()[-1]
 

@@ -1,5 +1,6 @@
 """Command lines: quick help, one line for every user error, configs that are checked."""
 
+import re
 import subprocess
 import sys
 
@@ -163,3 +164,20 @@ def test_anchors_within_bounds_are_filled_in(tmp_path, capsys):
     (tmp_path / "c.yaml").write_text("svr: &s {epsilon: 0.25}\nlabels: &l /none\nfeatures: *l\n")
     assert benchmark.main(["--config", str(tmp_path / "c.yaml")]) == 2
     assert "/none: no such folder of feature files" in capsys.readouterr().err
+
+
+def test_lines_have_time_and_level_on_request(tmp_path):
+    """In a process of its own, since logging belongs to the process."""
+    code = "import sys; from tests.support import stub_scorer; sys.exit(stub_scorer.main(sys.argv[1:]))"
+    videos = ["good.mp4", "fail.mp4", "--output", str(tmp_path / "out.csv"), "--workers", "0"]
+    command = [sys.executable, "-c", code, *videos, "--log", "full"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    lines = result.stderr.splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (DEBUG|INFO|ERROR) ", line) for line in lines)
+    assert any(line.endswith("DEBUG failed (not_video): fail.mp4: is no video") for line in lines)
+    assert re.search(r"2 rows, 1 failed, \d+\.\d s$", lines[-1])
+    wrong = subprocess.run(
+        [*command[:3], "--json", "--csv", "--log", "full"], capture_output=True, text=True, check=False
+    )
+    assert re.fullmatch(r"\S+Z ERROR ugcvqa score: .*exclude each other.*\n", wrong.stderr)

@@ -31,10 +31,10 @@ def test_one_file_serves_check_extract_fit_and_benchmark(tmp_path, monkeypatch, 
     random = np.random.default_rng(0)
     (tmp_path / "videos").mkdir()
     rows = []
-    for number in range(10):
+    for number in range(14):
         noise = random.normal(scale=4 + 4 * number, size=(24, 48, 64, 3))
         write_video(tmp_path / "videos" / f"c{number:02d}.mp4", np.clip(128 + noise, 0, 255).astype(np.uint8), 12)
-        rows.append(f"c{number:02d}.mp4,{5 - number / 3},scene{number % 5}\n")
+        rows.append(f"c{number:02d}.mp4,{5 - number / 4},scene{number % 7}\n")
     (tmp_path / "labels.csv").write_text("file,mos,group\n" + "".join(rows))
     (tmp_path / "mine.yaml").write_text(ONE_FILE)
     assert check.main(["--config", "mine.yaml"]) == 0
@@ -42,7 +42,7 @@ def test_one_file_serves_check_extract_fit_and_benchmark(tmp_path, monkeypatch, 
     assert fit.main(["--config", "mine.yaml"]) == 0
     monkeypatch.setattr("ugcvqa.benchmarks.report.write_figures", lambda *_: {})
     assert benchmark.main(["--config", "mine.yaml"]) == 0
-    assert "10 of 10 videos of mine have" in capsys.readouterr().out
+    assert "14 of 14 videos of mine have" in capsys.readouterr().out
     with (tmp_path / "benchmarks" / "mine" / "splits.csv").open(newline="") as file:
         assert {(row["row"], row["head"]) for row in csv.DictReader(file)} == {("NSS", "svr")}
 

@@ -1,14 +1,18 @@
 """The scripts of examples/ run, with tiny settings."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import ugcvqa
 from tests.test_benchmark import made_up
 from ugcvqa.media.encode import write_video
 
@@ -68,3 +72,21 @@ def test_compare_a_metric(videos, tmp_path):
     out = run(tmp_path, "compare_a_metric.py", *words)
     (line,) = [line for line in out.splitlines() if "SHARPNESS" in line and line.startswith("|")][:1]
     assert float(re.search(r"\d\.\d+", line)[0]) > 0.9
+
+
+def test_http_service(tmp_path):
+    write_video(tmp_path / "clip.mkv", np.random.default_rng(0).integers(0, 256, (24, 96, 128, 3), dtype=np.uint8), 12)
+    command = [sys.executable, EXAMPLES / "http_service.py", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as service:
+        try:
+            url = service.stdout.readline().strip()
+            with urllib.request.urlopen(url, (tmp_path / "clip.mkv").read_bytes(), timeout=300) as answer:
+                row = json.load(answer)
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(url, b"no video", timeout=300)
+        finally:
+            service.terminate()
+    assert row["mos"] == ugcvqa.load(nss_engine="compiled").score(tmp_path / "clip.mkv").mos
+    assert row["error"] is None
+    assert refused.value.code == 422
+    assert json.load(refused.value)["error_code"] == "not_video"

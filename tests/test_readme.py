@@ -56,7 +56,7 @@ OFFLINE = {
 def run(example, **known):
     for written, offline in OFFLINE.items():
         example = example.replace(written, offline)
-    exec(compile(example, "README.md", "exec"), {"__name__": "example", **known})
+    exec(compile(example, "README.md", "exec"), {"__name__": "__main__", **known})
 
 
 @pytest.mark.parametrize("example", [each for each in EXAMPLES if "Trainer" not in each.values[0]])

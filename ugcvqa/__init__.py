@@ -3,17 +3,19 @@
 `ugcvqa.load()` gives the released model, `ugcvqa.load(run)` a trained one, `ugcvqa.load("uvq")` UVQ;
 `model.score("clip.mp4")` scores a video, `model.score_many(paths)` many, `model.score_frames(frames, fps)` frames that
 are in memory. With `explain=True` a score has its course over time, what it is made of, and its worst and best second.
+`VideoScorer()` scores a video at each call, inside process pools, clusters and job queues.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ugcvqa.scoring.explanation import Explanation, Moment, Timeline
+    from ugcvqa.scoring.lazy import VideoScorer
     from ugcvqa.scoring.model import QualityModel, Score
     from ugcvqa.scoring.scorers import load
 
 __version__ = "0.1.0"
-__all__ = ["Explanation", "Moment", "QualityModel", "Score", "Timeline", "__version__", "load"]
+__all__ = ["Explanation", "Moment", "QualityModel", "Score", "Timeline", "VideoScorer", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (public names are imported when first used)
@@ -22,6 +24,10 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 (public names are imported wh
         from ugcvqa.scoring import explanation
 
         return getattr(explanation, name)
+    if name == "VideoScorer":
+        from ugcvqa.scoring.lazy import VideoScorer
+
+        return VideoScorer
     if name in {"QualityModel", "Score", "load"}:
         from ugcvqa.scoring import scorers
 

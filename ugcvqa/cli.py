@@ -1,7 +1,6 @@
 """What all verbs share: a command line made from a function's signature, and one line for every user error."""
 
 import inspect
-import logging
 import re
 import shlex
 import sys
@@ -12,7 +11,7 @@ import docstring_parser
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, get_loader, set_loader, set_parsing_settings
 
-from ugcvqa import config_files
+from ugcvqa import config_files, help_text, logs
 from ugcvqa.arguments import one_line, unshared
 from ugcvqa.devices import launch
 from ugcvqa.errors import ConfigError, UgcvqaError, did_you_mean
@@ -22,6 +21,7 @@ from ugcvqa.processes import end_forks_with_this_process, end_with_parent
 set_parsing_settings(instantiate_subclass_spec_in_any=False)  # a config file must not make objects of any class
 
 _LONGEST_YAML, _DEEPEST_YAML, _MOST_NODES, _LONGEST_NAME = 1 << 18, 30, 20_000, 4096
+_LOG_HELP = "What goes to stderr: `full` has time and level on each line, and one for each video that failed."
 _load_yaml = get_loader("yaml")
 _typed: list[str] = []
 
@@ -52,6 +52,7 @@ def run_verb(
     if argv is None:
         own_this_process()
     try:
+        _help_if_asked(function, sys.argv[1:] if argv is None else argv, prog, positional)
         parser = _parser(function, prog, positional)
         try:
             arguments = _call_arguments(parser, argv, function)
@@ -59,15 +60,15 @@ def run_verb(
             raise UgcvqaError(f"{_readable(error, parser)} (see `{prog} --help`)") from error
         except RecursionError as error:
             raise ConfigError(f"an option or config file is nested too deeply (see `{prog} --help`)") from error
-        _configure_logging()
+        logs.configure(arguments.pop("log"))
         return function(**arguments)
     except UgcvqaError as error:
-        sys.stderr.write(f"{prog}: error: {one_line(error)}\n")
+        logs.tell_error(prog, one_line(error))
         return 2
     except ModuleNotFoundError as error:  # of an installation for scoring alone, see requirements-score.txt
         if error.name is None or error.name.startswith("ugcvqa"):
             raise
-        sys.stderr.write(f"{prog}: error: this needs the package {error.name}, which is not installed here\n")
+        logs.tell_error(prog, f"this needs the package {error.name}, which is not installed here")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write(f"{prog}: interrupted; the same command continues where it stopped\n")
@@ -77,13 +78,19 @@ def run_verb(
         return 1
     except OSError as error:  # a folder, disk or name that the system refuses
         where = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"{prog}: error: {one_line(f'{where}{error.strerror or error}')}\n")
+        logs.tell_error(prog, one_line(f"{where}{error.strerror or error}"))
         return 2
 
 
 def typed_command() -> str:
     """The command line of the verb that runs, as one may type it again."""
     return shlex.join(_typed)
+
+
+def _help_if_asked(function: Callable[..., int], argv: Sequence[str], prog: str, positional: Sequence[str]) -> None:
+    if (topic := help_text.asked(argv)) is not None:
+        sys.stdout.write(help_text.help_text(function, prog, positional, topic))
+        raise SystemExit(0)
 
 
 def own_this_process() -> None:
@@ -176,6 +183,7 @@ def _parser(function: Callable[..., int], prog: str, positional: Sequence[str]) 
         action="config",
         help="YAML file with options as keys, or the name of a config that comes with the package.",
     )
+    parser.add_argument("--log", choices=("plain", "full"), default="plain", help=_LOG_HELP)
     for name in positional:
         parser.add_argument(name, nargs="*", type=str, help="Files; `--` before names that begin with a dash.")
     flags = {
@@ -208,7 +216,3 @@ def _readable(error: BaseException, parser: ArgumentParser) -> str:
         return f"{found[1]}: there is no such option{did_you_mean(found[1], known)}"
     found = re.match(r'Parser key "([^"]+)".*?typing\.Literal\[([^\]]*)\]', text)
     return f"--{found[1]}: use one of {found[2]}" if found else text
-
-
-def _configure_logging() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

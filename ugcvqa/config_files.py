@@ -79,7 +79,7 @@ def merged(configs: Iterable[tuple[str, Any]], function: Callable[..., Any]) -> 
     Raises:
         ConfigError: if one is no mapping, or holds an option that no verb with which it can be shared knows.
     """
-    trees = [options_of(function)]
+    trees: list[Tree] = [{**options_of(function), "log": None}]
     if function.__name__ in SHARING:
         verbs = [importlib.import_module(f"ugcvqa.{verb}") for verb in SHARING if verb != function.__name__]
         trees += [options_of(getattr(verb, verb.__name__.rpartition(".")[2])) for verb in verbs]

@@ -3,11 +3,12 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ugcvqa.cli import run_verb
 from ugcvqa.devices import is_main_process
-from ugcvqa.settings.data import DataSettings, DecodeLimits, LoaderSettings
+from ugcvqa.errors import ConfigError
+from ugcvqa.settings.data import DaskSettings, DataSettings, DecodeLimits, LoaderSettings
 from ugcvqa.settings.features import FamilySettings
 
 
@@ -21,6 +22,8 @@ def extract(
     loader: LoaderSettings = LoaderSettings(),
     limits: DecodeLimits = DecodeLimits(),
     trainer: dict[str, Any] = {},
+    backend: Literal["lightning", "dask"] = "lightning",
+    dask: DaskSettings = DaskSettings(),
 ) -> int:
     """Computes the features of a data set's videos and keeps them in the store.
 
@@ -40,7 +43,14 @@ def extract(
         limits: bounds on what is decoded.
         trainer: arguments of Lightning's Trainer, such as devices, num_nodes, strategy, accelerator, and callbacks
             by class_path, which are added to ours.
+        backend: what shares out the videos: Lightning's Trainer, or Dask workers (extra `dask`), one per core where no
+            scheduler is given; never changes a feature.
+        dask: where Dask's workers are; they need the videos and the store under the same names.
     """
+    if backend == "dask" and trainer:
+        raise ConfigError("--trainer.* is Lightning's; leave it or --backend dask out")
+    if backend != "dask" and dask != DaskSettings():
+        raise ConfigError("--dask.* is used with --backend dask only")
     from ugcvqa.features.families import build_families
     from ugcvqa.features.inputs import open_dataset
     from ugcvqa.features.rows import families_of_rows
@@ -55,7 +65,13 @@ def extract(
     names = families_of_rows([rows] if isinstance(rows, str) else rows)
     networks = build_families(names, families)
     dataset = open_dataset(data)
-    failures = extract_dataset(dataset, networks, FeatureStore(Path(store)), loader, limits, trainer)
+    features = FeatureStore(Path(store))
+    if backend == "dask":
+        from ugcvqa.models.dask_extraction import extract_by_dask
+
+        failures = extract_by_dask(dataset, networks, families, features, limits, dask)
+    else:
+        failures = extract_dataset(dataset, networks, features, loader, limits, trainer)
     if is_main_process():
         sys.stdout.write(
             f"{len(dataset.videos) - len(failures)} of {len(dataset.videos)} videos of {dataset.name} have "

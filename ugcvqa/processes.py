@@ -67,6 +67,17 @@ def has_ended(name: str) -> bool | None:
     return present is None or (0 not in (start, present) and start != present)
 
 
+def use_one_thread() -> None:
+    """Keeps arithmetic to one thread, in libraries that are loaded already and in those to come."""
+    from threadpoolctl import threadpool_limits
+
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
+    threadpool_limits(1)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
 def end_with_parent(parent: int | None = None) -> None:
     """Lets this process end as soon as the one that started it is gone, for whatever reason; called in the child.
 

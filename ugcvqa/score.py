@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from ugcvqa.cli import run_verb, typed_command
 from ugcvqa.errors import ConfigError
-from ugcvqa.settings.data import DecodeLimits, LoaderSettings
+from ugcvqa.settings.data import DaskSettings, DecodeLimits, LoaderSettings
 from ugcvqa.settings.features import Engine, NSSEngine, SaliencySettings, UVQSettings
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ def score(
     batch_size: int = 1,
     workers: int = -1,
     timeout_s: float | None = None,
+    backend: Literal["processes", "dask"] = "processes",
+    dask: DaskSettings = DaskSettings(),
     progress: bool = False,
     timeline: bool = False,
     explain: bool = False,
@@ -80,6 +82,9 @@ def score(
         workers: processes that score, each on one core; 0 scores in the main one; -1 takes one per core, as far as
             memory goes, and 0 for a single video; never changes a score.
         timeout_s: seconds for one video, after which it has failed; no limit if left out.
+        backend: what shares out the videos: processes of this machine, or Dask workers (extra `dask`); never changes a
+            row, so a run may be continued with the other.
+        dask: where Dask's workers are.
         progress: show progress on stderr even where that is not a terminal.
         timeline: also score every second; in a table as a line of blocks, in JSON as numbers.
         explain: also say which parts and seconds pull a score down or lift it; includes the timeline.
@@ -134,8 +139,9 @@ def score(
     processes = n_workers(workers, total, output is not None, timeout_s)
     if output is not None:
         check_output(Path(output))
+    there = _dask_workers(backend, dask, timeout_s)
     scorer, pictures = _scorer(checkpoint, model, uvq, engine, nss_engine), None if frames is None else Path(frames)
-    call = Call(scorer, processes, device, batch_size, limits, timeout_s, timeline, explain, pictures)
+    call = Call(scorer, processes, device, batch_size, limits, timeout_s, timeline, explain, pictures, there)
     if output is None:
         part = Shard() if shard is None else parse_shard(shard)
         is_shown = progress or (sys.stderr.isatty() and not sys.stdout.isatty())
@@ -151,6 +157,15 @@ def score(
     tally = score_into(Path(output), inputs, total, part, call, progress or sys.stderr.isatty())
     reporter.write_of(part.path(Path(output)), limits)
     return _told(tally, part.path(Path(output)))
+
+
+def _dask_workers(backend: str, dask: DaskSettings, timeout_s: float | None) -> DaskSettings | None:
+    """Where Dask's workers are, None if they are not asked for."""
+    if backend == "dask" and timeout_s is not None:
+        raise ConfigError("--timeout_s: Dask cannot end a task; give --limits.max_decode_s, or no --backend dask")
+    if backend != "dask" and dask != DaskSettings():
+        raise ConfigError("--dask.* is used with --backend dask only")
+    return dask if backend == "dask" else None
 
 
 def _with_backbone(saliency: SaliencySettings, backbone: str | None) -> SaliencySettings:

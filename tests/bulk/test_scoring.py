@@ -171,7 +171,7 @@ def test_a_finished_run_does_nothing_and_a_longer_list_goes_on(tmp_path, capsys)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"fingerprint": "1" * 64}, "rows of another run (model sha256"),
+        ({"fingerprint": "1" * 64}, "rows of another run (model model_sha256"),
         ({"part_names": ("other",)}, "rows of another run (parts"),
         ({"more": ["--limits.max_frames", "9"]}, "rows of another run (settings limits"),
         ({"more": ["--frames", "pictures"]}, "rows of another run (settings explain"),
@@ -334,7 +334,7 @@ def test_shards_that_do_not_belong_together_are_not_merged(tmp_path, capsys):
     refused("another list of videos than")
     second.unlink()
     run(tmp_path, "--shard", "2/3", fingerprint="1" * 64)
-    refused("rows of another run (model sha256")
+    refused("rows of another run (model model_sha256")
     second.unlink()
     run(tmp_path, "--shard", "2/3")
     whole = second.read_bytes()

@@ -1,22 +1,18 @@
 """Independent tasks on all cores or several machines, through joblib and its backends."""
 
 import contextlib
-import functools
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+from ugcvqa.cluster import connected, end_with
 from ugcvqa.errors import ConfigError, UgcvqaError
 from ugcvqa.leftovers import own_folder, shared_memory
 from ugcvqa.machine import n_cores
-from ugcvqa.processes import end_with_parent
-
-PATIENCE_S = 20.0
-"""Seconds to wait for a Dask scheduler to answer."""
+from ugcvqa.settings.data import DaskSettings
 
 
 def run_tasks(
@@ -73,36 +69,17 @@ def _lost_worker(how: str) -> UgcvqaError:
 def _on_one_thread(parent: int, function: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401 (any function)
     from threadpoolctl import threadpool_limits
 
-    _end_with(parent)
+    end_with(parent)
     with threadpool_limits(limits=1):
         return function(*arguments)
-
-
-@functools.cache
-def _end_with(parent: int) -> None:
-    """Ends a worker that was started for this benchmark with it; not those of a cluster."""
-    if os.getppid() == parent:
-        end_with_parent(parent)
 
 
 @contextlib.contextmanager
 def _dask_workers(jobs: int, scheduler: str | None) -> Iterator[int]:
     """Connects to Dask workers, or starts some, and gives their number."""
-    try:
-        from distributed import Client, KilledWorker, LocalCluster
-    except ImportError as error:
-        raise ConfigError("backend dask needs the extra: pip install 'ugcvqa[dask]'") from error
-    with contextlib.ExitStack() as stack:
-        try:
-            if scheduler is None:
-                folder = str(own_folder(Path(tempfile.gettempdir())))
-                options = {"threads_per_worker": 1, "dashboard_address": None, "local_directory": folder}
-                cluster = stack.enter_context(LocalCluster(n_workers=jobs, processes=True, silence_logs=40, **options))
-                client = stack.enter_context(Client(cluster))
-            else:
-                client = stack.enter_context(Client(scheduler, timeout=PATIENCE_S))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"scheduler {scheduler}: no Dask scheduler answers there ({error})") from error
+    with connected(jobs, DaskSettings(scheduler)) as client:
+        from distributed import KilledWorker
+
         try:
             yield max(1, len(client.scheduler_info()["workers"]))
         except KilledWorker as error:

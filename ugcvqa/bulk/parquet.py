@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ugcvqa.bulk.columns import NUMBERS, about, column_names
+from ugcvqa.bulk.columns import FACTS, NUMBERS, TEXTS, about, column_names
 from ugcvqa.bulk.retries import is_passing
 from ugcvqa.bulk.sinks import Journal, JSONRows, Row, in_turn, record_path_of
 from ugcvqa.errors import ConfigError, StoreError
@@ -45,14 +45,14 @@ class ParquetJournal(Journal):
 
     def __init__(self, table: Path, scorer: "Scorer", record: Mapping[str, Any]) -> None:
         rows = table.with_name(f"{table.name}.rows.jsonl")
-        super().__init__(rows, JSONRows(scorer), record, record_path_of(table))
         self._table, self._parts, self._about = table, scorer.part_names, about(scorer)
+        super().__init__(rows, JSONRows(self._about), record, record_path_of(table))
         self._is_complete = False
 
     def continue_after(self, names: Iterator[str]) -> None:
         """Goes through the existing rows, see `sinks.Journal.continue_after`; opens a table with some to retry."""
         is_table = self._table.exists() and not super().has_rows()
-        if is_table and any(is_passing(row.reason) for row in read_parquet(self._table)):
+        if is_table and any(is_passing(row) for row in read_parquet(self._table)):
             self._open_table()
         super().continue_after(names)
         if not self.tally.rows and self._table.exists():
@@ -85,7 +85,7 @@ class ParquetJournal(Journal):
                 parts = {part: cells[part] for part in self._parts if cells[part] is not None}
                 record = {
                     "video": _name(cells),
-                    **{number: cells[number] for number in NUMBERS},
+                    **{name: cells[name] for name in (*NUMBERS, *FACTS, "model", "model_sha256", "error_code")},
                     "parts": parts,
                     "warnings": [cells["warnings"]] if cells["warnings"] else [],
                     "error": cells["error"],
@@ -148,7 +148,7 @@ def _write_table(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    texts = {"video": pa.string(), "warnings": pa.string(), "error": pa.string()}
+    texts = dict.fromkeys(("video", *TEXTS), pa.string())
     columns = [(name, texts.get(name, pa.float64())) for name in column_names(part_names)]
     schema = pa.schema([*columns, ("video_bytes", pa.binary())]).with_metadata({"ugcvqa": json.dumps(meaning)})
     remaining = iter(rows)
@@ -164,6 +164,7 @@ def _cells(record: Mapping[str, Any], part_names: Sequence[str]) -> dict[str, An
         "video": _text(name),
         **{number: record[number] for number in NUMBERS},
         **{part: parts.get(part) for part in part_names},
+        **{name: record[name] for name in (*FACTS, "model", "model_sha256", "error_code")},
         "warnings": "; ".join(record["warnings"]) or None,
         "error": _text(record["error"]) if record["error"] else None,
         "video_bytes": None if _text(name) == name else os.fsencode(name),

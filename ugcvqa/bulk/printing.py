@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
-from ugcvqa.bulk.columns import record_of
+from ugcvqa.bulk.columns import about, record_of
 from ugcvqa.bulk.explanation_lines import explanation_lines
 from ugcvqa.bulk.sinks import CSVRows, Tally
+from ugcvqa.logs import tell_error
 from ugcvqa.scoring.model import Score
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def print_scores(scores: Iterable[Score], scorer: "Scorer", form: Literal["table
         out.flush()
         tally.add(bool(score.reason))
         if score.reason:
-            sys.stderr.write(f"ugcvqa score: error: {' '.join(score.reason.split())}\n")
+            tell_error("ugcvqa score", " ".join(score.reason.split()))
     return tally
 
 
@@ -42,11 +43,12 @@ def _forms(scorer: "Scorer") -> dict[str, tuple[str, Callable[[Score], str]]]:
     """The header and the line of a score, of each form."""
     low, high = scorer.scale
     title = f"# {scorer.label} {low:g}..{high:g}, higher is better; {scorer.name} of {scorer.trained_on}\n"
-    table = CSVRows(scorer.part_names)
+    meaning = about(scorer)
+    table = CSVRows(scorer.part_names, meaning)
     return {
         "table": (title, _table_line),
         "csv": (table.header().decode(), lambda score: table.encode(score).decode("utf-8", "surrogateescape")),
-        "json": ("", lambda score: json.dumps(record_of(score, scorer)) + "\n"),
+        "json": ("", lambda score: json.dumps(record_of(score, meaning)) + "\n"),
     }
 
 

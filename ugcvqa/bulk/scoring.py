@@ -1,6 +1,8 @@
 """Scoring of many videos: from a stream of names through processes into an output, and shards merged."""
 
+import logging
 import sys
+import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from threadpoolctl import threadpool_limits
 
 from ugcvqa.bulk.columns import about
+from ugcvqa.bulk.dask_workers import scores_by_dask
 from ugcvqa.bulk.explanation_lines import write_pictures
 from ugcvqa.bulk.listing import Digest, Inputs
 from ugcvqa.bulk.parquet import ParquetJournal, merge_parquet, need_pyarrow, read_parquet
@@ -37,17 +40,19 @@ from ugcvqa.machine import memory_bytes, n_cores
 from ugcvqa.progress import progress_bar
 from ugcvqa.records import versions
 from ugcvqa.scoring.model import Score
-from ugcvqa.settings.data import DecodeLimits
+from ugcvqa.settings.data import DaskSettings, DecodeLimits
 
 if TYPE_CHECKING:
     from ugcvqa.scoring.scorers import Scorer  # imports torch
+
+log = logging.getLogger(__name__)
 
 _OPEN_FILES = 64  # of this process besides those it merges
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
 """What an output may end in; it decides the format."""
 
-_FORMAT = 1  # version of the record beside an output
+_FORMAT = 2  # version of the record beside an output
 _WORKER_BYTES = 3 << 29  # a process takes 1.3 GiB with NSS of a 4K video, some networks take more
 
 
@@ -65,6 +70,7 @@ class Call:
         timeline: also score every second.
         explain: also say what the score is made of.
         frames: folder for pictures of the worst and best second; None for none.
+        dask: Dask workers that score in place of processes of this one; None for none.
     """
 
     scorer: "Scorer"
@@ -76,6 +82,7 @@ class Call:
     timeline: bool = False
     explain: bool = False
     frames: Path | None = None
+    dask: DaskSettings | None = None
 
     @property
     def _is_explained(self) -> bool:
@@ -99,6 +106,10 @@ class Call:
             timeline=self.timeline,
             explain=self._is_explained,
         )
+        if self.dask is not None:
+            with closing(scores_by_dask(score_many, paths, max(1, self.workers), self.dask)) as scores:
+                yield from scores
+            return
         if self.workers == 0:
             with threadpool_limits(1, "blas"):  # on the small matrices of heads, threads only wait for each other
                 yield from score_many(paths)
@@ -117,7 +128,7 @@ class Call:
         }
         return {
             "format": _FORMAT,
-            "model": {**about(self.scorer), "sha256": self.scorer.fingerprint},
+            "model": about(self.scorer),
             "parts": list(self.scorer.part_names),
             "settings": settings,
             "shard": f"{shard.number}/{shard.count}",
@@ -157,7 +168,8 @@ def score_into(
         StoreError: if the file cannot be written, or another job is writing it.
         ConfigError: if it holds rows of another run.
     """
-    digest = Digest()
+    digest, started = Digest(), time.monotonic()
+    log.debug("%s: %s %s, %d processes", output, call.scorer.name, call.scorer.fingerprint[:12], call.workers)
     names = shard.of(digest.passing(inputs))
     with _journal(output, call, shard) as journal:
         journal.continue_after(names)
@@ -165,7 +177,11 @@ def score_into(
         with closing(call.scores(names)) as scores:
             for score in with_progress(scores, shard.share(total), is_bar_shown, journal.tally):
                 journal.write(score)
+                if score.reason:
+                    log.debug("failed (%s): %s", score.error_code, " ".join(score.reason.split()))
         journal.complete({"videos": digest.count, "sha256": digest.sha256})
+        tally, seconds = journal.tally, time.monotonic() - started
+        log.debug("%s: %d rows, %d failed, %.1f s", output, tally.rows, tally.failed, seconds)
         return journal.tally
 
 
@@ -243,7 +259,8 @@ def _journal(output: Path, call: Call, shard: Shard) -> Journal:
     path, record = shard.path(output), call.record(shard)
     if path.suffix == ".parquet":
         return ParquetJournal(path, call.scorer, record)
-    rows = CSVRows(call.scorer.part_names) if path.suffix == ".csv" else JSONRows(call.scorer)
+    meaning = about(call.scorer)
+    rows = CSVRows(call.scorer.part_names, meaning) if path.suffix == ".csv" else JSONRows(meaning)
     return Journal(path, rows, record)
 
 

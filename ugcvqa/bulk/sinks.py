@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, TypeVar, cast
+from typing import Any, BinaryIO, Protocol, Self, TypeVar, cast
 
 from ugcvqa.bulk.columns import cells_of, column_names, record_of
 from ugcvqa.cell_texts import cells_of_row, text_of
@@ -20,9 +20,6 @@ from ugcvqa.errors import ConfigError, StoreError
 from ugcvqa.files import error_reason, locked, write_atomic, written_atomically
 from ugcvqa.leftovers import sweep
 from ugcvqa.scoring.model import Score
-
-if TYPE_CHECKING:
-    from ugcvqa.scoring.scorers import Scorer  # imports torch
 
 _T = TypeVar("_T")
 _SYNC_S = 2.0  # rows of so many seconds may be lost when the power fails; none when a process dies
@@ -66,10 +63,10 @@ class RowFormat(Protocol):
 
 
 class CSVRows:
-    """Rows of a CSV file with a header."""
+    """Rows of a CSV file with a header; without the meaning of scores, see `columns.about`, they are read only."""
 
-    def __init__(self, part_names: Sequence[str]) -> None:
-        self._part_names = part_names
+    def __init__(self, part_names: Sequence[str], meaning: Mapping[str, Any] | None = None) -> None:
+        self._part_names, self._meaning = part_names, meaning
         self._columns = column_names(part_names)
 
     def header(self) -> bytes:
@@ -78,7 +75,9 @@ class CSVRows:
 
     def encode(self, score: Score) -> bytes:
         """A row with its line end."""
-        return _csv_line(cells_of_row(cells_of(score, self._part_names)))
+        if self._meaning is None:
+            raise ValueError("only reads")
+        return _csv_line(cells_of_row(cells_of(score, self._part_names, self._meaning)))
 
     def is_whole(self, data: bytes) -> bool:
         """Whether no quote is open at the end: quoted names and reasons may hold line ends."""
@@ -93,10 +92,10 @@ class CSVRows:
 
 
 class JSONRows:
-    """One JSON object per line."""
+    """One JSON object per line; without the meaning of scores, see `columns.about`, they are read only."""
 
-    def __init__(self, scorer: "Scorer | None" = None) -> None:
-        self._scorer = scorer
+    def __init__(self, meaning: Mapping[str, Any] | None = None) -> None:
+        self._meaning = meaning
 
     def header(self) -> bytes:
         """Nothing."""
@@ -104,9 +103,9 @@ class JSONRows:
 
     def encode(self, score: Score) -> bytes:
         """A row with its line end; bytes of a name that are not text become lone surrogates, as Python has them."""
-        if self._scorer is None:
+        if self._meaning is None:
             raise ValueError("only reads")
-        return json.dumps(record_of(score, self._scorer), allow_nan=False).encode() + b"\n"
+        return json.dumps(record_of(score, self._meaning), allow_nan=False).encode() + b"\n"
 
     def is_whole(self, data: bytes) -> bool:
         """Whether the line is complete."""

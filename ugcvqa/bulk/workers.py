@@ -2,10 +2,8 @@
 
 import math
 import multiprocessing
-import os
 import queue
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,7 +15,7 @@ from typing import Any, Self
 
 from ugcvqa.errors import UgcvqaError, VideoError
 from ugcvqa.files import error_reason
-from ugcvqa.processes import end_with_parent
+from ugcvqa.processes import end_with_parent, use_one_thread
 from ugcvqa.scoring.model import Score
 
 WINDOW = 256
@@ -255,7 +253,7 @@ def _serve(connection: "Connection[Any, Any]", score_many: ScoreMany) -> None:
     """What a process does: scores the paths that it is sent, until the connection ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     end_with_parent()
-    _use_one_thread()
+    use_one_thread()
     paths = _Received(connection)
     while not paths.is_over:
         try:
@@ -272,17 +270,6 @@ def _serve(connection: "Connection[Any, Any]", score_many: ScoreMany) -> None:
             if paths.current is None:
                 raise
             connection.send(VideoError(f"{paths.current}: unexpected {error_reason(error)}"))
-
-
-def _use_one_thread() -> None:
-    """Keeps arithmetic to one thread, in libraries that are loaded already and in those to come."""
-    from threadpoolctl import threadpool_limits
-
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = "1"
-    threadpool_limits(1)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
 
 
 class _Received:

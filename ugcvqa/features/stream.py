@@ -160,8 +160,8 @@ class ClipStream:
             yield self._failed(index, f"{path}: unexpected {error_reason(error)}", seen)
 
     def _failed(self, index: int, reason: str, seen: "_Seen") -> Item:
-        task, doubts = self.tasks[index], doubts_of(seen.complete())
-        return Item(index, reason=reason, warnings=doubts, video_id=task.video_id, mos=task.mos)
+        task, facts = self.tasks[index], seen.complete()
+        return Item(index, info=facts, reason=reason, warnings=doubts_of(facts), video_id=task.video_id, mos=task.mos)
 
     def _clips(self, index: int, path: Path, seen: "_Seen") -> Iterator[Item]:
         content, stored, places = "", tuple[str, ...](), tuple[int, ...]()

@@ -171,7 +171,7 @@ def extract_dataset(
         devices = _devices(len(tasks), is_light, trainer)
         _predict(writer, Extractor(families), data, devices, trainer)
         failures = writer.outcome()
-        _tell(writer.warnings, warning_file)
+        tell_warnings(writer.warnings, warning_file)
     else:
         write_atomic(failure_file, failure_rows(failures))
     if failures and is_main_process():
@@ -179,7 +179,7 @@ def extract_dataset(
     return failures
 
 
-def _tell(warnings: Mapping[str, str], file: Path) -> None:
+def tell_warnings(warnings: Mapping[str, str], file: Path) -> None:
     """Says which videos will have a score with a warning, the first ones by name."""
     if not warnings or not is_main_process():
         return

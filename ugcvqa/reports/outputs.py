@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ugcvqa.bulk.columns import NUMBERS
+from ugcvqa.bulk.columns import FACTS, NUMBERS, TEXTS
 from ugcvqa.bulk.parquet import read_cells
 from ugcvqa.bulk.sinks import read_record
 from ugcvqa.cell_texts import text_of
@@ -18,7 +18,7 @@ from ugcvqa.files import error_reason
 from ugcvqa.scoring.explanation import Explanation, Timeline
 from ugcvqa.scoring.model import Score
 
-_TEXTS = ("video", "video_bytes", "warnings", "error")
+_TEXTS = ("video", "video_bytes", *TEXTS)
 _EXPLAINED = ("timeline", "explanation")
 
 
@@ -75,13 +75,13 @@ def _rows(output: Path) -> Iterator[Mapping[str, Any]]:
             return
         for line in file:
             record = json.loads(line)
-            kept = (*_TEXTS, *NUMBERS, *_EXPLAINED)
+            kept = (*_TEXTS, *NUMBERS, *FACTS, *_EXPLAINED)
             yield {name: record[name] for name in kept if name in record} | record.get("parts", {})
 
 
 def _score(cells: Mapping[str, Any]) -> Score:
     raw, warnings = cells.get("video_bytes"), cells["warnings"] or ()
-    known = {*NUMBERS, *_TEXTS, *_EXPLAINED}
+    known = {*NUMBERS, *FACTS, *_TEXTS, *_EXPLAINED}
     timeline, explanation = _timeline(cells.get("timeline")), cells.get("explanation")
     mos, pred, std, low, high = (_number(cells[name]) for name in NUMBERS)
     return Score(
@@ -96,6 +96,10 @@ def _score(cells: Mapping[str, Any]) -> Score:
         reason=str(cells["error"] or ""),
         timeline=timeline,
         explanation=_explanation(explanation, timeline),
+        duration_s=_number(cells["duration_s"]),
+        width=_whole(cells["width"]),
+        height=_whole(cells["height"]),
+        file_bytes=_whole(cells["file_bytes"]),
     )
 
 
@@ -111,6 +115,10 @@ def _explanation(record: Mapping[str, Any] | None, timeline: Timeline | None) ->
         return None
     contributions = {str(name): _number(value) for name, value in record["contributions"].items()}
     return Explanation(contributions, timeline, method=str(record["method"]))
+
+
+def _whole(value: str | float | None) -> int | None:
+    return None if value is None or value == "" else int(value)
 
 
 def _number(value: str | float | None) -> float:

@@ -20,10 +20,12 @@ from ugcvqa.features.rows import LIGHT, ROWS, assemble_row, families_of
 from ugcvqa.files import arrays_from_file, arrays_to_bytes, error_reason, write_atomic
 from ugcvqa.heads.fitted import FittedHead, FrameHead
 from ugcvqa.heads.kinds import head_from_arrays
+from ugcvqa.media.facts import VideoInfo
 from ugcvqa.nss.engines import usable_engine
 from ugcvqa.pixels.facts import PixelFacts, in_words
 from ugcvqa.scoring.contributions import contributions_of
 from ugcvqa.scoring.explanation import Explanation, Timeline
+from ugcvqa.scoring.failures import error_code
 from ugcvqa.scoring.moments import Picture, file_picture, worst_and_best
 from ugcvqa.scoring.timeline import timeline_of
 from ugcvqa.settings.data import DecodeLimits
@@ -61,6 +63,10 @@ class Score:
             model says. A failed video has those found until then.
         timeline: the score second by second; None unless asked for.
         explanation: which parts and seconds make the score; None unless asked for.
+        duration_s: length of the video in seconds, as it was decoded; NaN where it was not measured.
+        width: columns of its frames after rotation, None where they were not measured.
+        height: rows of its frames.
+        file_bytes: size of the file.
     """
 
     path: str
@@ -75,6 +81,22 @@ class Score:
     warnings: tuple[str, ...] = ()
     timeline: Timeline | None = None
     explanation: Explanation | None = None
+    duration_s: float = math.nan
+    width: int | None = None
+    height: int | None = None
+    file_bytes: int | None = None
+
+    @property
+    def error_code(self) -> str:
+        """What kind of failure `reason` tells of, one of `failures.MEANINGS`; empty if the video has a score."""
+        return error_code(self.reason, self.path)
+
+    def of_file(self, info: VideoInfo | None) -> "Score":
+        """The same with the length and size of the video, as far as it was measured."""
+        if info is None:
+            return self
+        seconds = float(info.duration_s)
+        return replace(self, duration_s=seconds, width=info.width, height=info.height, file_bytes=info.file_bytes)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the score as plain numbers, texts, lists and mappings, as JSON wants them.
@@ -90,6 +112,11 @@ class Score:
             "high": self.high,
             "warnings": list(self.warnings),
             "error": self.reason or None,
+            "error_code": self.error_code or None,
+            "duration_s": self.duration_s,
+            "width": self.width,
+            "height": self.height,
+            "file_bytes": self.file_bytes,
             **({"parts": dict(self.parts)} if self.parts else {}),
             **self.details,
         }
@@ -300,6 +327,9 @@ class QualityModel:
 
     def _scored(self, path: str, result: "VideoResult", timeline: bool, explain: bool, picture: Picture) -> Score:
         """Scores the features of one video."""
+        return self._judged(path, result, timeline, explain, picture).of_file(result.info)
+
+    def _judged(self, path: str, result: "VideoResult", timeline: bool, explain: bool, picture: Picture) -> Score:
         if result.reason:
             return Score(path, math.nan, math.nan, result.reason, warnings=result.warnings)
         features, warnings, details = self._input_of(result.features), result.warnings, dict[str, Any]()

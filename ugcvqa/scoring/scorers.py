@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from ugcvqa.scoring import released
 from ugcvqa.scoring.model import QualityModel, Score
@@ -12,6 +12,9 @@ from ugcvqa.settings.features import Engine, NSSEngine, UVQSettings
 
 if TYPE_CHECKING:
     from ugcvqa.scoring.uvq_score import UVQModel  # imports torch
+
+AnyModel: TypeAlias = "QualityModel | UVQModel"
+"""What `load` gives."""
 
 UVQ_NAMES = ("uvq", "uvq1.5")
 """Names of the scorers that need no training."""
@@ -66,7 +69,7 @@ def load(
     uvq: UVQSettings = UVQSettings(),
     engine: Engine = "auto",
     nss_engine: NSSEngine = "auto",
-) -> "QualityModel | UVQModel":
+) -> AnyModel:
     """Loads a scorer.
 
     Args:

@@ -139,7 +139,8 @@ class UVQModel:
 
     def _scored(self, path: str, result: VideoResult, timeline: bool, explain: bool, picture: Picture) -> Score:
         if result.reason:
-            return Score(path, math.nan, math.nan, result.reason, warnings=result.warnings)
+            failed = Score(path, math.nan, math.nan, result.reason, warnings=result.warnings)
+            return failed.of_file(result.info)
         arrays = result.features[self._key]
         pred = float(arrays["scores"][-1])
         values = (*arrays["scores"].tolist(), *arrays["levels"].tolist())
@@ -149,6 +150,7 @@ class UVQModel:
         parts = dict(zip(self.part_names, values, strict=False))
         mos = float(np.clip(pred, *self.scale))
         score = Score(path, mos, pred, parts=parts, details=details, warnings=result.warnings)
+        score = score.of_file(result.info)
         if result.info is None or not (timeline or explain):
             return score
         line = even_timeline(arrays["seconds"][:, -1], self.scale, result.info, self._step_s(result.info))

@@ -82,6 +82,24 @@ class LoaderSettings:
 
 
 @dataclass(frozen=True)
+class DaskSettings:
+    """Where videos are worked on with `--backend dask`; never changes a result.
+
+    Attributes:
+        scheduler: address of a running Dask scheduler, such as tcp://host:8786; workers are started here if left out.
+            Its workers need this package, and the files under the same names.
+        retries: how many workers a video may cost before it has failed; a running scheduler has a number of its own.
+    """
+
+    scheduler: str | None = None
+    retries: int = 2
+
+    def __post_init__(self) -> None:
+        if self.retries < 0:
+            raise ConfigError(f"dask.retries is {self.retries}: it must be at least 0")
+
+
+@dataclass(frozen=True)
 class SplitSettings:
     """Which videos train, choose and test.
 

@@ -1,0 +1,106 @@
+"""Extraction of a data set by Dask workers, here or on other machines, into the store that Lightning's would fill."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+
+from ugcvqa.cluster import Lost, connected, in_order
+from ugcvqa.datasets.catalogue import Dataset
+from ugcvqa.display.lines import failure_rows
+from ugcvqa.features.extraction import VideoResult, extract_features, keep_result
+from ugcvqa.features.families import build_families
+from ugcvqa.features.family import Family
+from ugcvqa.features.store import FeatureStore
+from ugcvqa.features.stream import ClipStream, Task
+from ugcvqa.files import write_atomic
+from ugcvqa.machine import n_cores
+from ugcvqa.models.extraction import tell_warnings
+from ugcvqa.progress import progress_bar
+from ugcvqa.settings.data import DaskSettings, DecodeLimits
+from ugcvqa.settings.features import FamilySettings
+
+log = logging.getLogger(__name__)
+
+
+class Extraction:
+    """Computes what the store lacks of one video at each call; networks are built where it is first called.
+
+    Args:
+        names: feature families.
+        settings: their settings.
+        store: looked into, not written.
+        limits: bounds on what is decoded.
+    """
+
+    def __init__(
+        self, names: Sequence[str], settings: FamilySettings, store: FeatureStore, limits: DecodeLimits
+    ) -> None:
+        self._arguments = (tuple(names), settings, store, limits)
+        self._families: Mapping[str, Family] = {}
+
+    def __reduce__(self) -> tuple[type["Extraction"], tuple[Sequence[str], FamilySettings, FeatureStore, DecodeLimits]]:
+        return Extraction, self._arguments
+
+    def __call__(self, task: Task) -> VideoResult:
+        """The features of a video, or the reason why there are none."""
+        names, settings, store, limits = self._arguments
+        self._families = self._families or build_families(names, settings)
+        (result,) = extract_features(ClipStream([task], self._families, store, limits), self._families)
+        return result
+
+
+def extract_by_dask(
+    dataset: Dataset,
+    families: Mapping[str, Family],
+    settings: FamilySettings,
+    store: FeatureStore,
+    limits: DecodeLimits,
+    dask: DaskSettings,
+) -> dict[str, str]:
+    """Extracts what the store lacks; workers compute, and this process writes, in the order of the data set.
+
+    Args:
+        dataset: the videos; those without a file count as failed.
+        families: the feature families.
+        settings: what they were built from.
+        store: where features go.
+        limits: bounds on what is decoded.
+        dask: where the workers are.
+
+    Returns:
+        Video id -> reason for each failed video, see `extraction.extract_dataset`.
+
+    Raises:
+        ConfigError: if Dask is not installed, or no scheduler answers.
+        StoreError: if the store cannot be written.
+        UgcvqaError: if the scheduler is gone.
+    """
+    failures = {video.video_id: "no file found" for video in dataset.videos if video.path is None}
+    warnings: dict[str, str] = {}
+    tasks = [Task(video.video_id, str(video.path), video.mos) for video in dataset.videos if video.path is not None]
+    store.prepare()
+    specs = {name: family.spec for name, family in families.items()}
+    extraction = Extraction(tuple(families), settings, store, limits)
+    with (
+        connected(min(n_cores(), max(1, len(tasks))), dask) as client,
+        progress_bar(len(tasks), "video", "extract") as bar,
+    ):
+        results: Iterator[VideoResult | Lost] = in_order(client, extraction, tasks, dask.retries)
+        for task, result in zip(tasks, results, strict=True):
+            if isinstance(result, Lost):
+                failures[task.video_id] = (
+                    f"{task.path}: the workers that extracted it were lost, the last at {result.how}"
+                )
+            else:
+                keep_result(store, specs, task.video_id, result)
+                if result.reason:
+                    failures[task.video_id] = result.reason
+                elif result.warnings:
+                    warnings[task.video_id] = "; ".join(result.warnings)
+            bar.update()
+    warning_file, failure_file = (store.root / f"{kind}-{dataset.name}.csv" for kind in ("warnings", "failures"))
+    write_atomic(warning_file, failure_rows(warnings, "warnings"))
+    write_atomic(failure_file, failure_rows(failures))
+    tell_warnings(warnings, warning_file)
+    if failures:
+        log.warning("%d videos failed, see %s", len(failures), failure_file)
+    return failures
