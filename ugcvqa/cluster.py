@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import logging
 import os
 import tempfile
 import uuid
@@ -41,6 +42,7 @@ def connected(jobs: int, dask: DaskSettings) -> Iterator[Any]:
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise ConfigError("Dask is not installed; pip install dask distributed") from error
+    logging.getLogger("distributed").setLevel(logging.ERROR)  # what matters is said by us
     with contextlib.ExitStack() as stack:
         try:
             if dask.scheduler is None:

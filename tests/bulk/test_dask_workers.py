@@ -112,6 +112,7 @@ def test_one_run_serves_all_calls_of_a_thread():
     assert len(starts) == 2  # after an error it starts over
 
 
+@pytest.mark.slow
 def test_the_store_is_the_one_that_lightning_fills(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "videos").mkdir()

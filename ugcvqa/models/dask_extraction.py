@@ -1,16 +1,16 @@
 """Extraction of a data set by Dask workers, here or on other machines, into the store that Lightning's would fill."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from ugcvqa.cluster import Lost, connected, in_order
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.display.lines import failure_rows
-from ugcvqa.features.extraction import VideoResult, extract_features, keep_result
-from ugcvqa.features.families import build_families
+from ugcvqa.features.by_task import Extraction
+from ugcvqa.features.extraction import VideoResult, keep_result
 from ugcvqa.features.family import Family
 from ugcvqa.features.store import FeatureStore
-from ugcvqa.features.stream import ClipStream, Task
+from ugcvqa.features.stream import Task
 from ugcvqa.files import write_atomic
 from ugcvqa.machine import n_cores
 from ugcvqa.models.extraction import tell_warnings
@@ -19,33 +19,6 @@ from ugcvqa.settings.data import DaskSettings, DecodeLimits
 from ugcvqa.settings.features import FamilySettings
 
 log = logging.getLogger(__name__)
-
-
-class Extraction:
-    """Computes what the store lacks of one video at each call; networks are built where it is first called.
-
-    Args:
-        names: feature families.
-        settings: their settings.
-        store: looked into, not written.
-        limits: bounds on what is decoded.
-    """
-
-    def __init__(
-        self, names: Sequence[str], settings: FamilySettings, store: FeatureStore, limits: DecodeLimits
-    ) -> None:
-        self._arguments = (tuple(names), settings, store, limits)
-        self._families: Mapping[str, Family] = {}
-
-    def __reduce__(self) -> tuple[type["Extraction"], tuple[Sequence[str], FamilySettings, FeatureStore, DecodeLimits]]:
-        return Extraction, self._arguments
-
-    def __call__(self, task: Task) -> VideoResult:
-        """The features of a video, or the reason why there are none."""
-        names, settings, store, limits = self._arguments
-        self._families = self._families or build_families(names, settings)
-        (result,) = extract_features(ClipStream([task], self._families, store, limits), self._families)
-        return result
 
 
 def extract_by_dask(
