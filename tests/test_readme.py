@@ -30,6 +30,7 @@ COMMANDS = sorted(
         if command
     }
 )
+CONFIG = re.findall(r"^```yaml\n(.*?)^```", (REPO / "docs" / "training.md").read_text(), re.DOTALL | re.MULTILINE)[0]
 
 
 @pytest.fixture
@@ -85,9 +86,10 @@ def test_example_with_a_trainer_runs(folder, example, capsys):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_command_is_valid(command, capsys, monkeypatch):
-    """Every option, choice and config of a command is known."""
-    monkeypatch.chdir(REPO)
+def test_command_is_valid(command, capsys, monkeypatch, tmp_path):
+    """Every option, choice and config of a command is known, also where the source is not."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(CONFIG)
     verb, *arguments = shlex.split(command, comments=True)[1:]
     with pytest.raises(SystemExit) as end:
         __main__.main([verb, *arguments, "--print_config"])
