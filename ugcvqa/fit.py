@@ -7,15 +7,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ugcvqa.cli import run_verb
 from ugcvqa.devices import is_main_process
-from ugcvqa.errors import ConfigError
 from ugcvqa.settings.data import DataSettings, DecodeLimits, LoaderSettings, SplitSettings
 from ugcvqa.settings.features import FamilySettings
 from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
 from ugcvqa.settings.training import EndToEndSettings, GRUSettings, WandbSettings
+from ugcvqa.training.experiment import Experiment, HeadName
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
+
+    from ugcvqa.training.runs import Run
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +28,7 @@ log = logging.getLogger(__name__)
 def fit(
     data: DataSettings = DataSettings(),
     row: str | None = None,
-    head: Literal["svr", "gp", "sparse_gp", "gru", "end_to_end"] = "svr",
+    head: HeadName = "svr",
     svr: SVRSettings = SVRSettings(),
     gp: GPSettings = GPSettings(),
     sparse_gp: SparseGPSettings = SparseGPSettings(),
@@ -76,112 +81,78 @@ def fit(
             with predictions and the model at the end. Heads without epochs have the latter only.
         wandb: settings of Weights & Biases.
     """
-    row = _checked_row(row, head)
     if backbone:
         end_to_end = replace(end_to_end, backbone=backbone)
     families = families.with_backbones(backbone, saliency_backbone)
-    backbone = saliency_backbone = None  # recorded once, with the families
-    settings = dict(locals())
-    from ugcvqa import records
-    from ugcvqa.evaluation.splits import Split, make_split
-    from ugcvqa.features.families import build_families
-    from ugcvqa.features.inputs import open_dataset
-    from ugcvqa.features.rows import families_of
-    from ugcvqa.features.store import FeatureStore
-    from ugcvqa.files import check_writable
-    from ugcvqa.training import runs, vectors
-
+    experiment = Experiment(
+        data, row, head, svr, gp, sparse_gp, gru, end_to_end, split, families,
+        out=out, name=name, store=store, loader=loader, limits=limits, trainer=trainer, logger=logger, wandb=wandb,
+    )  # fmt: skip
     if trainer:
         from ugcvqa.trainer import OF_VECTORS, TRAINING
 
-        (TRAINING if head in ("gru", "end_to_end") else OF_VECTORS).check(trainer)
-    if head in ("gru", "end_to_end"):
-        return _fit_network(settings)
+        (TRAINING if experiment.is_network else OF_VECTORS).check(trainer)
+    return (_fit_network if experiment.is_network else _fit_vectors)(experiment)
+
+
+def _fit_vectors(experiment: Experiment) -> int:
+    """Fits a head to video vectors."""
+    from ugcvqa.evaluation.splits import Split, make_split
+    from ugcvqa.training import runs, vectors
+
     started = time.monotonic()
-    folder = runs.new_folder(Path(out), name or f"{data.name}_{row.lower()}_{head}")
-    if data.features:
-        files = [data.features] if isinstance(data.features, str) else data.features
-        samples = vectors.imported_samples(open_dataset(data), files, row, families, data.made_by)
-    else:
-        networks = build_families(families_of(row), families)
-        dataset = open_dataset(data)
-        check_writable(folder.parent)
-        samples = vectors.extracted_samples(dataset, row, networks, FeatureStore(Path(store)), loader, limits, trainer)
+    folder = runs.new_folder(Path(experiment.out), experiment.run_name)
+    samples = vectors.gathered_samples(experiment)
     if not is_main_process():
         return 0
-    parts = make_split(samples.dataset, split)
+    parts = make_split(samples.dataset, experiment.split)
     log.info("split: %d train, %d val, %d test videos", len(parts.train), len(parts.val), len(parts.test))
-    of_head: dict[str, SVRSettings | GPSettings | SparseGPSettings] = {"svr": svr, "gp": gp, "sparse_gp": sparse_gp}
-    chosen = of_head[head]
-    model, fitting = vectors.fit_head(samples, parts, row, chosen, families)
+    model, fitting = vectors.fit_head(experiment, samples, parts)
     predicted = runs.predict_all(samples, model)
-    if split.refit:
-        everything = Split(parts.train + parts.test, parts.val, ())
-        model, fitting = vectors.fit_head(samples, everything, row, chosen, families)
-    folder = runs.write_run(folder, settings, samples, parts, model, fitting, predicted)
-    if logger == "wandb":
-        from ugcvqa.training import overlays, tracking
-
-        loggers = tracking.make_loggers(logger, wandb, folder, records.plain_settings(settings))
-        maps = overlays.saliency_overlays(samples.dataset, parts.test, families, wandb.overlays)
-        tracking.log_results(loggers, samples.dataset, parts, predicted.pred, folder, maps)
-    sys.stdout.write(runs.summary(folder, samples, parts, model, predicted, time.monotonic() - started))
+    if experiment.split.refit:
+        model, fitting = vectors.fit_head(experiment, samples, Split(parts.train + parts.test, parts.val, ()))
+    run = runs.Run(experiment, samples, parts, model, fitting, predicted)
+    folder = run.write(folder)
+    if experiment.logger == "wandb":
+        _log_results(run, folder)
+    sys.stdout.write(run.summary(folder, time.monotonic() - started))
     return 0
 
 
-def _checked_row(row: str | None, head: str) -> str:
-    if head == "end_to_end":
-        if row not in (None, "CLIP"):
-            raise ConfigError(f"--row {row}: an end-to-end model sees frames, not features; leave it out")
-        return "CLIP"
-    return row or ("VSFACNN" if head == "gru" else "NSS")
-
-
-def _fit_network(settings: dict[str, Any]) -> int:
-    """Trains a network by gradient descent; `settings` are the verb's."""
+def _fit_network(experiment: Experiment) -> int:
+    """Trains a network by gradient descent."""
     from ugcvqa.features.inputs import open_dataset
-    from ugcvqa.features.store import FeatureStore
-    from ugcvqa.records import plain_settings
-    from ugcvqa.training import checkpoints, networks, overlays, runs, tracking, vectors
+    from ugcvqa.training import checkpoints, end_to_end, networks, runs, tracking, vectors
 
     started = time.monotonic()
-    head, data, row = settings["head"], settings["data"], settings["row"]
-    trainer = settings["trainer"]
-    dataset = open_dataset(data)
-    if not data.features:
+    trainer, dataset = experiment.trainer, open_dataset(experiment.data)
+    if not experiment.files:
         vectors.check_videos(dataset)
-    deciding = {key: settings[key] for key in ("data", "row", "head", head, "split", "families")}
-    name = settings["name"] or f"{data.name}_{row.lower()}_{head}"
     with tempfile.TemporaryDirectory() as scratch:
-        out = Path(scratch if trainer.get("fast_dev_run") else settings["out"])
-        with runs.open_folder(out, name, deciding) as folder:
-            kind = "none" if trainer.get("logger") is False else settings["logger"]
-            loggers = tracking.make_loggers(kind, settings["wandb"], folder, plain_settings(settings))
-            store = FeatureStore(Path(settings["store"]))
-            place = networks.Place(folder, store, settings["loader"], settings["limits"], trainer, loggers)
-            if head == "gru":
-                files = (data.features,) if isinstance(data.features, str) else data.features
-                trained = networks.train_gru(
-                    *(dataset, files, data.made_by, row),
-                    settings["gru"],
-                    settings["families"],
-                    settings["split"],
-                    place,
-                )
-            else:
-                trained = networks.train_end_to_end(
-                    dataset, settings["end_to_end"], settings["families"], settings["split"], place
-                )
-            if trained is None:
+        out = Path(scratch if trainer.get("fast_dev_run") else experiment.out)
+        with runs.open_folder(out, experiment.run_name, experiment.deciding) as folder:
+            kind = "none" if trainer.get("logger") is False else experiment.logger
+            loggers = tracking.make_loggers(kind, experiment.wandb, folder, experiment.record)
+            train = networks.train_gru if experiment.head == "gru" else end_to_end.train_end_to_end
+            run = train(experiment, dataset, folder, loggers)
+            if run is None:
                 return 0
-            samples, parts, model = trained.samples, trained.split, trained.model
-            runs.write_run(folder, settings, samples, parts, model, trained.facts, trained.predicted)
+            run.write(folder)
             checkpoints.drop_previous(folder / runs.CHECKPOINTS)
-            most = settings["wandb"].overlays
-            maps = overlays.saliency_overlays(samples.dataset, parts.test, settings["families"], most)
-            tracking.log_results(loggers, samples.dataset, parts, trained.predicted.pred, folder, maps)
-        sys.stdout.write(runs.summary(folder, samples, parts, model, trained.predicted, time.monotonic() - started))
+            _log_results(run, folder, loggers)
+        sys.stdout.write(run.summary(folder, time.monotonic() - started))
     return 0
+
+
+def _log_results(run: "Run", folder: Path, loggers: "Sequence[Logger] | None" = None) -> None:
+    """Sends a finished run to the loggers, by default to those that it asked for."""
+    from ugcvqa.training import overlays, tracking
+
+    asked = run.experiment
+    if loggers is None:
+        loggers = tracking.make_loggers(asked.logger, asked.wandb, folder, asked.record)
+    maps = overlays.saliency_overlays(run.samples.dataset, run.split.test, asked.families, asked.wandb.overlays)
+    tracking.log_results(loggers, run.samples.dataset, run.split, run.predicted.pred, folder, maps)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.arrays import Array
 from ugcvqa.benchmarks.feature_tables import row_columns
 from ugcvqa.benchmarks.results import SplitResult
 from ugcvqa.errors import ConfigError, UgcvqaError
@@ -30,7 +31,6 @@ from ugcvqa.settings.training import GRUSettings
 if TYPE_CHECKING:  # torch takes seconds to import, and workers need none
     from ugcvqa.samples.sequences import SequenceTable
 
-Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 MappingName = Literal["test", "train", "none"]
 

@@ -9,13 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
+from ugcvqa.arrays import Array
 from ugcvqa.cell_texts import cells_of_row
 from ugcvqa.evaluation.published import METRICS
 from ugcvqa.evaluation.splits import Split
-
-Array = npt.NDArray[np.float64]
 
 _COLUMNS = (
     *("data", "row", "head", "mapping", "split", "n_train", "n_test"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.arrays import Array
 from ugcvqa.display.figure_labels import place_labels
 from ugcvqa.errors import ConfigError
 from ugcvqa.evaluation.metrics import Metrics, fit_logistic
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Array = npt.NDArray[np.float64]
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's colours, which colour-blind readers tell apart; black is kept for curves."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from ugcvqa.arrays import Array
 
 MAX_EVALUATIONS = 20_000
 """Bound on the evaluations of one logistic fit; uninformative real predictions take up to two thousand."""

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from ugcvqa.arrays import Array
 
 CONFIDENCE = 0.95
 """Confidence of all intervals."""

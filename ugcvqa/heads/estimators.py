@@ -8,14 +8,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.arrays import Array
 from ugcvqa.errors import CheckpointError, ConfigError, LabelError
 from ugcvqa.files import arrays_from_file, arrays_to_bytes, write_atomic
 from ugcvqa.heads.fitted import FittedHead, Interval
 from ugcvqa.heads.kinds import HEADS, fit_process
 from ugcvqa.heads.svr import MIN_VIDEOS, fit_svr
 from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
-
-Array = npt.NDArray[np.float64]
 
 
 class Head(ABC):

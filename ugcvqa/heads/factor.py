@@ -3,7 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from ugcvqa.arrays import Array
+
 Indices = npt.NDArray[np.intp]
 
 _WORTH = 0.7  # share of the work of a new factor that an update may take

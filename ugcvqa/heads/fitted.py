@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.arrays import Array
 from ugcvqa.errors import CheckpointError, UgcvqaError
 from ugcvqa.evaluation.metrics import Logistic
+from ugcvqa.features.rows import assemble_row, families_of
 from ugcvqa.files import error_reason
 
 if TYPE_CHECKING:
-    import torch
-
     from ugcvqa.features.family import Family
     from ugcvqa.settings.features import FamilySettings
 
-Array = npt.NDArray[np.float64]
 Parts = tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]
 
 
@@ -47,12 +46,14 @@ class FittedHead(ABC):
         kind: name under which a model file keeps the head.
         title: name in messages.
         has_interval: whether `predict_interval` knows the ends of intervals.
+        sees_frames: whether its input is one array of frames per video, or of their features, not a table of vectors.
         logistic: map of predictions to MOS, fitted to the training videos; `predict` does not apply it.
     """
 
     kind: ClassVar[str]
     title: ClassVar[str]
     has_interval: ClassVar[bool] = False
+    sees_frames: ClassVar[bool] = False
     logistic: Logistic
 
     @abstractmethod
@@ -82,6 +83,29 @@ class FittedHead(ABC):
     def typical(self) -> npt.NDArray[Any] | None:
         """The vector (D,) of a typical training video, by which features can be replaced; None where none is known."""
         return None
+
+    def families(self, row: str, settings: "FamilySettings") -> "dict[str, Family]":
+        """Builds what computes the features of a row from a video, as this head takes them."""
+        from ugcvqa.features.families import build_families
+
+        return build_families(families_of(row), settings)
+
+    def input_of(self, row: str, features: Mapping[str, Mapping[str, npt.NDArray[Any]]]) -> npt.NDArray[Any]:
+        """Picks this head's input from the features of one video (family -> arrays): by default its vector (D,)."""
+        return assemble_row(row, {name: arrays["video"] for name, arrays in features.items()})
+
+    def frame_scores(self, sequence: npt.NDArray[Any]) -> Array | None:
+        """Maps the input of one video to what each of its T frames adds to the mean that is its MOS (T,).
+
+        None for a head on video vectors.
+        """
+        del sequence
+        return None
+
+    def to(self, device: str) -> Self:
+        """The same head with its network, if it is one, on a device."""
+        del device
+        return self
 
     def facts(self) -> dict[str, Any]:
         """What belongs into the record of a training, as JSON values."""
@@ -117,23 +141,3 @@ class FittedHead(ABC):
     @abstractmethod
     def _from_parts(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> Self:
         """Builds and checks a head; errors need not name it."""
-
-
-class FrameHead(FittedHead):
-    """A head whose input is one array of frames per video, or of their features, not a table of video vectors."""
-
-    @abstractmethod
-    def frame_scores(self, sequence: npt.NDArray[Any]) -> Array:
-        """Maps the input of one video to what each of its T frames adds to the mean that is its MOS (T,)."""
-
-    @abstractmethod
-    def families(self, row: str, settings: "FamilySettings") -> "dict[str, Family]":
-        """Builds what computes its input from a video."""
-
-    @abstractmethod
-    def input_of(self, features: Mapping[str, Mapping[str, npt.NDArray[Any]]]) -> npt.NDArray[Any]:
-        """Picks its input from the features of a video: family -> arrays."""
-
-    @abstractmethod
-    def to(self, device: "torch.device") -> Self:
-        """The same head with its network on a device."""

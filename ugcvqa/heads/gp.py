@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy.linalg import solve_triangular
 
 from ugcvqa import untrusted
+from ugcvqa.arrays import Array
 from ugcvqa.errors import CheckpointError, LabelError
 from ugcvqa.evaluation.metrics import Logistic, fit_logistic
 from ugcvqa.features.rows import DIMENSIONS, OF_BACKBONE, ROWS, dimension
@@ -24,7 +25,6 @@ from ugcvqa.settings.heads import GPSettings
 
 logger = logging.getLogger(__name__)
 
-Array = npt.NDArray[np.float64]
 
 MIN_VIDEOS = 10
 """Fewer training videos than this tell nothing about a dozen kernel parameters."""

@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 
+from ugcvqa.arrays import Array
 from ugcvqa.heads.kernels import Kernel, squared_distances
-
-Array = npt.NDArray[np.float64]
 
 JITTER = 1e-6
 """Added to the diagonal of the inducing points' covariance, so that it has a Cholesky factor."""

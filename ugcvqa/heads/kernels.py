@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_solve, lapack
 
-Array = npt.NDArray[np.float64]
+from ugcvqa.arrays import Array
+
 Mask = npt.NDArray[np.bool_]
 
 CONSTANT = 4.0

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ugcvqa import untrusted
+from ugcvqa.arrays import Array
 from ugcvqa.deep.backbones import backbone_without_weights
 from ugcvqa.deep.stages import stages_of
 from ugcvqa.devices import float32_products
@@ -19,13 +20,12 @@ from ugcvqa.features.families import build_families
 from ugcvqa.features.family import Family
 from ugcvqa.features.rows import FRAME_ROWS, families_of
 from ugcvqa.heads.end_to_end import Backbone, EndToEnd
-from ugcvqa.heads.fitted import FrameHead, Parts
+from ugcvqa.heads.fitted import FittedHead, Parts
 from ugcvqa.heads.gru import VSFAHead
 from ugcvqa.samples.clips import FAMILY, ClipFamily, central_clip
 from ugcvqa.settings.features import FamilySettings
 from ugcvqa.settings.training import EndToEndSettings
 
-Array = npt.NDArray[np.float64]
 _STAGES = "backbone.stages."
 _WIDEST, _WIDEST_INPUT, _LONGEST = 8192, 65_536, 10_000  # of a stored head
 Network = TypeVar("Network", VSFAHead, EndToEnd)
@@ -48,8 +48,25 @@ class MOSLine:
         return self.offset + self.slope * relative
 
 
+class _NetworkHead(FittedHead):
+    """A network on the frames of a video, or on their features, and the line from its output to MOS."""
+
+    sees_frames: ClassVar[bool] = True
+
+    network: VSFAHead | EndToEnd
+    line: MOSLine
+
+    def predict(self, sequences: Sequence[npt.NDArray[Any]]) -> Array:
+        """Maps the frame features (T, D), or clips (n, 3, H, W) uint8, of N videos to predicted MOS (N,)."""
+        return self.line(_relative(self.network, sequences))
+
+    def frame_scores(self, sequence: npt.NDArray[Any]) -> Array:
+        """Maps the input of one video to what each of its T frames adds to the mean that is its MOS (T,)."""
+        return self.line(_frame_scores(self.network, sequence))
+
+
 @dataclass(frozen=True, eq=False)
-class GRUHead(FrameHead):
+class GRUHead(_NetworkHead):
     """VSFA's GRU head: from the features of a video's frames to MOS.
 
     Attributes:
@@ -65,27 +82,15 @@ class GRUHead(FrameHead):
     line: MOSLine
     logistic: Logistic
 
-    def predict(self, sequences: Sequence[npt.NDArray[Any]]) -> Array:
-        """Maps the frame features (T, D) of N videos to predicted MOS (N,)."""
-        return self.line(_relative(self.network, sequences))
-
-    def frame_scores(self, sequence: npt.NDArray[Any]) -> Array:
-        """Maps the input of one video to what each of its T frames adds to the mean that is its MOS (T,)."""
-        return self.line(_frame_scores(self.network, sequence))
-
     def families(self, row: str, settings: FamilySettings) -> dict[str, Family]:
         """Builds the networks that give the frame features of a video."""
         return frame_families(row, settings)
 
-    def input_of(self, features: Mapping[str, Mapping[str, npt.NDArray[Any]]]) -> npt.NDArray[Any]:
-        """Picks this head's input from the features of a video: family -> arrays."""
+    def input_of(self, row: str, features: Mapping[str, Mapping[str, npt.NDArray[Any]]]) -> npt.NDArray[Any]:
+        """Picks the features (T, D) of a video's frames."""
+        del row
         (arrays,) = features.values()
         return arrays["frames"]
-
-    def to(self, device: torch.device) -> Self:
-        """The same head; so small a network stays on the CPU."""
-        del device
-        return self
 
     def _parts(self) -> Parts:
         values = {"tau": self.network.tau, "beta": self.network.beta, "line": asdict(self.line)}
@@ -99,7 +104,7 @@ class GRUHead(FrameHead):
 
 
 @dataclass(frozen=True, eq=False)
-class EndToEndHead(FrameHead):
+class EndToEndHead(_NetworkHead):
     """An end-to-end network: from sampled frames of a video to MOS. Its file holds the weights of its backbone.
 
     Attributes:
@@ -117,25 +122,18 @@ class EndToEndHead(FrameHead):
     line: MOSLine
     logistic: Logistic
 
-    def predict(self, sequences: Sequence[npt.NDArray[Any]]) -> Array:
-        """Maps the clips (n, 3, H, W) uint8 of N videos to predicted MOS (N,)."""
-        return self.line(_relative(self.network, sequences))
-
-    def frame_scores(self, sequence: npt.NDArray[Any]) -> Array:
-        """Maps the input of one video to what each of its T frames adds to the mean that is its MOS (T,)."""
-        return self.line(_frame_scores(self.network, sequence))
-
     def families(self, row: str, settings: FamilySettings) -> dict[str, Family]:
         """Builds the family that picks the frames."""
         del row, settings
         return {FAMILY: ClipFamily(self.settings.clip)}
 
-    def input_of(self, features: Mapping[str, Mapping[str, npt.NDArray[Any]]]) -> npt.NDArray[Any]:
-        """Picks this head's input from the features of a video: family -> arrays."""
+    def input_of(self, row: str, features: Mapping[str, Mapping[str, npt.NDArray[Any]]]) -> npt.NDArray[Any]:
+        """Picks the clip (n, 3, H, W) uint8 of a video."""
+        del row
         return central_clip(features[FAMILY]["frames"], self.settings.clip.side)
 
-    def to(self, device: torch.device) -> Self:
-        """The same head with its network on a device."""
+    def to(self, device: str) -> Self:
+        """The same head with its network on a device; the small network of a GRU head stays on the CPU."""
         return replace(self, network=self.network.to(device))
 
     def _parts(self) -> Parts:

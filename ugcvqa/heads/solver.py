@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.arrays import Array
 from ugcvqa.heads.factor import BlockFactor
 
-Array = npt.NDArray[np.float64]
 Sides = npt.NDArray[np.int8]
 Indices = npt.NDArray[np.intp]
 

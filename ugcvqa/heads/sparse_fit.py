@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cholesky, solve_triangular
 
+from ugcvqa.arrays import Array
 from ugcvqa.errors import LabelError
 from ugcvqa.evaluation.metrics import fit_logistic
 from ugcvqa.heads.gp import GPPart, GPReport, check_training, fit_gp
@@ -18,8 +19,6 @@ from ugcvqa.heads.pairs import Pairs, pairs_of_ladders, read_pairs
 from ugcvqa.heads.scaling import fit_scaling
 from ugcvqa.heads.sparse_gp import RESIDUAL_AXES, FittedSparseGP, factor_of, residual, scaled_blocks, term
 from ugcvqa.settings.heads import GPSettings, SparseGPSettings
-
-Array = npt.NDArray[np.float64]
 
 # Share of left-out MOS that intervals hold, so that they hold 90 % of new ones: kernel, inducing points and spread have
 # seen the video that is left out.

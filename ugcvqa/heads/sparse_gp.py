@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
 from ugcvqa import untrusted
+from ugcvqa.arrays import Array
 from ugcvqa.errors import CheckpointError, LabelError
 from ugcvqa.evaluation.metrics import Logistic
 from ugcvqa.heads.fitted import FittedHead, Interval, Parts
@@ -23,8 +24,6 @@ from ugcvqa.heads.inducing import JITTER
 from ugcvqa.heads.kernels import Kernel, squared_distances
 from ugcvqa.heads.motion import lost_motion
 from ugcvqa.heads.scaling import apply_scaling, check_scaling
-
-Array = npt.NDArray[np.float64]
 
 RESIDUAL_AXES = 64
 """Principal axes outside of which columns are looked at for what is novel."""

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ugcvqa import untrusted
+from ugcvqa.arrays import Array
 from ugcvqa.errors import CheckpointError, LabelError
 from ugcvqa.evaluation.metrics import IDENTITY, Logistic, fit_logistic
 from ugcvqa.heads.fitted import FittedHead, Parts
@@ -22,7 +23,6 @@ from ugcvqa.settings.heads import SVRSettings
 
 logger = logging.getLogger(__name__)
 
-Array = npt.NDArray[np.float64]
 Rows = Sequence[int] | npt.NDArray[np.integer[Any]]
 Nonfinite = Literal["zero", "mean"]
 

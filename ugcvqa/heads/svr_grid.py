@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.arrays import Array
 from ugcvqa.evaluation.metrics import fit_logistic, plcc, rmse
 from ugcvqa.heads.solver import BOUND, FREE, KernelSolver, Sides
 from ugcvqa.settings.heads import SVRSettings
-
-Array = npt.NDArray[np.float64]
 
 MAX_ITERATIONS = 10_000_000
 """Bound on libsvm's steps of one fit; the hardest published fits take some hundred thousand."""

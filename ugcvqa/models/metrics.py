@@ -9,16 +9,14 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.utilities import dim_zero_cat
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+from ugcvqa.arrays import Array
 from ugcvqa.evaluation import metrics
-
-Array = npt.NDArray[np.float64]
 
 
 class GatheredMetric(Metric):

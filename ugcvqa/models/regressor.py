@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, WeightAveraging
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from ugcvqa.arrays import Array
 from ugcvqa.datamodules.samples import SampleDataModule, Source
 from ugcvqa.datamodules.sampling import Sampling
 from ugcvqa.devices import use_float32_products
@@ -20,9 +19,6 @@ from ugcvqa.models.metrics import GatheredMetric, gathered_batch, quality_metric
 from ugcvqa.models.schedule import rate_factor
 from ugcvqa.samples.batches import Batch
 from ugcvqa.settings.training import RecipeSettings
-
-Array = npt.NDArray[np.float64]
-
 
 MONITORED = "val/srcc"
 """The figure by which epochs are chosen."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ugcvqa.arrays import Array
 from ugcvqa.nss.constants import N_BANDS, N_FULL_SCALE, N_MAPS, N_SLOTS
 from ugcvqa.nss.fits import N_STATISTICS
 
@@ -15,8 +15,6 @@ TEMPORAL_DIM = 2 * N_BANDS * N_STATISTICS
 CHUNK_DIM = 2 * SPATIAL_DIM + TEMPORAL_DIM
 SMALLEST_SIDE_PX = 13
 """Shortest side of a map for which the 11 x 11 filter and, at half size, the 7 x 7 window still fit."""
-
-Array = npt.NDArray[np.float64]
 
 
 def check_chunk(y: Any, u: Any, v: Any) -> None:  # noqa: ANN401 (arrays or tensors)

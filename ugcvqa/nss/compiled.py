@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.arrays import Array
 from ugcvqa.nss import compiled_maps as kernels
 from ugcvqa.nss.chunks import check_chunk, working_ratio
 from ugcvqa.nss.compiled_resize import Shrink, halve
@@ -15,7 +16,6 @@ from ugcvqa.nss.fits import N_SUMS, statistics
 
 Levels = npt.NDArray[np.uint8]
 Plane = npt.NDArray[np.float32]
-Array = npt.NDArray[np.float64]
 
 
 class _Buffers(threading.local):

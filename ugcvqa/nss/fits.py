@@ -4,8 +4,8 @@ import math
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 
+from ugcvqa.arrays import Array
 from ugcvqa.nss.constants import EPS
 
 N_STATISTICS = 34
@@ -15,8 +15,6 @@ the MSCN coefficients; for each of their four products |v|, v^2 of v > 0, v^2 of
 other than 0; |v| and v^2 of the seven log-derivatives."""
 
 _UNBOUNDED = 1e10  # MATLAB leaves 1e21..1e27 or Inf where the deviation is zero but for round-off
-
-Array = npt.NDArray[np.float64]
 
 
 def statistics(sums: Array, n_pixels: Array) -> Array:

@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.arrays import Array
 from ugcvqa.pixels.bars import content_box
 from ugcvqa.pixels.repeats import new_frames, shown_rate
 from ugcvqa.pixels.spectrum import N_BANDS, band_powers, native_share
 
 Levels = npt.NDArray[np.uint8]
-Array = npt.NDArray[np.float64]
 
 _DARK, _BRIGHT = 40, 234  # luma levels as coded
 _COMB = 12  # levels by which a line stands out from both neighbours

@@ -3,10 +3,11 @@
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.arrays import Array
+
 N_BANDS = 64
 """Bands of equal width from frequency 0 to half a cycle per pixel."""
 
-Array = npt.NDArray[np.float64]
 
 _LINES = 256  # rows or columns at most that a spectrum is the mean of
 _LINE_BANDS = slice(3, 14)  # bands that every upscaled picture still has: they determine the 1/f line

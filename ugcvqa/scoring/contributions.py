@@ -8,8 +8,6 @@ import numpy.typing as npt
 from ugcvqa.heads.fitted import FittedHead
 from ugcvqa.heads.gp import gp_parts
 
-Array = npt.NDArray[np.float64]
-
 SUMS = "what each group of features adds; the sum is the prediction minus its mean over the training videos"
 REPLACED = (
     "how far the prediction falls when a part is replaced by its mean over the training videos that the model keeps; "

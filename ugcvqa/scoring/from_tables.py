@@ -7,7 +7,6 @@ from typing import Any
 from ugcvqa.errors import CheckpointError, LabelError
 from ugcvqa.features.imported import read_features
 from ugcvqa.features.provenance import UNKNOWN, Provenance, check_same, parts_of
-from ugcvqa.heads.fitted import FrameHead
 from ugcvqa.scoring.model import QualityModel, Score
 
 _UNTOLD = "nobody says who made the features, so that it is not known whether they are those of the training"
@@ -33,7 +32,7 @@ def score_tables(
     if model.head.kind == "end_to_end":
         raise CheckpointError("an end-to-end model sees frames, not features; give it videos")
     where = ", ".join(map(str, files))
-    if isinstance(model.head, FrameHead):
+    if model.head.sees_frames:
         from torch import float32
 
         from ugcvqa.samples.sequences import read_sequences, sequence_provenance

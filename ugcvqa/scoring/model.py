@@ -16,9 +16,9 @@ import numpy.typing as npt
 from ugcvqa import __version__, untrusted
 from ugcvqa.errors import CheckpointError, StoreError, UgcvqaError, VideoError
 from ugcvqa.features.provenance import OURS, UNKNOWN, parts_of, why_not_from_video
-from ugcvqa.features.rows import LIGHT, ROWS, assemble_row, families_of
+from ugcvqa.features.rows import LIGHT, ROWS, families_of
 from ugcvqa.files import arrays_from_file, arrays_to_bytes, error_reason, write_atomic
-from ugcvqa.heads.fitted import FittedHead, FrameHead
+from ugcvqa.heads.fitted import FittedHead
 from ugcvqa.heads.kinds import head_from_arrays
 from ugcvqa.media.facts import VideoInfo
 from ugcvqa.nss.engines import usable_engine
@@ -298,11 +298,7 @@ class QualityModel:
 
     def _on(self, device: str) -> "QualityModel":
         """The same model with its network, if it is one, on a device."""
-        if not isinstance(self.head, FrameHead):
-            return self
-        import torch
-
-        return replace(self, head=self.head.to(torch.device(device)))
+        return replace(self, head=self.head.to(device))
 
     def _checked_families(self) -> "dict[str, Family]":
         families = self._families()
@@ -311,19 +307,9 @@ class QualityModel:
 
     def _families(self) -> "dict[str, Family]":
         """Builds what computes the features of this model from a video."""
-        from ugcvqa.features.families import build_families
-
         if self.why_no_videos:
             raise CheckpointError(self.why_no_videos)
-        if isinstance(self.head, FrameHead):
-            return self.head.families(self.row, self.settings)
-        return build_families(families_of(self.row), self.settings)
-
-    def _input_of(self, features: "Mapping[str, Mapping[str, np.ndarray]]") -> npt.NDArray[Any]:
-        """The features of one video as this head takes them, with a first axis of length 1."""
-        if isinstance(self.head, FrameHead):
-            return self.head.input_of(features)[None]
-        return assemble_row(self.row, {name: arrays["video"] for name, arrays in features.items()})[None]
+        return self.head.families(self.row, self.settings)
 
     def _scored(self, path: str, result: "VideoResult", timeline: bool, explain: bool, picture: Picture) -> Score:
         """Scores the features of one video."""
@@ -332,7 +318,11 @@ class QualityModel:
     def _judged(self, path: str, result: "VideoResult", timeline: bool, explain: bool, picture: Picture) -> Score:
         if result.reason:
             return Score(path, math.nan, math.nan, result.reason, warnings=result.warnings)
-        features, warnings, details = self._input_of(result.features), result.warnings, dict[str, Any]()
+        features, warnings, details = (
+            self.head.input_of(self.row, result.features)[None],
+            result.warnings,
+            dict[str, Any](),
+        )
         if "pixels" in result.features:
             vector = result.features["pixels"]["video"]
             warnings, details = (*warnings, *in_words(vector)), {"pixels": PixelFacts(*vector.tolist())._asdict()}
@@ -418,7 +408,7 @@ class QualityModel:
     @property
     def modules(self) -> tuple[str, ...]:
         """What a process needs to import before it scores."""
-        if isinstance(self.head, FrameHead) or self.row not in ROWS or not set(families_of(self.row)) <= LIGHT:
+        if self.head.sees_frames or self.row not in ROWS or not set(families_of(self.row)) <= LIGHT:
             return ("ugcvqa.features.extraction", "ugcvqa.features.network_families", "ugcvqa.heads.network_heads")
         is_compiled = usable_engine(self.settings.nss.engine, self.settings.nss.precision) == "compiled"
         nss = "ugcvqa.nss.compiled" if is_compiled else "ugcvqa.nss.features"

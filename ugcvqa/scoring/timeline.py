@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.arrays import Array
 from ugcvqa.features.rows import assemble_row
-from ugcvqa.heads.fitted import FittedHead, FrameHead
+from ugcvqa.heads.fitted import FittedHead
 from ugcvqa.scoring.explanation import Timeline
 
 if TYPE_CHECKING:  # these need torch, which takes seconds to import
@@ -27,7 +28,6 @@ if TYPE_CHECKING:  # these need torch, which takes seconds to import
 
 _BLOCK = 64  # entries whose vectors are in memory at once
 
-Array = npt.NDArray[np.float64]
 Scale = tuple[float, float]
 
 
@@ -47,10 +47,9 @@ def timeline_of(
         An entry per second, see `by_second.Grid`; for an end-to-end network one per sampled frame, each of which stands
         for an equal part of the video.
     """
-    if not isinstance(head, FrameHead):
-        predict: Callable[[Any], Array] = head.predict
-        return vector_timeline(predict, row, scale, result)
     frame_scores = head.frame_scores(features[0])
+    if frame_scores is None:
+        return vector_timeline(head.predict, row, scale, result)
     if head.kind == "end_to_end":
         return even_timeline(frame_scores, scale, _info_and_grid(result)[0])
     (family,) = result.seconds

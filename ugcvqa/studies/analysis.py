@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.arrays import Array
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.errors import LabelError
 from ugcvqa.files import error_reason
@@ -20,7 +21,6 @@ from ugcvqa.studies.frames import spread
 from ugcvqa.studies.measures import ORDERS, VideoMeasures
 from ugcvqa.studies.similarity import (
     MIN_VIDEOS,
-    Array,
     Association,
     Indices,
     cca_association,

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from ugcvqa.arrays import Array
+
 Indices = npt.NDArray[np.intp]
 
 MIN_VIDEOS = 8

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
+from ugcvqa.arrays import Array
 from ugcvqa.errors import ConfigError
 from ugcvqa.evaluation.metrics import srcc
 from ugcvqa.heads.gru import build_gru
@@ -21,7 +22,6 @@ from ugcvqa.samples.batches import EpochSampler
 from ugcvqa.samples.sequences import SequenceTable
 from ugcvqa.settings.training import GRUSettings, RecipeSettings
 
-Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
 _FLOAT_BYTES = 4

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import yaml
 
+from ugcvqa.arrays import Array
 from ugcvqa.cell_texts import cell_of
 from ugcvqa.deep.engine import chosen_engine
 from ugcvqa.devices import is_main_process
@@ -32,11 +32,11 @@ from ugcvqa.heads.svr_grid import GridReport
 from ugcvqa.leftovers import sweep, temporary_path
 from ugcvqa.records import named_folder, plain_settings, versions
 from ugcvqa.scoring.model import FILE_NAME, QualityModel
+from ugcvqa.training.experiment import Experiment
 from ugcvqa.training.vectors import Samples
 
 log = logging.getLogger(__name__)
 
-Array = npt.NDArray[np.float64]
 Fitting = GridReport | GPReport | Mapping[str, Any]
 """How the training of a head went; plain values for a network."""
 
@@ -59,40 +59,125 @@ class Predicted:
     std: Array
 
 
-def write_run(
-    folder: Path,
-    settings: dict[str, Any],
-    samples: Samples,
-    split: Split,
-    model: QualityModel,
-    fitting: Fitting,
-    predicted: Predicted,
-) -> Path:
-    """Writes the run folder, which appears complete or not at all.
+@dataclass(frozen=True)
+class Run:
+    """A finished training.
 
-    It holds config.yaml, model.safetensors, predictions.csv, metrics.json, scatter.png and, where videos failed,
-    failures.csv. The folder of a training that wrote checkpoints is there already; its files join them, the model last.
-
-    Returns:
-        The folder.
-
-    Raises:
-        StoreError: if it cannot be written.
+    Attributes:
+        experiment: what was asked for.
+        samples: the videos, with vectors unless a network was trained.
+        split: which of them trained.
+        model: scores videos.
+        fitting: how the training went.
+        predicted: predictions of all videos.
     """
-    sweep(folder.parent)
-    partial = temporary_path(folder.parent, ".partial")
-    try:
-        write_atomic(partial / "config.yaml", yaml.safe_dump(plain_settings(settings), sort_keys=False).encode())
-        model.save(partial / FILE_NAME)
-        table, figures = _predictions(samples, split, model, predicted)
-        write_atomic(partial / "predictions.csv", table.encode("utf-8", "surrogateescape"))
-        write_atomic(partial / "metrics.json", _metrics_json(samples, split, model, fitting, figures).encode())
-        write_atomic(partial / "scatter.png", _scatter(samples, split, model, predicted))
-        if samples.failures:
-            write_atomic(partial / "failures.csv", failure_rows(samples.failures))
-        return _published(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+
+    experiment: Experiment
+    samples: Samples
+    split: Split
+    model: QualityModel
+    fitting: Fitting
+    predicted: Predicted
+
+    def write(self, folder: Path) -> Path:
+        """Writes the run folder, which appears complete or not at all.
+
+        It holds config.yaml, model.safetensors, predictions.csv, metrics.json, scatter.png and, where videos failed,
+        failures.csv. The folder of a training that wrote checkpoints is there already; its files join them, the model
+        last.
+
+        Returns:
+            The folder, with a number added to its name where another run has taken it meanwhile.
+
+        Raises:
+            StoreError: if it cannot be written.
+        """
+        sweep(folder.parent)
+        partial = temporary_path(folder.parent, ".partial")
+        try:
+            write_atomic(partial / "config.yaml", yaml.safe_dump(self.experiment.record, sort_keys=False).encode())
+            self.model.save(partial / FILE_NAME)
+            table, figures = self._predictions()
+            write_atomic(partial / "predictions.csv", table.encode("utf-8", "surrogateescape"))
+            write_atomic(partial / "metrics.json", self._metrics_json(figures).encode())
+            write_atomic(partial / "scatter.png", self._scatter())
+            if self.samples.failures:
+                write_atomic(partial / "failures.csv", failure_rows(self.samples.failures))
+            return _published(partial, folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def summary(self, folder: Path, seconds: float) -> str:
+        """What a person wants to know at the end of a run: the held-out figures, and how to score a video."""
+        samples, model = self.samples, self.model
+        mos, pred, _ = self._part(self.split.test)
+        held_out = metrics_line(f"held-out {samples.dataset.label}", metrics.evaluate(mos, pred), mos.size)
+        failed = f"{len(samples.failures)} videos failed, see {folder}/failures.csv\n" if samples.failures else ""
+        lines = f"{held_out}\nrun folder: {folder} ({model.row} + {model.head.kind.upper()}, {seconds:.0f} s)\n{failed}"
+        lines += f"features: {described(model.makers, model.settings)}\n"
+        quoted = shlex.quote(str(folder))
+        if model.why_no_videos:
+            files = shlex.quote(f"[{','.join(samples.sources)}]")
+            return (
+                lines
+                + f"predict from feature tables: python -m ugcvqa.score --features {files} --checkpoint {quoted}\n"
+            )
+        video = next((video.path for video in samples.dataset.videos if video.path is not None), "VIDEO.mp4")
+        return lines + f"score a video: python -m ugcvqa.score {shlex.quote(str(video))} --checkpoint {quoted}\n"
+
+    def _part(self, ids: Sequence[str]) -> tuple[Array, Array, Array]:
+        """(labels, predictions, standard deviations of these) of the videos of one part."""
+        videos = self.samples.dataset.videos
+        position = {video.video_id: index for index, video in enumerate(videos)}
+        rows = [position[video_id] for video_id in ids]
+        return np.array([videos[row].mos for row in rows]), self.predicted.pred[rows], self.predicted.std[rows]
+
+    def _predictions(self) -> tuple[str, dict[str, metrics.Metrics]]:
+        """CSV text of all predictions, and the figures of each part."""
+        text, split = io.StringIO(), self.split
+        writer = csv.writer(text, lineterminator="\n")
+        has_std = bool(np.isfinite(self.predicted.std).any())
+        writer.writerow(["video_id", "part", "label", "pred", "pred_mapped", *(["std"] if has_std else [])])
+        figures = {}
+        for part, ids in (("train", split.train), ("val", split.val), ("test", split.test)):
+            mos, pred, std = self._part(ids)
+            figures[part] = metrics.evaluate(mos, pred)
+            columns = [mos, pred, self.model.head.logistic(pred), *([std] if has_std else [])]
+            for video_id, *values in zip(ids, *columns, strict=True):
+                writer.writerow([cell_of(video_id), part, *(repr(float(value)) for value in values)])
+        return text.getvalue(), figures
+
+    def _metrics_json(self, figures: Mapping[str, metrics.Metrics]) -> str:
+        samples, model = self.samples, self.model
+        record = {
+            "label": samples.dataset.label,
+            "scale": list(samples.dataset.scale),
+            "test": asdict(figures["test"]),
+            "videos": {part: len(getattr(self.split, part)) for part in ("train", "val", "test")},
+            "failed_videos": len(samples.failures),
+            "head": {"kind": model.head.kind, **self._head_facts()},
+            "features": samples.sources,
+            "made_by": dict(samples.provenance.made_by),
+            "engine": chosen_engine(model.settings.engine),
+            "versions": versions(),
+        }
+        return json.dumps(record, indent=2) + "\n"
+
+    def _head_facts(self) -> dict[str, Any]:
+        """What was chosen or learned, and what a reader should know of how it went."""
+        found = self.fitting
+        if isinstance(found, Mapping):
+            return dict(found)
+        if isinstance(found, GPReport):
+            return asdict(found)
+        facts = {"unconverged": found.n_unconverged, "unmapped": found.n_unmapped, "nonfinite": found.n_nonfinite}
+        return {**self.model.head.facts(), **facts}
+
+    def _scatter(self) -> bytes:
+        mos, pred, _ = self._part(self.split.test)
+        dataset, model = self.samples.dataset, self.model
+        title = f"{model.row} + {model.head.kind.upper()}, held-out videos of {dataset.name}"
+        return scatter(pred, mos, metrics.evaluate(mos, pred), title, dataset.label, dataset.scale)
 
 
 def _published(partial: Path, folder: Path) -> Path:
@@ -219,86 +304,3 @@ def new_folder(out: Path, name: str) -> Path:
 def predict_all(samples: Samples, model: QualityModel) -> Predicted:
     """Predicts all videos of a data set from their vectors."""
     return Predicted(*model.predict_with_std(samples.features))
-
-
-def part_scores(samples: Samples, ids: Sequence[str], predicted: Predicted) -> tuple[Array, Array, Array]:
-    """(labels, predictions, standard deviations of these) of the videos of one part."""
-    position = {video.video_id: index for index, video in enumerate(samples.dataset.videos)}
-    rows = [position[video_id] for video_id in ids]
-    mos = np.array([samples.dataset.videos[index].mos for index in rows])
-    return mos, predicted.pred[rows], predicted.std[rows]
-
-
-def _predictions(
-    samples: Samples, split: Split, model: QualityModel, predicted: Predicted
-) -> tuple[str, dict[str, metrics.Metrics]]:
-    """CSV text of all predictions, and the figures of each part."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    has_std = bool(np.isfinite(predicted.std).any())
-    writer.writerow(["video_id", "part", "label", "pred", "pred_mapped", *(["std"] if has_std else [])])
-    figures = {}
-    for part, ids in (("train", split.train), ("val", split.val), ("test", split.test)):
-        mos, pred, std = part_scores(samples, ids, predicted)
-        figures[part] = metrics.evaluate(mos, pred)
-        columns = [mos, pred, model.head.logistic(pred), *([std] if has_std else [])]
-        for video_id, *values in zip(ids, *columns, strict=True):
-            writer.writerow([cell_of(video_id), part, *(repr(float(value)) for value in values)])
-    return text.getvalue(), figures
-
-
-def _metrics_json(
-    samples: Samples,
-    split: Split,
-    model: QualityModel,
-    fitting: Fitting,
-    figures: dict[str, metrics.Metrics],
-) -> str:
-    record = {
-        "label": samples.dataset.label,
-        "scale": list(samples.dataset.scale),
-        "test": asdict(figures["test"]),
-        "videos": {part: len(getattr(split, part)) for part in ("train", "val", "test")},
-        "failed_videos": len(samples.failures),
-        "head": {"kind": model.head.kind, **_head_facts(model, fitting)},
-        "features": samples.sources,
-        "made_by": dict(samples.provenance.made_by),
-        "engine": chosen_engine(model.settings.engine),
-        "versions": versions(),
-    }
-    return json.dumps(record, indent=2) + "\n"
-
-
-def _head_facts(model: QualityModel, fitting: Fitting) -> dict[str, Any]:
-    """What was chosen or learned, and what a reader should know of how it went."""
-    if isinstance(fitting, Mapping):
-        return dict(fitting)
-    if isinstance(fitting, GPReport):
-        return asdict(fitting)
-    facts = {"unconverged": fitting.n_unconverged, "unmapped": fitting.n_unmapped, "nonfinite": fitting.n_nonfinite}
-    return {**model.head.facts(), **facts}
-
-
-def _scatter(samples: Samples, split: Split, model: QualityModel, predicted: Predicted) -> bytes:
-    mos, pred, _ = part_scores(samples, split.test, predicted)
-    title = f"{model.row} + {model.head.kind.upper()}, held-out videos of {samples.dataset.name}"
-    return scatter(pred, mos, metrics.evaluate(mos, pred), title, samples.dataset.label, samples.dataset.scale)
-
-
-def summary(
-    folder: Path, samples: Samples, split: Split, model: QualityModel, predicted: Predicted, seconds: float
-) -> str:
-    """What a person wants to know at the end of a run: the held-out figures, and how to score a video."""
-    mos, pred, _ = part_scores(samples, split.test, predicted)
-    held_out = metrics_line(f"held-out {samples.dataset.label}", metrics.evaluate(mos, pred), mos.size)
-    failed = f"{len(samples.failures)} videos failed, see {folder}/failures.csv\n" if samples.failures else ""
-    lines = f"{held_out}\nrun folder: {folder} ({model.row} + {model.head.kind.upper()}, {seconds:.0f} s)\n{failed}"
-    lines += f"features: {described(model.makers, model.settings)}\n"
-    quoted = shlex.quote(str(folder))
-    if model.why_no_videos:
-        files = shlex.quote(f"[{','.join(samples.sources)}]")
-        lines += f"predict from feature tables: python -m ugcvqa.score --features {files} --checkpoint {quoted}\n"
-    else:
-        video = next((video.path for video in samples.dataset.videos if video.path is not None), "VIDEO.mp4")
-        lines += f"score a video: python -m ugcvqa.score {shlex.quote(str(video))} --checkpoint {quoted}\n"
-    return lines

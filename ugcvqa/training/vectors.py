@@ -3,19 +3,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ugcvqa.arrays import Array
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.errors import LabelError
 from ugcvqa.evaluation.splits import Split
+from ugcvqa.features.families import build_families
 from ugcvqa.features.family import Family
 from ugcvqa.features.imported import read_features
+from ugcvqa.features.inputs import open_dataset
 from ugcvqa.features.provenance import OURS, Provenance
-from ugcvqa.features.rows import assemble_row
+from ugcvqa.features.rows import assemble_row, families_of
 from ugcvqa.features.store import FeatureSpec, FeatureStore
+from ugcvqa.files import check_writable
 from ugcvqa.heads.fitted import FittedHead
 from ugcvqa.heads.gp import GPReport
 from ugcvqa.heads.kinds import fit_process
@@ -23,11 +25,9 @@ from ugcvqa.heads.svr import FittedSVR, fit_svr
 from ugcvqa.heads.svr_grid import GridReport
 from ugcvqa.progress import progress_bar
 from ugcvqa.scoring.model import QualityModel
-from ugcvqa.settings.data import DecodeLimits, LoaderSettings
 from ugcvqa.settings.features import FamilySettings
-from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
-
-Array = npt.NDArray[np.float64]
+from ugcvqa.settings.heads import SVRSettings
+from ugcvqa.training.experiment import Experiment
 
 _MIN_VIDEOS = 13  # ten are left to train on when a fifth is held out
 
@@ -69,23 +69,21 @@ def imported_samples(
     return Samples(dataset, found.values, {}, found.sources, found.provenance)
 
 
-def extracted_samples(
-    dataset: Dataset,
-    row: str,
-    families: Mapping[str, Family],
-    store: FeatureStore,
-    loader: LoaderSettings,
-    limits: DecodeLimits,
-    trainer: dict[str, Any],
-) -> Samples:
-    """Takes features from the store after extracting what it lacks; videos that fail are left out.
+def gathered_samples(experiment: Experiment) -> Samples:
+    """Gathers what a head on video vectors is trained on: from files, or from the store after extracting what it lacks.
 
     Raises:
-        LabelError: if no video is left.
+        LabelError: if labels or files cannot be used, or no video is left.
         StoreError: if the store cannot be read or written.
     """
-    kept, failures = usable_videos(dataset, families, store, loader, limits, trainer)
-    specs = {name: family.spec for name, family in families.items()}
+    asked, row = experiment, experiment.feature_row
+    if asked.files:
+        return imported_samples(open_dataset(asked.data), asked.files, row, asked.families, asked.data.made_by)
+    families = build_families(families_of(row), asked.families)
+    dataset = open_dataset(asked.data)
+    check_writable(Path(asked.out))
+    kept, failures = usable_videos(asked, dataset, families)
+    specs, store = {name: family.spec for name, family in families.items()}, FeatureStore(Path(asked.store))
     rows = []
     for video in kept.videos:
         content = store.content(Path(str(video.path)))
@@ -100,12 +98,7 @@ def provenance_of_specs(specs: Mapping[str, FeatureSpec]) -> Provenance:
 
 
 def usable_videos(
-    dataset: Dataset,
-    families: Mapping[str, Family],
-    store: FeatureStore,
-    loader: LoaderSettings,
-    limits: DecodeLimits,
-    trainer: dict[str, Any],
+    experiment: Experiment, dataset: Dataset, families: Mapping[str, Family]
 ) -> tuple[Dataset, dict[str, str]]:
     """Fills the store with the features of a data set.
 
@@ -117,9 +110,12 @@ def usable_videos(
         StoreError: if the store cannot be read or written.
     """
     from ugcvqa.models.extraction import extract_dataset  # Lightning takes seconds to import
+    from ugcvqa.trainer import PLACEMENT
 
     check_videos(dataset)
-    failures = extract_dataset(dataset, families, store, loader, limits, trainer)
+    placement = {key: value for key, value in experiment.trainer.items() if key in PLACEMENT}
+    store = FeatureStore(Path(experiment.store))
+    failures = extract_dataset(dataset, families, store, experiment.loader, experiment.limits, placement)
     usable = tuple(video for video in dataset.videos if video.video_id not in failures)
     if not usable:
         first = next(iter(failures.values()), "it is empty")
@@ -139,31 +135,25 @@ def check_videos(dataset: Dataset) -> None:
         raise LabelError(f"{dataset.name}: {len(dataset.videos)} videos; at least {_MIN_VIDEOS} are needed to train")
 
 
-def fit_head(
-    samples: Samples,
-    split: Split,
-    row: str,
-    settings: SVRSettings | GPSettings | SparseGPSettings,
-    families: FamilySettings,
-) -> tuple[QualityModel, GridReport | GPReport]:
-    """Fits the head that the settings are of to the training part: train and val together.
+def fit_head(experiment: Experiment, samples: Samples, split: Split) -> tuple[QualityModel, GridReport | GPReport]:
+    """Fits the head that was asked for to the training part: train and val together.
 
     Of these the SVR uses val to choose C and gamma before; a Gaussian process needs no such choice.
     """
-    dataset = samples.dataset
+    dataset, row = samples.dataset, experiment.feature_row
     position = {video.video_id: index for index, video in enumerate(dataset.videos)}
     outer = [position[video_id] for video_id in split.outer_train]
     mos = np.array([dataset.videos[index].mos for index in outer])
     features = samples.features[outer]
-    if isinstance(settings, SVRSettings):
-        fitted: tuple[FittedHead, GridReport | GPReport] = _fitted_svr(features, mos, split, settings)
+    if experiment.head == "svr":
+        fitted: tuple[FittedHead, GridReport | GPReport] = _fitted_svr(features, mos, split, experiment.svr)
     else:
+        settings = experiment.gp if experiment.head == "gp" else experiment.sparse_gp
         fitted = fit_process(features, mos, row, settings)
     head, report = fitted
-    trained_on = f"{dataset.name} ({len(outer)} videos)"
+    about = (dataset.label, dataset.scale, f"{dataset.name} ({len(outer)} videos)")
     found = samples.provenance
-    model = QualityModel(head, row, families, dataset.label, dataset.scale, trained_on, found.specs, found.made_by)
-    return model, report
+    return QualityModel(head, row, experiment.families, *about, found.specs, found.made_by), report
 
 
 def _fitted_svr(features: Array, mos: Array, split: Split, settings: SVRSettings) -> tuple[FittedSVR, GridReport]:
