@@ -197,7 +197,7 @@ from ugcvqa.models import EndToEndRegressor
 
 devices = int(sys.argv[2])
 data = VideoDataModule(sys.argv[1], batch_size=4)
-more = {"strategy": "ddp", "use_distributed_sampler": False} if devices > 1 else {}
+more = {"strategy": "ddp"} if devices > 1 else {}
 quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False)
 trainer = Trainer(max_epochs=2, accelerator="cpu", devices=devices, num_sanity_val_steps=0, **quiet, **more)
 clip = {"frames": 2, "phases": 2, "short_side": 0, "crop": 40}

@@ -103,10 +103,8 @@ class QualityDataModule(SampleDataModule):
             ConfigError: if a setting cannot be used.
         """
         trainer: Any = self.trainer
-        if trainer is not None and trainer.world_size > 1 and trainer._accelerator_connector.use_distributed_sampler:
-            raise ConfigError(
-                "several processes: give Trainer(use_distributed_sampler=False), videos are dealt out here"
-            )
+        if trainer is not None:
+            trainer._accelerator_connector.use_distributed_sampler = False  # videos are dealt out here
         needed = self._needed()
         if stage not in needed.streamed and needed != self._served:
             self._prepare(needed, stage != "predict")
