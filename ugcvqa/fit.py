@@ -18,8 +18,6 @@ from ugcvqa.settings.training import EndToEndSettings, GRUSettings, WandbSetting
 from ugcvqa.training.experiment import Experiment, HeadName
 
 if TYPE_CHECKING:
-    from lightning.pytorch.loggers import Logger
-
     from ugcvqa.training.runs import Run
 
 log = logging.getLogger(__name__)
@@ -144,7 +142,7 @@ def _fit_network(experiment: Experiment) -> int:
     return 0
 
 
-def _log_results(run: "Run", folder: Path, loggers: "Sequence[Logger] | None" = None) -> None:
+def _log_results(run: "Run", folder: Path, loggers: Sequence[Any] | None = None) -> None:
     """Sends a finished run to the loggers, by default to those that it asked for."""
     from ugcvqa.training import overlays, tracking
 
