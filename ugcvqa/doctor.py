@@ -103,7 +103,7 @@ def _engine() -> Finding:
 
     if chosen_engine("auto") == "openvino":
         return Finding("ok", "engine of networks", f"openvino {metadata.version('openvino')}")
-    advice = "PyTorch; on a CPU the extra `cpu` (OpenVINO) is faster: pip install 'ugcvqa[cpu]'"
+    advice = "PyTorch; on a CPU the extra `cpu` (OpenVINO) is faster: pip install openvino"
     return Finding("absent", "engine of networks", advice)
 
 

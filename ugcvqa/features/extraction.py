@@ -4,6 +4,7 @@ Used by extractors under Lightning (`models/extractor.py`) and by scoring withou
 tensors in `loading.py`, and torch is imported, only where a family takes tensors, or another process decodes.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -194,6 +195,26 @@ def _computed(
     from ugcvqa.features.loading import through_loader
 
     yield from through_loader(stream, partial(compute, families), batch_size, workers, device)
+
+
+def usable_paths(paths: Iterable[str | Path]) -> Iterator[str | Path]:
+    """Passes paths on, checked one by one as they are taken.
+
+    Raises:
+        ValueError: if it is one path and not several, or what is given is none; its content is not shown.
+    """
+    if isinstance(paths, str | bytes | os.PathLike):
+        raise ValueError("score_many takes several paths, as a list; score takes one")
+    return map(_usable_path, paths)
+
+
+def _usable_path(path: str | Path) -> str | Path:
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(
+            f"a video is named by its path, not given as {type(path).__name__}; write it to a file, or decode it and "
+            "give the frames to score_frames"
+        )
+    return path
 
 
 def usable_device(name: str) -> str:

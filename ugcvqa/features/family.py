@@ -84,10 +84,10 @@ class Family:
         raise NotImplementedError
 
 
-def too_short(name: str, info: VideoInfo, more: str = "") -> VideoError:
+def too_short(name: str, info: VideoInfo) -> VideoError:
     """What to say of a video without a single chunk."""
     needed = rounded_rate(info.rate) // 2 + 2
     return VideoError(
         f"too short for {name} features: {info.n_frames} frames at {float(info.rate):.4g} per second, at least "
-        f"{needed} are needed; leave the video out {more}".rstrip()
+        f"{needed} are needed; leave the video out"
     )

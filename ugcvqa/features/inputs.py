@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 
 from ugcvqa.datasets.catalogue import Dataset, load_dataset
+from ugcvqa.datasets.labels import LABEL_FILES
 from ugcvqa.demo.videos import build_demo, default_demo_folder
-from ugcvqa.errors import ConfigError
+from ugcvqa.errors import ConfigError, did_you_mean
 from ugcvqa.machine import n_cores
 from ugcvqa.progress import progress_bar
 from ugcvqa.settings.data import DataSettings
@@ -25,9 +26,11 @@ def open_dataset(data: DataSettings) -> Dataset:
     root = data_root(data)
     labels = Path(data.labels) if data.labels else None
     if root is None and labels is None:
+        known = (*LABEL_FILES, "combined", "demo")
+        near = "" if data.name in known else did_you_mean(data.name, known)
         raise ConfigError(
             f"data set {data.name}: nothing to read; give --data.root FOLDER (videos), --data.labels FILE, or set "
-            "UGCVQA_DATA to the folder that holds the data sets"
+            f"UGCVQA_DATA to the folder that holds the data sets{near}"
         )
     return load_dataset(data.name, labels, root, data.subset)
 

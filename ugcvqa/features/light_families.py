@@ -187,7 +187,7 @@ def nss_plan(short: str, picture: str, info: VideoInfo) -> Iterator[Piece]:
             "on each side are needed; leave the video out"
         )
     if next(sampling.chunk_centres(info.n_frames, info.rate, info.seconds), None) is None and short == "error":
-        raise too_short("NSS", info, "or set short=nan")
+        raise too_short("NSS", info)
     pieces = sampling.nss_pieces if picture == "coded" else sampling.stretch_pieces
     yield from pieces(info.n_frames, info.rate, info.seconds)
 

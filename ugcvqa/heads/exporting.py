@@ -38,7 +38,7 @@ def export_model(head: EndToEndHead, path: Path) -> None:
 
     Args:
         head: the trained model, on the CPU.
-        path: ends in `.pt2` for torch.export, or `.onnx`, which needs the extra `ugcvqa[onnx]`.
+        path: ends in `.pt2` for torch.export, or `.onnx`, which needs the extra `onnx`.
 
     Raises:
         ConfigError: if the ending is another, or the packages for it are missing.
@@ -71,7 +71,7 @@ def _onnx(program: torch.export.ExportedProgram, example: Tensor, path: Path) ->
         )
     except ImportError as error:
         raise ConfigError(
-            f"{path}: ONNX needs more packages ({error_reason(error)}); pip install ugcvqa[onnx]"
+            f"{path}: ONNX needs more packages ({error_reason(error)}); pip install '.[onnx]' where its source is"
         ) from error
     content: bytes = exported.model_proto.SerializeToString()
     return content

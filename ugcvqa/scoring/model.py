@@ -285,10 +285,11 @@ class QualityModel:
         Raises:
             CheckpointError: if the features of this model cannot be computed from a video.
         """
-        from ugcvqa.features.extraction import extract_files, usable_device
+        from ugcvqa.features.extraction import extract_files, usable_device, usable_paths
 
         families, by_second = self._checked_families(), self._is_by_second(timeline or explain)
-        results = extract_files(paths, families, limits, batch_size, workers, usable_device(device), by_second)
+        names = usable_paths(paths)
+        results = extract_files(names, families, limits, batch_size, workers, usable_device(device), by_second)
         model = self._on(device)
         return (model._scored(path, result, timeline, explain, file_picture(path, limits)) for path, result in results)
 
@@ -469,6 +470,11 @@ def load(path: str | Path, engine: Engine = "auto", nss_engine: NSSEngine = "aut
     """
     file = Path(path)
     file = file / FILE_NAME if file.is_dir() else file
+    if file.suffix == ".ckpt":
+        raise CheckpointError(
+            f"{file}: is a checkpoint of a training, for EndToEndRegressor.load_from_checkpoint and the like; give the "
+            f"run folder that holds {FILE_NAME}"
+        )
     if not file.is_file():
         raise CheckpointError(f"{file}: no such model; give a run folder made by `ugcvqa fit`")
     try:

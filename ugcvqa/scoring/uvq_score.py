@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from ugcvqa.deep.engine import chosen_engine
-from ugcvqa.features.extraction import VideoResult, extract_files, usable_device
+from ugcvqa.features.extraction import VideoResult, extract_files, usable_device, usable_paths
 from ugcvqa.features.families import build_families
 from ugcvqa.features.network_families import UVQFamily
 from ugcvqa.media.memory import NAME
@@ -134,7 +134,7 @@ class UVQModel:
         `distortions` (26 probabilities in the order of DistortionNet, whose names are not published).
         """
         families = {self._key: self._family}
-        results = extract_files(paths, families, limits, batch_size, workers, usable_device(device))
+        results = extract_files(usable_paths(paths), families, limits, batch_size, workers, usable_device(device))
         return (self._scored(path, result, timeline, explain, file_picture(path, limits)) for path, result in results)
 
     def _scored(self, path: str, result: VideoResult, timeline: bool, explain: bool, picture: Picture) -> Score:
