@@ -191,6 +191,20 @@ def test_what_lies_outside_the_training_is_named(fitted):
     assert sum(map(bool, head.warnings(features))) < 10
 
 
+@pytest.mark.parametrize(
+    ("n_seconds", "more"), [(None, 0), (40, 0), (10, 0), (5, 0.045), (2, 0.18), (1, 0.405), (0, 0.405)]
+)
+def test_means_of_few_seconds_may_be_further_off(fitted, n_seconds, more):
+    features, _, head, _ = fitted
+    place = list(head.groups).index("nss")
+    own = head._novelties(features[:1])[place][0]
+    novelty = head.novelty.copy()
+    for share, is_novel in ((0.999, True), (1.001, False)):
+        novelty[place] = share * own / (1 + more)
+        found = replace(head, novelty=novelty).warnings(features[:1], n_seconds)[0]
+        assert any("the nss features are unlike" in sentence for sentence in found) == is_novel
+
+
 def test_saved_and_loaded_head_says_the_same(fitted, tmp_path):
     features, _, head, _ = fitted
     (tmp_path / "head").write_bytes(arrays_to_bytes(*head.to_arrays()))

@@ -8,7 +8,7 @@ import torch
 
 from ugcvqa.demo.paint import noise
 from ugcvqa.demo.scenes import Scene, render_scene
-from ugcvqa.demo.versions import doubled, halved, noisy, shrunk_and_back, smoothed
+from ugcvqa.demo.versions import doubled, halved, noisy, picture_changes, shrunk_and_back, smoothed
 from ugcvqa.features.families import build_families
 from ugcvqa.features.light_families import content_planes, nss_plan, pixels_plan
 from ugcvqa.media.facts import VideoInfo
@@ -76,6 +76,9 @@ def test_repeats_are_counted_out(luma):
     noisy_twice = np.clip(twice + grain, 0, 255).astype(np.uint8)
     np.testing.assert_array_equal(new_frames(noisy_twice), new_frames(twice))
     assert new_frames(noisy_twice[::2]).sum() >= 23
+    steady = np.stack([np.roll(luma[0], 2 * step, axis=1) for step in range(24)])
+    steady[10:] = 255 - steady[10:]  # a cut, beside which the even motion is no repeat
+    assert new_frames(steady).all()
     held = luma[np.arange(24) // 6 * 6]
     assert shown_rate(new_frames(held), 24.0) == pytest.approx(24 * 3 / 23)
     assert new_frames(np.repeat(luma[:1], 24, axis=0)).all()  # stands: nothing can be told
@@ -102,6 +105,9 @@ def test_spectrum_tells_enlarged_pictures():
     assert share(smoothed(frames, 3)) < 0.3
     soft = smoothed(frames, 1.8)
     assert share(noisy(12)(soft, np.random.default_rng(0))) < 1.3 * share(soft)  # noise is no detail
+    captioned = picture_changes()["captions"](soft, np.random.default_rng(0))
+    assert (captioned != soft).any()
+    assert share(captioned) == pytest.approx(share(soft), rel=0.05)  # nor is what was laid over a part of it
 
 
 def test_exposure_noise_and_combs_are_named(luma):

@@ -22,6 +22,7 @@ from ugcvqa.pixels.facts import N_MEASURES, facts_of, measured
 from ugcvqa.pixels.repeats import chosen_frames, new_frames
 from ugcvqa.settings.features import FamilySettings
 
+_CONTENT_VERSION = 1  # of what `picture content` looks at, added to that of the statistics
 _AS_EVER = (("engine", "torch"), ("picture", "coded"))  # settings that older features do not name
 
 
@@ -35,7 +36,8 @@ class NSSFamily(Family):
         check_settings(nss.colour, nss.precision, nss.min_side, nss.engine)
         values = {name: value for name, value in asdict(nss).items() if (name, value) not in _AS_EVER}
         plan = partial(nss_plan, nss.short, nss.picture)
-        super().__init__(FeatureSpec("nss", VERSIONS["nss"], values), TimedPlan(plan))
+        version = VERSIONS["nss"] + _CONTENT_VERSION * (nss.picture == "content")
+        super().__init__(FeatureSpec("nss", version, values), TimedPlan(plan))
         self._settings, self.takes_tensors = nss, nss.engine == "torch"
 
     def __call__(self, frames: Mapping[str, Any]) -> npt.NDArray[np.float64]:

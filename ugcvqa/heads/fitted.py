@@ -71,8 +71,14 @@ class FittedHead(ABC):
         unknown = np.full(mean.shape, np.nan)
         return Interval(mean, deviation, unknown, unknown)
 
-    def warnings(self, features: Any) -> list[tuple[str, ...]]:  # noqa: ANN401
-        """Says for each video why it lies outside of what the head was trained on, one plain sentence each."""
+    def warnings(self, features: Any, n_seconds: int | None = None) -> list[tuple[str, ...]]:  # noqa: ANN401
+        """Says for each video why it lies outside of what the head was trained on, one plain sentence each.
+
+        Args:
+            features: as of `predict`.
+            n_seconds: how many seconds each vector is the mean of, if they are few: these vary more.
+        """
+        del n_seconds
         return [()] * len(features)
 
     def contributions(self, features: Any) -> dict[str, Array] | None:  # noqa: ANN401

@@ -9,7 +9,7 @@ Levels = npt.NDArray[np.uint8]
 
 _SMALL, _LARGEST = 0.12, 1.0  # of the change from frame to frame; mean levels that a repeat may differ by after coding
 _STANDS = 0.3  # mean levels: where nothing changes more, the picture stands still and repeats cannot be recognised
-_PLACE = 3  # the largest changes may be cuts
+_PLACE = 3  # the two largest changes may be cuts
 _BLOCK = 4  # pixels along each side that are compared as one, so that noise counts little
 _GAP, _APART = 2.0, 0.7  # what parts repeats under noise from new frames, see `_under_noise`
 _FEWEST = 2
@@ -38,12 +38,12 @@ def new_frames(frames: Levels) -> npt.NDArray[np.bool_]:
 
 
 def _under_noise(changes: npt.NDArray[np.float32]) -> float:
-    """Largest change of repeats that differ by their noise, 0 if there are none: alike, and far below all others."""
+    """Largest change of repeats that differ by noise, 0 if there are none: alike, and far below several others."""
     ordered = np.sort(changes)
     place = int(np.argmax(np.diff(ordered)))
     low, high = ordered[: place + 1], ordered[place + 1 :]
     is_gap = high[0] - low[-1] > _GAP * (low[-1] - low[0]) and low[-1] < _APART * np.median(high)
-    return float(low[-1]) if is_gap and len(low) >= _FEWEST else 0.0
+    return float(low[-1]) if is_gap and len(low) >= _FEWEST and len(high) >= _PLACE else 0.0
 
 
 def chosen_frames(is_new: npt.NDArray[np.bool_], middle: int, count: int = 8) -> npt.NDArray[np.int64]:

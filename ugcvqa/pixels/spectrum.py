@@ -10,6 +10,7 @@ N_BANDS = 64
 
 
 _LINES = 256  # rows or columns at most that a spectrum is the mean of
+_STRIPS = 4  # of the picture, of which the second strongest counts: captions, and what else was laid over one, do not
 _LINE_BANDS = slice(3, 14)  # bands that every upscaled picture still has: they determine the 1/f line
 _STEEPEST, _FLATTEST = -2.2, -1.6  # binary logarithms of power per octave; steeper pictures are soft in the line too
 _FIRST_BAND = 10  # no statement is made below a sixth of the resolution
@@ -20,19 +21,21 @@ _SMALLEST = 1e-6
 
 
 def band_powers(luma: npt.NDArray[np.uint8]) -> Array:
-    """Mean power of the rows and of the columns of a picture in each band.
+    """Power of the rows and of the columns of a picture in each band, so that a caption does not count.
 
     Args:
-        luma: (H, W) uint8, sides of at least 2.
+        luma: (H, W) uint8, sides of at least 8.
 
     Returns:
-        (64,) binary logarithms, mean of both directions.
+        (64,) binary logarithms, mean of both directions; in each band that of the strip with the second largest power.
     """
-    return (_powers(luma) + _powers(luma.T)) / 2
+    strips = [(_powers(strip) + _powers(strip.T)) / 2 for strip in np.array_split(luma, _STRIPS)]
+    second: Array = np.sort(strips, axis=0)[-2]
+    return second
 
 
 def _powers(luma: npt.NDArray[np.uint8]) -> Array:
-    lines = luma[:: max(1, len(luma) // _LINES)].astype(np.float32)
+    lines = luma[:: max(1, len(luma) * _STRIPS // _LINES)].astype(np.float32)
     window = np.hanning(lines.shape[1]).astype(np.float32)
     lines = (lines - lines.mean(axis=1, keepdims=True)) * window
     power = (np.abs(np.fft.rfft(lines, axis=1)) ** 2).mean(axis=0)[1:] / np.sum(window**2)

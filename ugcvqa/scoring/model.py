@@ -329,18 +329,22 @@ class QualityModel:
             warnings, details = (*warnings, *in_words(vector)), {"pixels": PixelFacts(*vector.tolist())._asdict()}
             if result.info is not None and result.info.levels:  # what stands or shows nothing has no quality of video
                 return Score(path, math.nan, math.nan, f"{path}: {result.info.levels}", warnings=warnings)
-        score = replace(self.score_features(path, features[0], warnings), details=details)
+        n_seconds = None if result.info is None else round(result.info.n_frames / result.info.rate)
+        score = replace(self.score_features(path, features[0], warnings, n_seconds), details=details)
         if score.reason or not (timeline or explain):
             return score
         return self._explained(score, features, result, picture if explain else None)
 
-    def score_features(self, name: str, features: npt.NDArray[Any], warnings: tuple[str, ...] = ()) -> Score:
+    def score_features(
+        self, name: str, features: npt.NDArray[Any], warnings: tuple[str, ...] = (), n_seconds: int | None = None
+    ) -> Score:
         """Scores one video by its features.
 
         Args:
             name: what the score is of.
             features: (D,) vector of the row; for a network what it takes of one video.
             warnings: what is doubtful already.
+            n_seconds: length of the video, if it is known.
         """
         if not np.isfinite(features).any():
             reason = f"{name}: no feature can be computed from this video; it may be too short"
@@ -350,7 +354,7 @@ class QualityModel:
         if not math.isfinite(pred):
             reason = f"{name}: the model gives no finite score; its numbers, or the features, are too large"
             return Score(name, math.nan, math.nan, reason, warnings=warnings)
-        ends, more = (math.nan, math.nan), self.head.warnings(batch)[0]
+        ends, more = (math.nan, math.nan), self.head.warnings(batch, n_seconds)[0]
         if self.head.has_interval:
             interval = self.head.predict_interval(batch)
             ends = float(interval.low[0]), float(interval.high[0])

@@ -10,7 +10,7 @@ DEFAULT = "nss_pixels"
 
 SHA256 = {
     "nss_container": "6dae0e9ffa48196c738f12029e505e51c30e49f36b7716387308193677964808",
-    "nss_pixels": "e41d2049bdd4bd9d1e9732c24e119b69401286afbcafd3fc4d637037447cd551",
+    "nss_pixels": "80710e0380a91553436fb9fe207453e8c5b8244802bb55a5385dbf5fe03da195",
 }
 """Name -> SHA-256 of its file."""
 

@@ -1,0 +1,101 @@
+"""Measures `ugcvqa score` as a user meets it, beside decoding alone, in rounds: CPU seconds and memory of commands.
+
+    python tools/speed_score.py [--rounds 3] [--model NAME] [--tiny 0]
+
+The clips are made here: 960 x 540 of 8 s and 1920 x 1080 of 10 s at 25 frames per second, H.264. Each command is a
+process of its own on one thread; decoding alone is a process that imports PyAV and decodes every frame. `--tiny 1000`
+scores a folder of so many copies of a 160 x 120 clip of 1 s too. Times are of this machine, busy as it is: compare the
+ratios.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ugcvqa.demo.scenes import Scene, render_scene
+from ugcvqa.media.encode import write_video
+
+CLIPS = {"540p, 8 s": (960, 540, 200), "1080p, 10 s": (1920, 1080, 250)}
+RATE, TINY = 25, (160, 120, 25)
+DECODE = "import av, sys\nwith av.open(sys.argv[1]) as file:\n    print(sum(1 for _ in file.decode(video=0)))"
+
+
+class Cost(NamedTuple):
+    """Processor seconds of a command and its processes, and its largest process in MiB."""
+
+    cpu_s: float
+    peak_mib: float
+
+
+def cost(command: Sequence[str]) -> Cost:
+    """Runs a command to its end.
+
+    Raises:
+        RuntimeError: if it fails.
+    """
+    with tempfile.TemporaryFile() as said:
+        started = subprocess.Popen(
+            command, stdout=said, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
+        _, status, usage = os.wait4(started.pid, 0)
+        if status:
+            said.seek(0)
+            raise RuntimeError(said.read().decode(errors="replace")[-500:])
+    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def made(folder: Path, width: int, height: int, n_frames: int) -> Path:
+    """A clip of a rendered city, its frames forth and back again."""
+    path = folder / f"{width}x{height}.mp4"
+    scene = render_scene(Scene("city", 1, width, height, Fraction(RATE), 50))
+    there_and_back = np.concatenate((np.arange(50), np.arange(49, -1, -1)))
+    frames = (scene[there_and_back[k % 100]] for k in range(n_frames))
+    write_video(path, frames, RATE, options={"crf": "23", "preset": "veryfast"})
+    return path
+
+
+def main() -> int:
+    """Runs the tool and returns its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--model", default="")
+    parser.add_argument("--tiny", type=int, default=0)
+    arguments = parser.parse_args()
+    model = ["--model", arguments.model] if arguments.model else []
+    score = [sys.executable, "-m", "ugcvqa.score", *model]
+    print("| clip | `score`, CPU s | decoding, CPU s | ratio | peak, MiB | videos per core-hour |")
+    print("|---|---:|---:|---:|---:|---:|")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, size in CLIPS.items():
+            path = str(made(Path(folder), *size))
+            cost([*score, path])  # kernels are compiled once per machine
+            found = [
+                (cost([*score, path]), cost([sys.executable, "-c", DECODE, path])) for _ in range(arguments.rounds)
+            ]
+            whole, alone = (np.array([pair[k].cpu_s for pair in found]) for k in (0, 1))
+            peak, ratios = max(pair[0].peak_mib for pair in found), whole / alone
+            spread = " | ".join(f"{np.median(x):.2f} ({x.min():.2f}-{x.max():.2f})" for x in (whole, alone, ratios))
+            print(f"| {name} | {spread} | {peak:.0f} | {3600 / np.median(whole):.0f} |", flush=True)
+        if arguments.tiny:
+            first = made(Path(folder), *TINY)
+            tiny = Path(folder) / "tiny"
+            tiny.mkdir()
+            for number in range(arguments.tiny):
+                shutil.copy(first, tiny / f"{number}.mp4")
+            one = cost([*score, str(tiny), "--output", str(Path(folder) / "scores.csv"), "--workers", "1"])
+            each = one.cpu_s / arguments.tiny
+            print(f"\n{arguments.tiny} videos of 160 x 120, 1 s: {one.cpu_s:.1f} CPU s, {each:.3f} each")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
