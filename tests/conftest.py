@@ -18,6 +18,16 @@ def shared():
     return folder
 
 
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request):
+    """Where golden numbers are met; a GPU's are float32 by IEEE too."""
+    import torch
+
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("this machine shows no CUDA device")
+    return request.param
+
+
 @pytest.fixture(scope="session", params=["torch", "openvino"])
 def engine(request):
     """Each library that computes networks, where it is installed."""

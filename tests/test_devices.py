@@ -6,11 +6,18 @@ import pytest
 import torch
 
 from ugcvqa import devices
+from ugcvqa.bulk.scoring import Call, n_workers
 from ugcvqa.bulk.shards import Shard, shard_of_environment
 from ugcvqa.devices import Launch, check_fatal, float32_products, is_fatal, launch, n_loaders, start_line
 from ugcvqa.errors import ConfigError, DeviceError, VideoError
 from ugcvqa.extract import main as extract
+from ugcvqa.features.computing import compute
+from ugcvqa.features.extraction import Assembler
+from ugcvqa.features.light_families import ContainerFamily
+from ugcvqa.features.stream import Item
 from ugcvqa.fit import main as fit
+from ugcvqa.scoring.model import Score
+from ugcvqa.settings.data import DecodeLimits
 
 SLURM = {"SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
 STEP = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "8", "SLURM_NTASKS": "8", "SLURM_STEP_NUM_NODES": "2"}
@@ -194,3 +201,55 @@ def test_start_line(monkeypatch):
 )
 def test_reason_for_a_missing_gpu(text, reason):
     assert devices._driver_problem(text, "13.2") == reason
+
+
+class Broken(ContainerFamily):
+    """Fails as a GPU does."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.text = text
+
+    def __call__(self, frames):
+        raise RuntimeError(self.text)
+
+
+def test_an_error_that_ends_a_gpu_is_no_row_and_lack_of_memory_is_one():
+    item = Item(0, "container", {"container": torch.zeros(3)})
+    with pytest.raises(DeviceError, match="run the same command again"):
+        compute({"container": Broken("CUDA error: an illegal memory access was encountered")}, [item])
+    (reason,) = compute({"container": Broken("CUDA out of memory. Tried to allocate 2.00 GiB")}, [item])
+    assert isinstance(reason, VideoError)
+
+
+def test_what_a_gpu_fails_to_give_back_ends_the_process_too(monkeypatch):
+    """Its errors come late: where results are fetched."""
+
+    def fetched(_):
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr("ugcvqa.features.extraction.as_array", fetched)
+    families = {"container": ContainerFamily()}
+    with pytest.raises(DeviceError):
+        Assembler(families).close(Item(0))
+
+
+class Scorer:
+    """Notes how it is asked to score."""
+
+    modules = ()
+    asked: dict = {}  # noqa: RUF012
+
+    def score_many(self, paths, **how):
+        self.asked.update(how)
+        return iter([Score(path, 3.0, 0.1, "") for path in paths])
+
+
+def test_one_process_scores_on_a_gpu_and_the_others_decode_for_it(monkeypatch):
+    monkeypatch.setattr(devices, "n_cores", lambda: 16)
+    assert n_workers(-1, 100, True, None, "cuda") == 15
+    assert n_workers(-1, 1, False, None, "cuda") == 0
+    monkeypatch.setattr("ugcvqa.bulk.scoring.WorkerPool", lambda *_: pytest.fail("several processes on a GPU"))
+    call = Call(Scorer(), 15, "cuda:1", 1, DecodeLimits(), None)
+    assert [score.path for score in call.scores(["a", "b"])] == ["a", "b"]
+    assert (Scorer.asked["workers"], Scorer.asked["device"]) == (15, "cuda:1")

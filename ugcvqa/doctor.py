@@ -41,7 +41,12 @@ class Finding(NamedTuple):
 
 
 def doctor(
-    quick: bool = False, uvq: UVQSettings = UVQSettings(), uvq_clip: str | None = None, device: str = "cpu"
+    quick: bool = False,
+    uvq: UVQSettings = UVQSettings(),
+    uvq_clip: str | None = None,
+    device: str = "cpu",
+    gpu_report: str | None = None,
+    small: bool = False,
 ) -> int:
     """Checks this installation and prints one line per check, with what to do where something is wrong.
 
@@ -53,8 +58,18 @@ def doctor(
         uvq: settings of UVQ; its weights are checked.
         uvq_clip: the video Gaming_1080P-0ce6_orig.mp4 of YouTube-UGC (folder vp9_compressed_videos), whose UVQ scores
             are published; they are compared for each version whose weights are there.
-        device: where UVQ computes: cpu, cuda, cuda:1.
+        device: where networks compute: cpu, cuda, cuda:1.
+        gpu_report: file for a report on this machine's GPUs, as text, and beside it as .json, in place of the checks:
+            known answers, differences from a CPU, speed and where it goes, every verb. At most ten minutes.
+        small: with `gpu_report`, tiny videos and networks, which show that the report itself works.
     """
+    from ugcvqa.features.extraction import usable_device
+
+    usable_device(device)
+    if gpu_report is not None:
+        from ugcvqa.benchmarks.gpu_report import write_report
+
+        return write_report(Path(gpu_report), device, small)
     failed = 0
     for finding in _findings(quick, uvq, uvq_clip, device):
         sys.stdout.write(f"{finding.state:<7} {finding.name:<28} {finding.text}\n")
@@ -69,10 +84,10 @@ def _findings(quick: bool, uvq: UVQSettings, uvq_clip: str | None, device: str) 
     yield _engine()
     yield _checked("decoders", _decoders)
     yield from _built_in_clip()
-    yield from _models(quick)
+    yield from _models(quick, device)
     for name, file in _BACKBONES.items():
         yield _backbone(name, file)
-    yield from _real_network()
+    yield from _real_network(device)
     for version in _UVQ_VERSIONS:
         yield from _uvq(version, uvq, uvq_clip, device)
 
@@ -153,20 +168,20 @@ def _released(name: str, clip: Path) -> Finding:
         return Finding("FAILED", f"model {name}", " ".join(str(error).split()))
 
 
-def _models(quick: bool) -> Iterator[Finding]:
-    """Known answers of all heads and networks."""
+def _models(quick: bool, device: str) -> Iterator[Finding]:
+    """Known answers of all heads, on the CPU but for the recurrent one, and networks."""
     from ugcvqa.scoring import known_models
 
     small: dict[str, Callable[[], str]] = {
         "SVR head": known_models.check_svr,
         "GP head": known_models.check_gp,
-        "GRU head": known_models.check_gru,
+        "GRU head": partial(known_models.check_gru, device),
     }
     large: dict[str, Callable[[], str]] = {
-        "ResNet-50": known_models.check_resnet,
-        "Score-CAM": known_models.check_saliency,
-        "UVQ 1.0": lambda: known_models.check_uvq_networks("uvq"),
-        "UVQ 1.5": lambda: known_models.check_uvq_networks("uvq1.5"),
+        "ResNet-50": partial(known_models.check_resnet, device),
+        "Score-CAM": partial(known_models.check_saliency, device),
+        "UVQ 1.0": partial(known_models.check_uvq_networks, "uvq", device),
+        "UVQ 1.5": partial(known_models.check_uvq_networks, "uvq1.5", device),
     }
     logging.disable(logging.WARNING)  # seeded weights are announced as such
     try:
@@ -191,14 +206,14 @@ def _backbone(name: str, file: str) -> Finding:
     return Finding("ok", f"{name} weights", f"{path}, SHA-256 as released")
 
 
-def _real_network() -> Iterator[Finding]:
+def _real_network(device: str) -> Iterator[Finding]:
     """Known answer of the one network whose real weights an installation may include."""
     from ugcvqa.deep.backbones import has_weights
     from ugcvqa.scoring.known_models import check_efficientnet_lite
 
     with contextlib.suppress(WeightsError):  # which the line before reports
         if has_weights("efficientnet_lite0", "IMAGENET1K_V1"):
-            yield _checked("EfficientNet-Lite0, known answer", check_efficientnet_lite)
+            yield _checked("EfficientNet-Lite0, known answer", partial(check_efficientnet_lite, device))
 
 
 def _uvq(version: Literal["uvq", "uvq1.5"], uvq: UVQSettings, clip: str | None, device: str) -> Iterator[Finding]:

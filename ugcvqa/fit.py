@@ -149,7 +149,8 @@ def _log_results(run: "Run", folder: Path, loggers: Sequence[Any] | None = None)
     asked = run.experiment
     if loggers is None:
         loggers = tracking.make_loggers(asked.logger, asked.wandb, folder, asked.record)
-    maps = overlays.saliency_overlays(run.samples.dataset, run.split.test, asked.families, asked.wandb.overlays)
+    most, trainer = asked.wandb.overlays, asked.trainer
+    maps = overlays.saliency_overlays(run.samples.dataset, run.split.test, asked.families, most, trainer)
     tracking.log_results(loggers, run.samples.dataset, run.split, run.predicted.pred, folder, maps)
 
 

@@ -29,8 +29,8 @@ _SYSTEM_ERRORS = frozenset(
 )
 _PLACE = re.compile(r'(?m)^ +File "([^"]+)", line')
 _CURE = (
-    "a loading process ended early, perhaps for lack of memory; what is finished is kept: run the same command again, "
-    "with fewer --loader.workers if that happens again"
+    "a loading process ended early, perhaps for lack of memory, or of /dev/shm; what is finished is kept: run the same "
+    "command again, with fewer --loader.workers if that happens again"
 )
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
 _ENDED = "ZX"  # states of proc(5): killed, but not yet waited for

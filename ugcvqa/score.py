@@ -80,7 +80,8 @@ def score(
         merge: join the files of all shards of this output, in place of scoring.
         batch_size: clips that travel together from the decoder; never changes a score.
         workers: processes that score, each on one core; 0 scores in the main one; -1 takes one per core, as far as
-            memory goes, and 0 for a single video; never changes a score.
+            memory goes, and 0 for a single video; never changes a score. With --device cuda the main process scores,
+            and they decode for it.
         timeout_s: seconds for one video, after which it has failed; no limit if left out.
         backend: what shares out the videos: processes of this machine, or Dask workers (extra `dask`); never changes a
             row, so a run may be continued with the other.
@@ -136,7 +137,7 @@ def score(
 
     inputs = Inputs(tuple(videos), list, null)
     total = inputs.count()
-    processes = n_workers(workers, total, output is not None, timeout_s)
+    processes = n_workers(workers, total, output is not None, timeout_s, device)
     if output is not None:
         check_output(Path(output))
     there = _dask_workers(backend, dask, timeout_s)

@@ -173,6 +173,12 @@ def placed(asked: Mapping[str, Any]) -> Trainer:
     return build_trainer({**default_devices(), **nothing, **quiet}, placement, TRAINING)
 
 
+def root_device(asked: Mapping[str, Any]) -> torch.device:
+    """Where this process computes, by a user's arguments of the Trainer, also what it computes outside of one."""
+    device: torch.device = placed(asked).strategy.root_device
+    return device
+
+
 def default_devices() -> dict[str, Any]:
     """All GPUs if there are any, else one CPU process; MPS has no float64 and is never taken."""
     if torch.cuda.is_available():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ugcvqa.errors import StoreError, VideoError
-from ugcvqa.features.store import FeatureSpec, FeatureStore
+from ugcvqa.features.store import READING, FeatureSpec, FeatureStore, store_of, table_of_folder
 from ugcvqa.files import write_atomic
 from ugcvqa.leftovers import temporary_path
 from ugcvqa.processes import process_name
@@ -141,3 +141,23 @@ def test_features_of_another_reader_of_videos_are_not_found(store, monkeypatch):
     monkeypatch.setattr("ugcvqa.features.store.READING", 99)
     assert not store.has(SPEC, "ab" * 32)
     assert imported.key == key
+
+
+def test_reduced_precision_of_a_gpu_is_kept_apart_and_float32_is_not(tmp_path):
+    """The keys of float32 features, and of all that a CPU makes, are those of older stores."""
+    exact = FeatureSpec("vsfacnn", 1, {"precision": "float32"}, "a" * 64)
+    fast = FeatureSpec("vsfacnn", 1, {"precision": "tf32"}, "a" * 64)
+    mixed = FeatureSpec("vsfacnn_saliency", 1, {"precision": "float32", "saliency_precision": "bfloat16"}, "a" * 64)
+    assert exact.key == "vsfacnn-" + hashlib.sha256(f"reading {READING} {exact.to_json()}".encode()).hexdigest()[:16]
+    for spec in (SPEC, exact):
+        assert spec.key_on("cuda") == spec.key_on("cpu") == spec.key
+    for spec in (fast, mixed):
+        assert spec.key_on("cpu") == spec.key != spec.key_on("cuda")
+        store, gpu = FeatureStore(tmp_path), FeatureStore(tmp_path, "cuda")
+        gpu.put(spec, "ab" * 32, {"video": VECTOR}, {})
+        gpu.put_name(spec, "a", "ab" * 32)
+        assert not store.has(spec, "ab" * 32)
+        assert store_of(tmp_path, spec).device == "cuda"
+        assert table_of_folder(tmp_path / spec.key_on("cuda")).ids == ("a",)
+        store.put(spec, "cd" * 32, {"video": VECTOR}, {})
+        assert store_of(tmp_path, spec).device == "cpu"

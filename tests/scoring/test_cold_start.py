@@ -116,14 +116,14 @@ def test_what_a_slim_installation_lacks_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err == "ugcvqa score: error: this needs the package torch, which is not installed here\n"
 
 
-def test_the_engine_is_compiled_on_a_processor_and_torch_on_a_gpu_and_for_float64(monkeypatch):
+def test_the_engine_is_compiled_and_torch_for_float64(monkeypatch):
+    """Also where there is a GPU: cores compute NSS beside it."""
     import torch
 
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert engines.usable_engine("auto") == "compiled"
-    assert engines.usable_engine("auto", "float64") == "torch"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert engines.usable_engine("auto") == "torch"
+    for has_gpu in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda found=has_gpu: found)
+        assert engines.usable_engine("auto") == "compiled"
+        assert engines.usable_engine("auto", "float64") == "torch"
     assert [engines.usable_engine(engine) for engine in ("torch", "compiled")] == ["torch", "compiled"]
 
 

@@ -68,16 +68,16 @@ def gru_scores(head, frames):
     return float(np.mean(pooled))
 
 
-def test_gru_numbers_are_those_of_plain_numpy():
+def test_gru_numbers_are_those_of_plain_numpy(device):
     head = fill(VSFAHead(input_dim=12, reduced_dim=6, hidden_dim=4, tau=3))
     frames = torch.from_numpy(uniform(9, 12, seed=2)).float()
     expected = [gru_scores(head, frames[:5]), gru_scores(head, frames[5:])]
     np.testing.assert_allclose(known_models._GRU, expected, rtol=1e-4)
-    assert "numbers within" in known_models.check_gru()
+    assert "numbers within" in known_models.check_gru(device)
 
 
 @torch.no_grad()
-def test_resnet_numbers_are_those_of_torchvisions_own_layers():
+def test_resnet_numbers_are_those_of_torchvisions_own_layers(device):
     network, frames = fill(torchvision.models.resnet50(weights=None)), picture(2, 3, 96, 128)
 
     def maps(x):
@@ -95,11 +95,11 @@ def test_resnet_numbers_are_those_of_torchvisions_own_layers():
         (known_models._END_TO_END, scores),
     ):
         np.testing.assert_allclose(known, expected, rtol=2e-4, atol=2e-4 * max(map(abs, expected)))
-    assert "CNN, VSFACNN, end to end" in known_models.check_resnet()
+    assert "CNN, VSFACNN, end to end" in known_models.check_resnet(device)
 
 
 @torch.no_grad()
-def test_saliency_numbers_are_those_of_plain_score_cam():
+def test_saliency_numbers_are_those_of_plain_score_cam(device):
     network = torchvision.models.vgg16(weights=None)
     network.classifier = torch.nn.Linear(25088, 10)
     fill(network)
@@ -114,7 +114,7 @@ def test_saliency_numbers_are_those_of_plain_score_cam():
     total = total.clamp(min=0)
     expected = picks((total - total.min()) / (total.max() - total.min()))
     np.testing.assert_allclose(known_models._SALIENCY, expected, rtol=1e-3, atol=1e-3)
-    assert "numbers within" in known_models.check_saliency()
+    assert "numbers within" in known_models.check_saliency(device)
 
 
 @pytest.mark.parametrize(("check", "stored"), [("check_svr", "_SVR"), ("check_gp", "_GP"), ("check_gru", "_GRU")])

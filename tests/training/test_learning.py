@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from ugcvqa.models.schedule import cosine_factor
 from ugcvqa.samples.batches import FIXED, EpochBatches, EpochSampler
 from ugcvqa.training import learning
 from ugcvqa.training.preemption import _requeue
+from ugcvqa.training.throughput import Throughput
 
 RECIPES = {
     "step": {"schedule": "step", "epochs": 20},
@@ -246,3 +248,14 @@ def test_log_tells_the_last_epoch_where_no_bar_is_shown(tmp_path, caplog):
     lines = [record.getMessage() for record in caplog.records]
     (line,) = [line for line in lines if line.startswith("epoch")]
     assert re.fullmatch(r"epoch 3 of 3: training loss 0\.\d{4}, validation SRCC -?0\.\d{4}", line)
+
+
+def test_clock_runs_where_a_training_goes_on_within_an_epoch():
+    """Such an epoch has no start."""
+    clock, logged = Throughput(), {}
+    clock.on_train_start(None, None)
+    clock.on_train_batch_start(None, None, SimpleNamespace(lengths=(2, 3)), 0)
+    clock.on_train_batch_end(None, None, None, None, 0)
+    clock.on_train_epoch_end(None, SimpleNamespace(log_dict=logged.update))
+    assert logged["speed/frames_per_s"] > 0
+    assert 0 <= logged["speed/data_wait"] <= 1

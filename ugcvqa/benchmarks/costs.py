@@ -17,7 +17,8 @@ from ugcvqa.benchmarks.protocol import Entry, Problem, Rules, run_split
 from ugcvqa.benchmarks.results import SplitResult
 from ugcvqa.display.benchmark_tables import RowCost
 from ugcvqa.evaluation.splits import Split, protocol_split
-from ugcvqa.features.extraction import VideoResult, compute, extract_features, video_facts
+from ugcvqa.features.computing import compute
+from ugcvqa.features.extraction import VideoResult, extract_features, video_facts
 from ugcvqa.features.family import Family
 from ugcvqa.features.rows import assemble_row, families_of
 from ugcvqa.features.stream import ClipStream, Task

@@ -15,7 +15,7 @@ from ugcvqa.datasets.tables import FORMATS, FeatureTable, locate, read_table
 from ugcvqa.errors import ConfigError, LabelError
 from ugcvqa.features.provenance import table_makers
 from ugcvqa.features.rows import DIMENSIONS, ROWS, Part, dimension, families_of
-from ugcvqa.features.store import FeatureStore, table_of_folder
+from ugcvqa.features.store import store_of, table_of_folder
 from ugcvqa.files import file_sha256
 from ugcvqa.settings.features import FamilySettings
 
@@ -292,8 +292,9 @@ class FeatureSources:
         key = Path(f"{self.store}:{family}")
         if key not in self._read:
             spec = build_families((family,), self.families)[family].spec
-            self._read[key] = FeatureStore(Path(str(self.store))).table(spec)
-            self.checksums[str(key)] = spec.key
+            store = store_of(Path(str(self.store)), spec)
+            self._read[key] = store.table(spec)
+            self.checksums[str(key)] = spec.key_on(store.device)
         return self._read[key]
 
 

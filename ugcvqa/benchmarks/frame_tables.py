@@ -17,7 +17,7 @@ from ugcvqa.datasets.tables import FeatureTable, locate
 from ugcvqa.errors import ConfigError, LabelError
 from ugcvqa.features.provenance import table_makers
 from ugcvqa.features.rows import FRAME_ROWS
-from ugcvqa.features.store import FeatureStore
+from ugcvqa.features.store import store_of
 from ugcvqa.files import file_sha256
 from ugcvqa.heads.network_heads import frame_families
 from ugcvqa.samples.sequences import PRECISION, SequenceTable, pack, read_sequences
@@ -99,13 +99,14 @@ def _of_source(row: str, source: str, ids: Sequence[str], sources: FeatureSource
 
 def _stored(row: str, ids: Sequence[str], sources: FeatureSources, folder: Path) -> tuple[str, SequenceTable] | None:
     ((name, family),) = frame_families(row, sources.families).items()
-    store, spec = FeatureStore(folder), family.spec
+    spec = family.spec
+    store = store_of(folder, spec)
     contents = dict(store.names(spec))
     names = list(contents)
     wanted = [names[row] for row in matched_rows(names, ids) if row >= 0]
     if not wanted:
         return None
-    sources.checksums[f"{folder}:{name}{FRAMES}"] = spec.key
+    sources.checksums[f"{folder}:{name}{FRAMES}"] = spec.key_on(store.device)
     sequences = (store.get(spec, contents[video_id])["frames"] for video_id in wanted)
     table = pack(wanted, sequences, PRECISION[sources.precision])
     return f"{folder}:{name}", replace(table, made_by=spec.to_json())

@@ -34,6 +34,7 @@ from ugcvqa.bulk.sinks import (
     write_record,
 )
 from ugcvqa.bulk.workers import WorkerPool
+from ugcvqa.devices import n_loaders
 from ugcvqa.errors import ConfigError
 from ugcvqa.files import written_atomically
 from ugcvqa.machine import memory_bytes, n_cores
@@ -62,7 +63,7 @@ class Call:
 
     Attributes:
         scorer: what scores them.
-        workers: processes that score; 0 scores in this one.
+        workers: processes that score; 0 scores in this one. With a GPU this one scores, and they decode.
         device: where features are computed.
         batch_size: clips that travel together from the decoder.
         limits: bounds on what is decoded.
@@ -89,6 +90,10 @@ class Call:
         """Whether scores have an explanation; the pictures are a part of it."""
         return self.explain or self.frames is not None
 
+    @property
+    def _is_on_gpu(self) -> bool:
+        return self.device != "cpu"
+
     def scores(self, paths: Iterable[str]) -> Generator[Score]:
         """Yields the score of each path, in order; ends all processes when it is closed."""
         with closing(self._scores(paths)) as scores:
@@ -110,11 +115,15 @@ class Call:
             with closing(scores_by_dask(score_many, paths, max(1, self.workers), self.dask)) as scores:
                 yield from scores
             return
-        if self.workers == 0:
+        if self._is_on_gpu and self.timeout_s is None:  # one process has the GPU, the others decode for it
+            score_many = partial(score_many, workers=self.workers)
+        if self.workers == 0 or (self._is_on_gpu and self.timeout_s is None):
             with threadpool_limits(1, "blas"):  # on the small matrices of heads, threads only wait for each other
                 yield from score_many(paths)
             return
-        with WorkerPool(score_many, self.workers, self.timeout_s, self.scorer.modules) as pool:
+        with WorkerPool(
+            score_many, 1 if self._is_on_gpu else self.workers, self.timeout_s, self.scorer.modules
+        ) as pool:
             yield from pool.scores(paths)
 
     def record(self, shard: Shard) -> dict[str, Any]:
@@ -276,8 +285,10 @@ def _rows_of(path: Path, record: Mapping[str, Any]) -> Iterator[Row]:
         yield from read_rows(file, _format_of(path, record), path)
 
 
-def n_workers(asked: int, total: int | None, has_output: bool, timeout_s: float | None) -> int:
+def n_workers(asked: int, total: int | None, has_output: bool, timeout_s: float | None, device: str = "cpu") -> int:
     """Processes that score, with -1 resolved: one per core as far as memory goes, and 0 for a single video.
+
+    With a GPU those that decode for the one that scores: one per core but one, see `Call.workers`.
 
     Raises:
         ConfigError: if a time limit is asked for without a process that can be ended.
@@ -290,4 +301,6 @@ def n_workers(asked: int, total: int | None, has_output: bool, timeout_s: float 
         return asked
     if total == 1 and not has_output and timeout_s is None:
         return 0
+    if device != "cpu":
+        return n_loaders(-1, True, 1)
     return max(1, min(n_cores(), memory_bytes() // _WORKER_BYTES))

@@ -15,6 +15,7 @@ from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.devices import n_loaders
 from ugcvqa.errors import ConfigError, LabelError
 from ugcvqa.evaluation.splits import make_split
+from ugcvqa.features.loading import check_room
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.features.stream import ClipStream, Task
 from ugcvqa.meeting import Meeting
@@ -88,7 +89,8 @@ class QualityDataModule(SampleDataModule):
     @property
     def feature_store(self) -> FeatureStore | None:
         """The store that was given, if one was."""
-        return None if self.store is None else FeatureStore(Path(self.store))
+        kind = "cuda" if _is_on_gpu(self.trainer) else "cpu"
+        return None if self.store is None else FeatureStore(Path(self.store), kind)
 
     def n_workers(self, trainer: Any = None) -> int:  # noqa: ANN401 (Lightning's Trainer)
         """Processes that decode, for each rank of a Trainer."""
@@ -115,10 +117,13 @@ class QualityDataModule(SampleDataModule):
         needed = self._needed()
         if "predict" not in needed.streamed:
             return super().predict_dataloader()
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        trainer: Any = self.trainer
+        rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         store = self.feature_store if needed.skips_stored else None
         stream = ClipStream(self.tasks, needed.families(), store, self.limits, rank, world)
-        return needed.loader(stream, self.batch_size, self.n_workers(), _is_on_gpu(self.trainer))
+        workers, is_on_gpu = self.n_workers(), _is_on_gpu(trainer)
+        check_room(stream, self.batch_size, workers * (trainer.num_devices if trainer else 1), is_on_gpu)
+        return needed.loader(stream, self.batch_size, workers, is_on_gpu)
 
     def _needed(self) -> Sampling:
         asked: Any = getattr(getattr(self.trainer, "lightning_module", None), "sampling", None)

@@ -8,7 +8,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ugcvqa.processes import watch_parent
+from ugcvqa.loaders import loader
 from ugcvqa.samples.batches import Batch, Draw, EpochBatches, EpochSampler
 
 
@@ -104,12 +104,7 @@ class SampleDataModule(LightningDataModule):
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         device = self.trainer.strategy.root_device if self.trainer else None
         workers = 0 if self.source.is_in_memory else self.n_workers()
-        return DataLoader(
-            self.source,  # type: ignore[arg-type]  # torch asks for its own base class
-            batch_sampler=EpochBatches(sampler, self.batch_size, rank, world),
-            num_workers=workers,
-            worker_init_fn=watch_parent,
-            collate_fn=self.source.collate,
-            persistent_workers=workers > 0,
-            pin_memory=workers > 0 and device is not None and device.type == "cuda",
-        )
+        is_on_gpu = device is not None and device.type == "cuda"
+        batches = EpochBatches(sampler, self.batch_size, rank, world)
+        more = {"batch_sampler": batches, "persistent_workers": workers > 0}
+        return loader(self.source, self.source.collate, workers, is_on_gpu, **more)

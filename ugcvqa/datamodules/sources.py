@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.features.extraction import extract_features, keep_result
-from ugcvqa.features.family import Family
+from ugcvqa.features.family import Family, Plan
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.features.stream import ClipStream, Task
 from ugcvqa.media.video import TimedPlan, probe
@@ -53,6 +54,7 @@ def fill_store(
         StoreError: if the store cannot be written.
     """
     store.prepare()
+    store.device = device.partition(":")[0]
     failures: dict[str, str] = {}
     specs = {name: family.spec for name, family in families.items()}
     stream = ClipStream(tasks, families, store, limits)
@@ -88,16 +90,15 @@ def clip_source(
 
 def frame_times(dataset: Dataset, family: Family) -> Callable[[int], npt.NDArray[np.float64]]:
     """What gives the times (T,), in seconds, of the frames that a family looks at in the video of a row."""
+    return partial(_times, [str(video.path) for video in dataset.videos], family.plan)
 
-    def times(row: int) -> npt.NDArray[np.float64]:
-        info = probe(str(dataset.videos[row].path))
-        plan = family.plan
-        size = (info.height, info.width)
-        pieces = plan.pieces(info) if isinstance(plan, TimedPlan) else plan(info.n_frames, info.rate, size)
-        shown = [index for piece in pieces for index in max(piece.frames.values(), key=len)]
-        return np.asarray(info.start_s + info.times_s[shown], dtype=np.float64)
 
-    return times
+def _times(paths: Sequence[str], plan: Plan, row: int) -> npt.NDArray[np.float64]:
+    info = probe(paths[row])
+    size = (info.height, info.width)
+    pieces = plan.pieces(info) if isinstance(plan, TimedPlan) else plan(info.n_frames, info.rate, size)
+    shown = [index for piece in pieces for index in max(piece.frames.values(), key=len)]
+    return np.asarray(info.start_s + info.times_s[shown], dtype=np.float64)
 
 
 def stored_sequences(dataset: Dataset, family: Family, store: FeatureStore, dtype: torch.dtype) -> SequenceTable:

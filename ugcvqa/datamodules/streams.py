@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from ugcvqa.features.extraction import Assembler, assemble, compute
+from ugcvqa.features.computing import compute
+from ugcvqa.features.extraction import Assembler, assemble
 from ugcvqa.features.loading import ClipDataset
 from ugcvqa.features.stream import ClipStream, Item
-from ugcvqa.processes import watch_parent
+from ugcvqa.loaders import loader
 from ugcvqa.samples.batches import Batch
 from ugcvqa.samples.clips import FAMILY, ClipFamily, central_clip, clip_times
 from ugcvqa.settings.training import ClipSettings
@@ -28,15 +29,8 @@ class PieceBatch(list[Item]):
 
 def piece_loader(stream: ClipStream, batch_size: int, workers: int, is_on_gpu: bool) -> DataLoader[Item]:
     """Serves the pieces of a stream in batches, see `PieceBatch`."""
-    return DataLoader(
-        ClipDataset(stream),
-        batch_size=batch_size,
-        num_workers=workers,
-        worker_init_fn=watch_parent,
-        collate_fn=PieceBatch,
-        pin_memory=workers > 0 and is_on_gpu,
-        in_order=False,  # videos are taken as they come; the pieces of each are in order, as one process serves it
-    )
+    # videos are taken as they come; the pieces of each are in order, as one process serves it
+    return loader(ClipDataset(stream, is_on_gpu), PieceBatch, workers, is_on_gpu, batch_size=batch_size, in_order=False)
 
 
 class PictureStream(IterableDataset[tuple[int, Tensor, Tensor]]):
@@ -80,11 +74,4 @@ class PictureStream(IterableDataset[tuple[int, Tensor, Tensor]]):
 
 def picture_loader(pictures: PictureStream, batch_size: int, workers: int, is_on_gpu: bool) -> DataLoader[Any]:
     """Serves the pictures of so many videos at a time."""
-    return DataLoader(
-        pictures,
-        batch_size=batch_size,
-        num_workers=workers,
-        worker_init_fn=watch_parent,
-        collate_fn=pictures.collate,
-        pin_memory=workers > 0 and is_on_gpu,
-    )
+    return loader(pictures, pictures.collate, workers, is_on_gpu, batch_size=batch_size)

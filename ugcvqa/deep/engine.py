@@ -162,7 +162,7 @@ class FusedConv(nn.Module):
         """
         conv = self.conv
         x = x.to(conv.weight.dtype)
-        if x.device.type != "cpu" or x.dtype not in _ONE_PASS_DTYPES or not _has_one_pass():
+        if x.device.type != "cpu" or x.dtype not in _ONE_PASS_DTYPES or not _has_one_pass(x.dtype):
             total = conv(x)
             return cast(Tensor, self.activation(total if residual is None else total.add_(residual)))
         # PyTorch's compiler calls the same operators for these chains; called directly they need no compiler
@@ -175,9 +175,9 @@ class FusedConv(nn.Module):
 
 
 @cache
-def _has_one_pass() -> bool:
-    """Whether this build of PyTorch has oneDNN's one-pass operators, which are private to it, and they still work."""
-    maps, weight = torch.ones(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
+def _has_one_pass(dtype: torch.dtype = torch.float32) -> bool:
+    """Whether oneDNN's one-pass operators, which are private to PyTorch, work in this build and on this CPU."""
+    maps, weight = torch.ones(1, 1, 1, 1, dtype=dtype), torch.ones(1, 1, 1, 1, dtype=dtype)
     place = (maps, weight, None, (0, 0), (1, 1), (1, 1), 1)
     try:
         found = torch.ops.mkldnn._convolution_pointwise.default(*place, "relu", [], "")

@@ -37,7 +37,7 @@ class MaskedScores:
     def __init__(self, network: nn.Module, memory_mib: int | None, precision: Precision, engine: Engine) -> None:
         self._network, self._memory_mib, self._precision, self._engine = network, memory_mib, precision, engine
         self._pass_bytes: dict[tuple[int, int], int] = {}
-        self._parts: tuple[nn.Module, nn.Module] | None = None
+        self._parts: dict[torch.device, tuple[nn.Module, nn.Module]] = {}
 
     def __call__(self, frames: Tensor, activations: Tensor, pairs: Tensor, classes: Tensor) -> Tensor:
         """Computes the probability of each frame's class under the masks of some of its channels.
@@ -74,12 +74,10 @@ class MaskedScores:
 
     def _split(self, device: torch.device) -> tuple[nn.Module, nn.Module]:
         """Returns what computes the maps, in its fastest form, and what follows it."""
-        if device.type != "cpu":
-            return self._network, nn.Identity()
-        if self._parts is None:
+        if device not in self._parts:
             trunk, head = split_at_maps(self._network)
-            self._parts = FastNetwork(trunk, self._engine, self._precision), head
-        return self._parts
+            self._parts = {device: (FastNetwork(trunk, self._engine, self._precision), head)}
+        return self._parts[device]
 
 
 def masked(frames: Tensor, activations: Tensor, pairs: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB, 
 _BYTES_PER_PIXEL = 512  # working memory of ResNet-50 and its like per input pixel, float32, rounded up
 _CPU_STEP_BYTES = 8 * CNN_SIDE_PX**2 * _BYTES_PER_PIXEL
 _GPU_STEP_BYTES = 8 << 30
+_ROWS_IN_BULK = 4096  # features that wait on a GPU: 64 MiB of VSFA's
 _SAFE_SIDE_PX = 128  # no network here fails on frames of this size
 
 
@@ -35,8 +37,15 @@ def normalise(rgb: Tensor) -> Tensor:
         ValueError: if `rgb` is of another shape or dtype.
     """
     check_frames(rgb)
-    mean, std = (torch.tensor(values, device=rgb.device).view(3, 1, 1) for values in (_MEAN, _STD))
+    mean, std = _imagenet(rgb.device)
     return rgb.float().div_(255).sub_(mean).div_(std)
+
+
+@cache
+def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (3, 1, 1), copied to a device once."""
+    with torch.inference_mode(False):
+        return torch.tensor(_MEAN, device=device).view(3, 1, 1), torch.tensor(_STD, device=device).view(3, 1, 1)
 
 
 def mean_std_pool(maps: Tensor) -> Tensor:
@@ -118,18 +127,28 @@ class Trunk(nn.Module):
 
         Raises:
             VideoError: if the frames are too small for the network.
-            ConfigError: if features are not finite, as can happen in float16.
+            ConfigError: if features on a CPU are not finite, as can happen in float16.
         """
         step = _frames_per_step(size, frames.device)
         features = torch.cat([pool(self._maps(prepare(part))) for part in frames.split(step)])
-        if not torch.isfinite(features).all():
-            raise ConfigError(f"features of {self.name} are not finite in {self.precision}; use float32")
+        if features.device.type == "cpu":  # a GPU would have to wait; `FrameMean` looks at the mean
+            check_features(features, self.name, self.precision)
         return features
 
     def _maps(self, x: Tensor) -> Tensor:
         with large_enough(x, self.name):
             maps: Tensor = self.layers(x)
         return maps
+
+
+def check_features(features: Tensor, name: str, precision: str) -> None:
+    """Checks features, or their mean, of a network that is given by name.
+
+    Raises:
+        ConfigError: if they are not finite.
+    """
+    if not torch.isfinite(features).all():
+        raise ConfigError(f"features of {name} are not finite in {precision}; use float32")
 
 
 @contextmanager
@@ -293,10 +312,24 @@ class FrameMean:
         self._total: Tensor | None = None
         self._count = 0
         self._kept: list[Tensor] | None = [] if keep else None
+        self._waiting: list[Tensor] = []  # on a GPU
 
     def add(self, features: Tensor) -> None:
-        """Takes the features (D,) of the next frame, or (T, D) of the next T frames."""
-        rows = features.detach().reshape(-1, features.shape[-1]).cpu()
+        """Takes the features (D,) of the next frame, or (T, D) of the next T frames; a GPU's are copied in bulk."""
+        rows = features.detach().reshape(-1, features.shape[-1])
+        if rows.device.type == "cpu":
+            self._take(rows)
+            return
+        self._waiting.append(rows)
+        if sum(map(len, self._waiting)) >= _ROWS_IN_BULK:
+            self._copy()
+
+    def _copy(self) -> None:
+        if self._waiting:
+            self._take(torch.cat(self._waiting).cpu())
+            self._waiting.clear()
+
+    def _take(self, rows: Tensor) -> None:
         for row in rows.double():
             self._total = row.clone() if self._total is None else self._total.add_(row)
         self._count += len(rows)
@@ -312,6 +345,7 @@ class FrameMean:
         Raises:
             ValueError: if there was no frame.
         """
+        self._copy()
         if self._total is None:
             raise ValueError("the mean over no frames is not defined")
         return self._total / self._count
@@ -325,6 +359,7 @@ class FrameMean:
         Raises:
             ValueError: if there was no frame, or they were not kept.
         """
+        self._copy()
         if not self._kept:
             raise ValueError("no features of single frames were kept")
         return torch.cat(self._kept)

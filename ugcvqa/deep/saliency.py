@@ -24,7 +24,7 @@ class KnownMaps:
 
     def __init__(self) -> None:
         """Starts with no maps."""
-        self._known: OrderedDict[bytes, SaliencyMaps] = OrderedDict()
+        self._known: OrderedDict[tuple[str, bytes], SaliencyMaps] = OrderedDict()
 
     def __call__(self, cam: Callable[[Tensor], SaliencyMaps], frames: Tensor) -> SaliencyMaps:
         """Returns the maps of frames, computing those that are not known.
@@ -34,8 +34,8 @@ class KnownMaps:
             frames: (T, 3, H, W) float32, ImageNet-normalised.
         """
         found = []
-        for frame in frames.split(1):
-            key = hashlib.sha256(frame.cpu().contiguous().numpy()).digest()
+        for frame, pixels in zip(frames.split(1), frames.cpu().contiguous().numpy(), strict=True):
+            key = str(frame.device), hashlib.sha256(pixels).digest()
             if key not in self._known:
                 self._known[key] = cam(frame)
             self._known.move_to_end(key)
@@ -84,11 +84,12 @@ class MapMean:
         Raises:
             ValueError: if the maps are not three-dimensional, not finite or not of the earlier maps' size.
         """
+        maps, is_empty = maps.cpu(), is_empty.cpu()
         if maps.ndim != 3 or is_empty.shape != maps.shape[:1] or not maps.isfinite().all():
             raise ValueError(f"maps must be (T, H, W) and finite, with T flags, got {tuple(maps.shape)}")
         if self._total is not None and maps.shape[1:] != self._total.shape:
             raise ValueError(f"maps of {tuple(maps.shape[1:])} follow maps of {tuple(self._total.shape)}")
-        for one in maps.double().cpu():
+        for one in maps.double():
             # one by one: a sum over a group would round differently
             self._total = one.clone() if self._total is None else self._total + one
             self.n_maps += 1

@@ -191,4 +191,8 @@ def take_rows(parts: Sequence[Any], rows: list[int]) -> Any:  # noqa: ANN401 (wh
         return replace(first, **{name: take_rows([getattr(part, name) for part in parts], rows) for name in names})
     import torch
 
-    return torch.cat(list(parts))[rows]
+    joined = torch.cat(list(parts)) if len(parts) > 1 else first
+    start = rows[0] % len(joined)
+    if rows in ([-1], list(range(start, start + len(rows)))):
+        return joined[start : start + len(rows)]  # a GPU would wait for a list
+    return joined[torch.tensor(rows).to(joined.device, non_blocking=True)]

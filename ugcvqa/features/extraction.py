@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from ugcvqa.errors import ConfigError, UgcvqaError, VideoError
+from ugcvqa.devices import check_fatal
+from ugcvqa.errors import ConfigError, UgcvqaError
 from ugcvqa.features.by_second import SecondFeatures, SecondPools, take_rows
+from ugcvqa.features.computing import compute
 from ugcvqa.features.family import Family, Pool, as_array
 from ugcvqa.features.store import FeatureSpec, FeatureStore
 from ugcvqa.features.stream import ClipStream, Item, Task
 from ugcvqa.files import error_reason
 from ugcvqa.media.video import VideoInfo
-from ugcvqa.processes import is_lost_loader
 from ugcvqa.settings.data import DecodeLimits
 
 _BLOCK = 64  # videos for each decoding process before the next are taken
@@ -72,14 +73,16 @@ class Assembler:
         if key not in self._open:
             self._open[key] = self._families[item.family].pool()
         if item.places:
-            known = [part for part in (self._last.get(key), features) if part is not None]
-            first = int(key in self._last)
-            self._last[key] = take_rows(known, [-1])
-            features = take_rows(known, [place + first for place in item.places])
+            before = self._last.get(key) if min(item.places) < 0 else None
+            known = [part for part in (before, features) if part is not None]
+            self._last[key] = take_rows(known[-1:], [-1])
+            features = take_rows(known, [place + int(before is not None) for place in item.places])
         self._open[key].add(features)
         if item.entries:
             try:
                 self._seconds.setdefault(key, SecondPools(self._families[item.family])).add(features, item.entries)
+            except UgcvqaError as error:
+                self._reasons[item.task] = str(error)
             except OSError as error:
                 self._reasons[item.task] = f"features of its seconds cannot be kept ({error_reason(error)})"
 
@@ -92,32 +95,19 @@ class Assembler:
             self._last.pop((item.task, name), None)
             pool = self._open.pop((item.task, name), None) or family.pool()
             by_second = self._seconds.pop((item.task, name), None)
-            if not reason and by_second is not None:
-                seconds[name] = by_second.result()
-            if not reason and name not in item.stored:
-                results[name] = {key: as_array(values) for key, values in pool.result().items()}
+            try:
+                if not reason and by_second is not None:
+                    seconds[name] = by_second.result()
+                if not reason and name not in item.stored:
+                    results[name] = {key: as_array(values) for key, values in pool.result().items()}
+            except UgcvqaError as error:
+                reason = str(error)
+            except RuntimeError as error:  # a GPU's failure shows where its results are fetched
+                check_fatal(error)
+                raise
+        if reason:
+            results, seconds = {}, {}
         return VideoResult(item.task, results, item.content, item.stored, item.info, reason, seconds, item.warnings)
-
-
-def compute(families: Mapping[str, Family], items: Sequence[Item]) -> list[Any]:
-    """Computes the features of each item that carries frames; None where there is nothing to compute.
-
-    Pieces are never mixed in one tensor, so results do not depend on how items are batched. A piece that a network
-    cannot take gives the error in place of features, so that it costs its video and no other.
-    """
-    is_new = [item.family and max(item.places, default=0) >= 0 for item in items]
-    return [_features(families[item.family], item) if new else None for item, new in zip(items, is_new, strict=True)]
-
-
-def _features(family: Family, item: Item) -> Any:  # noqa: ANN401 (what the family's network returns)
-    try:
-        return family(item.frames)
-    except UgcvqaError as error:
-        return error
-    except Exception as error:  # a bug, or too little memory, must cost one row, not the other million videos
-        if is_lost_loader(error):
-            raise
-        return VideoError(f"{item.family} features cannot be computed: {error_reason(error)}")
 
 
 def assemble(assembler: Assembler, items: Sequence[Item], features: Sequence[Any]) -> Iterator[VideoResult]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from fractions import Fraction
 from functools import cached_property, partial
 from typing import Any
 
@@ -94,7 +95,7 @@ class ContainerFamily(Family):
     needs_frames = False
 
     def __init__(self) -> None:
-        super().__init__(FeatureSpec("container", VERSIONS["container"], {}), lambda *_: ())
+        super().__init__(FeatureSpec("container", VERSIONS["container"], {}), no_pieces)
 
     def __call__(self, frames: Mapping[str, Any]) -> npt.NDArray[np.float64]:
         """Hands on the facts (3,) float64."""
@@ -192,6 +193,12 @@ def nss_plan(short: str, picture: str, info: VideoInfo) -> Iterator[Piece]:
         raise too_short("NSS", info)
     pieces = sampling.nss_pieces if picture == "coded" else sampling.stretch_pieces
     yield from pieces(info.n_frames, info.rate, info.seconds)
+
+
+def no_pieces(n_frames: int, rate: Fraction, size: tuple[int, int]) -> tuple[Piece, ...]:
+    """No frame is needed."""
+    del n_frames, rate, size
+    return ()
 
 
 def pixels_plan(info: VideoInfo) -> Iterator[Piece]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ugcvqa.deep.backbones import load_backbone, weights_checksum
-from ugcvqa.deep.pooling import CNN, VSFA, FrameMean, normalise
+from ugcvqa.deep.pooling import CNN, VSFA, FrameMean, Trunk, check_features, normalise
 from ugcvqa.deep.saliency import KnownMaps, MapMean, ScoreCAM, add_map
 from ugcvqa.deep.stages import StageStatistics
 from ugcvqa.deep.taps import check_layer
@@ -66,7 +66,7 @@ class CNNFamily(NetworkFamily):
 
     def pool(self) -> Pool:
         """Starts the mean over chunks."""
-        return _FramePool()
+        return _FramePool(self.network.trunk)
 
 
 class VSFACNNFamily(NetworkFamily):
@@ -92,7 +92,7 @@ class VSFACNNFamily(NetworkFamily):
 
     def pool(self) -> Pool:
         """Starts the mean over frames."""
-        return _FramePool(self.keep_frames)
+        return _FramePool(self.network.trunk, self.keep_frames)
 
 
 class StagesFamily(NetworkFamily):
@@ -116,7 +116,7 @@ class StagesFamily(NetworkFamily):
 
     def pool(self) -> Pool:
         """Starts the mean over the seconds."""
-        return _FramePool()
+        return _FramePool(self.network)
 
 
 class SaliencyFamily(NetworkFamily):
@@ -174,7 +174,7 @@ class FusedFamily(NetworkFamily):
 
     def pool(self) -> Pool:
         """Starts the mean over frames."""
-        return _FramePool(self.keep_frames)
+        return _FramePool(self.network.trunk, self.keep_frames)
 
 
 class UVQFamily(NetworkFamily):
@@ -206,15 +206,16 @@ class UVQFamily(NetworkFamily):
 class _FramePool:
     """The mean over frames, and on request the features of every frame."""
 
-    def __init__(self, keep: bool = False) -> None:
-        self._mean, self._keep = FrameMean(keep), keep
+    def __init__(self, network: Trunk | StageStatistics, keep: bool = False) -> None:
+        self._mean, self._keep, self._network = FrameMean(keep), keep, network
 
     def add(self, features: Tensor) -> None:
         self._mean.add(features)
 
     def result(self) -> dict[str, Tensor]:
-        kept = {"frames": self._mean.sequence()} if self._keep else {}
-        return {"video": self._mean.result(), **kept}
+        video = self._mean.result()
+        check_features(video, self._network.name, self._network.precision)
+        return {"video": video, **({"frames": self._mean.sequence()} if self._keep else {})}
 
 
 class _MapPool:

@@ -37,6 +37,8 @@ from ugcvqa.files import (
 )
 from ugcvqa.leftovers import sweep
 
+DEVICES = ("cpu", "cuda")
+
 READING = 3
 """Version of the reader of videos; raised whenever some files give other frames, so that no stored feature of theirs is
 used again. A model may still be used: the numbers of its features mean the same."""
@@ -63,8 +65,14 @@ class FeatureSpec:
     @property
     def key(self) -> str:
         """Folder name in the store: the family and a hash of all fields, and of how videos are read."""
+        return self.key_on("cpu")
+
+    def key_on(self, device: str) -> str:
+        """The same for a kind of device, which counts where numbers depend on it by more than rounding of float32."""
+        formats = [value for name, value in self.settings.items() if name.endswith("precision")]
+        kind = f"{device} " if device != "cpu" and not {"float32", "float64"}.issuperset(formats) else ""
         reading = f"reading {READING} " if self.source == "videos" else ""
-        return f"{self.family}-{hashlib.sha256(f'{reading}{self.to_json()}'.encode()).hexdigest()[:16]}"
+        return f"{self.family}-{hashlib.sha256(f'{kind}{reading}{self.to_json()}'.encode()).hexdigest()[:16]}"
 
     def to_json(self) -> str:
         """Canonical JSON of all fields (sorted keys)."""
@@ -80,14 +88,28 @@ def table_of_folder(folder: Path) -> FeatureTable:
     record = _read_json(folder / "spec.json")
     if record is None:
         raise StoreError(f"{folder}: no spec.json; give a feature file, or a family's folder inside a store")
-    return FeatureStore(folder.parent).table(FeatureSpec(**record))
+    spec = FeatureSpec(**record)
+    kind = next((kind for kind in DEVICES if spec.key_on(kind) == folder.name), "cpu")
+    return FeatureStore(folder.parent, kind).table(spec)
+
+
+def store_of(root: Path, spec: FeatureSpec) -> "FeatureStore":
+    """The store below a folder that holds these features, whichever kind of device computed them, the CPU first."""
+    kinds = (kind for kind in DEVICES if (root / spec.key_on(kind)).is_dir())
+    return FeatureStore(root, next(kinds, "cpu"))
 
 
 class FeatureStore:
-    """Features by video content and by name, below one folder."""
+    """Features by video content and by name, below one folder.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    Args:
+        root: the folder.
+        device: kind of device, `cpu` or `cuda`, that computes what is kept here; whoever computes for a store sets it.
+            Float32 features are the same for both within rounding; others are kept apart.
+    """
+
+    def __init__(self, root: Path, device: str = "cpu") -> None:
+        self.root, self.device = root, device
 
     def content(self, path: Path) -> str:
         """Content key of a video file: the SHA-256 of its bytes.
@@ -138,7 +160,7 @@ class FeatureStore:
         Raises:
             StoreError: if the store cannot be written.
         """
-        spec_path = self.root / spec.key / "spec.json"
+        spec_path = self._folder(spec) / "spec.json"
         if not spec_path.is_file():
             self._write(spec_path, spec.to_json().encode())
         metadata = {"spec": json.loads(spec.to_json()), "content": content, "info": dict(info)}
@@ -192,7 +214,7 @@ class FeatureStore:
 
     def names(self, spec: FeatureSpec) -> Iterator[tuple[str, str]]:
         """Yields (video id, content key) of everything recorded by name, in the order of the ids."""
-        records = [_read_json(path) for path in (self.root / spec.key / "names").glob("*/*.json")]
+        records = [_read_json(path) for path in (self._folder(spec) / "names").glob("*/*.json")]
         found = {str(record["video_id"]): str(record["content"]) for record in records if record}
         yield from sorted(found.items())
 
@@ -204,15 +226,18 @@ class FeatureStore:
         """
         names = list(self.names(spec))
         if not names:
-            raise StoreError(f"{self.root / spec.key}: holds no features by name; run `ugcvqa extract` first")
+            raise StoreError(f"{self._folder(spec)}: holds no features by name; run `ugcvqa extract` first")
         vectors = [self.get(spec, content)["video"] for _, content in names]
         return FeatureTable(tuple(video_id for video_id, _ in names), np.stack(vectors), spec.to_json())
 
+    def _folder(self, spec: FeatureSpec) -> Path:
+        return self.root / spec.key_on(self.device)
+
     def _object(self, spec: FeatureSpec, content: str) -> Path:
-        return _fan_out(self.root / spec.key / "objects", content, ".safetensors")
+        return _fan_out(self._folder(spec) / "objects", content, ".safetensors")
 
     def _name(self, spec: FeatureSpec, video_id: str) -> Path:
-        return _fan_out(self.root / spec.key / "names", _text_key(video_id), ".json")
+        return _fan_out(self._folder(spec) / "names", _text_key(video_id), ".json")
 
 
 def _text_key(text: str) -> str:

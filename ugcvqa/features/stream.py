@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import error_reason
 from ugcvqa.media.facts import Findings, doubts_of
 from ugcvqa.media.opening import check_file
+from ugcvqa.media.sampling import frames_bytes
 from ugcvqa.media.video import Clip, Plan, TimedPlan, VideoInfo, probe, read_clips
 from ugcvqa.settings.data import DecodeLimits
 
@@ -52,6 +54,8 @@ class Item:
         video_id: of the video.
         mos: its label, NaN where there is none.
         times_s: of the frames, in seconds; empty at the end of a video.
+        features: of a light family, where the process that decoded the piece has computed them; the frames are left out
+            then.
     """
 
     task: int
@@ -67,6 +71,7 @@ class Item:
     video_id: str = ""
     mos: float = math.nan
     times_s: tuple[float, ...] = ()
+    features: Any = None
 
     def __repr__(self) -> str:
         if not self.family:
@@ -86,6 +91,11 @@ class Item:
         """Copies tensors to a device (Lightning calls this for every batch)."""
         moved = {form: planes.to(device, non_blocking=non_blocking) for form, planes in self.frames.items()}
         return replace(self, frames=moved)
+
+    def share_memory(self) -> None:
+        """Moves the frames to memory that processes share (loaders call it)."""
+        for planes in self.frames.values():
+            planes.share_memory_()
 
     def pin_memory(self) -> "Item":
         """Moves the frames to page-locked memory, from which a GPU fetches them while it computes (loaders call it)."""
@@ -123,6 +133,7 @@ class ClipStream:
         self.specs = {name: family.spec for name, family in families.items()}
         self.per_frame = {name for name, family in families.items() if family.is_per_frame}
         self.of_container = {name for name, family in families.items() if not family.needs_frames}
+        self.light = {name: family for name, family in families.items() if family.is_light}
         self.by_second = by_second
         self.rank, self.world = rank, world
 
@@ -141,6 +152,20 @@ class ClipStream:
             VideoError: if it cannot be read.
         """
         return probe(self.tasks[index].path, self.limits)
+
+    def piece_bytes(self) -> int:
+        """Bytes of the largest piece with which a family begins the first video; 0 where that cannot be measured."""
+        try:
+            info = self.measure(0)
+            size = (info.height, info.width)
+            begun = (
+                plan.pieces(info) if isinstance(plan, TimedPlan) else plan(info.n_frames, info.rate, size)
+                for plan in self.plans.values()
+            )
+            pieces = [piece for plan in begun for piece in islice(plan, 1)]
+        except (UgcvqaError, OSError, IndexError):
+            return 0
+        return max((frames_bytes(piece.frames, size) for piece in pieces), default=0)
 
     def clips(
         self, index: int, plans: Mapping[str, Plan | TimedPlan], info: VideoInfo, findings: Findings

@@ -109,8 +109,7 @@ def _resize_planes(x: Tensor, passes: tuple[tuple[int, float, int], ...]) -> Ten
 
 def _resize_rows(planes: Tensor, scale: float, size: int) -> Tensor:
     """Resizes axis -2 of (B, H, W) real planes to `size` rows."""
-    sources, weights = (torch.from_numpy(a).to(planes.device) for a in taps(planes.shape[-2], scale, size))
-    weights = weights.to(planes.dtype)
+    sources, weights = _taps_on(planes.device, planes.dtype, planes.shape[-2], scale, size)
     out = planes.new_empty(planes.shape[0], size, planes.shape[-1])
     step = _ROWS_PER_STEP if planes.device.type == "cpu" else size
     for start in range(0, size, step):
@@ -120,6 +119,14 @@ def _resize_rows(planes: Tensor, scale: float, size: int) -> Tensor:
         for source, weight in zip(sources[1:, rows], weights[1:, rows, None], strict=True):
             total.add_(planes.index_select(-2, source).mul_(weight))
     return out
+
+
+@lru_cache(maxsize=64)
+def _taps_on(device: torch.device, dtype: torch.dtype, n: int, scale: float, size: int) -> tuple[Tensor, Tensor]:
+    """What `taps` gives, copied to a device once."""
+    with torch.inference_mode(False):
+        sources, weights = (torch.from_numpy(values).to(device) for values in taps(n, scale, size))
+        return sources, weights.to(dtype)
 
 
 def _halve(x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ A family never sees the decoder. It states `Piece`s, small groups of frames in n
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -27,6 +27,18 @@ cut to the part that the file asks to show and enlarged to square pixels where i
 (3, 224, 224) 8-bit: the planes squashed to 224 x 224 with a Lanczos filter, then BT.601 limited-range RGB. UVQ's forms
 are RGB by the file's own tags too: "fit720" (3, 720, 1280) keeps the aspect ratio by black borders, "fit496" (3, 496,
 496) squashes that, "stretch1080" (3, 1080, 1920) is stretched to fill."""
+
+
+def frames_bytes(frames: Mapping[str, Sequence[int]], size: tuple[int, int]) -> int:
+    """Bytes of frames (form -> indices) of a video whose frames have this height and width."""
+
+    def of(form: str) -> int:
+        height, width = FIXED_SIZES.get(form, size)
+        if form in ("u", "v"):
+            return -(-height // 2) * -(-width // 2)
+        return height * width * (1 if form == "y" else 3)
+
+    return sum(of(form) * len(indices) for form, indices in frames.items())
 
 
 @dataclass(frozen=True)

@@ -219,6 +219,7 @@ def _predict(
     quiet = dict.fromkeys(("enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     added = {"callbacks": [writer], "logger": [], "plugins": []}
     trainer = build_trainer({**quiet, **added, **devices, "use_distributed_sampler": False}, asked, EXTRACTION)
+    writer.store.device = trainer.strategy.root_device.type
     tell_place(trainer, "extracts", data.n_workers(trainer))
     with running():
         trainer.predict(extractor, datamodule=data, return_predictions=False)

@@ -15,7 +15,8 @@ from ugcvqa.deep.kept_memory import give_back_freed_memory
 from ugcvqa.deep.scorecam import SaliencyMaps
 from ugcvqa.devices import float32_products, use_float32_products
 from ugcvqa.errors import CheckpointError
-from ugcvqa.features.extraction import Assembler, VideoResult, assemble, compute
+from ugcvqa.features.computing import compute
+from ugcvqa.features.extraction import Assembler, VideoResult, assemble
 from ugcvqa.features.family import Family
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.features.stream import Item
@@ -156,7 +157,8 @@ class Extractor(LightningModule):
             return [None if values is None else _rows(values) for values in map(_checked, self.computed(batch))]
         rows: dict[str, list[Tensor]] = {name: [] for name in self.families}
         for item in memory_items(batch, fps, self.families):
-            (values,) = compute(self.families, [item.to(self.device)])
+            here = item if self.families[item.family].is_light else item.to(self.device)
+            (values,) = compute(self.families, [here])
             rows[item.family].append(_rows(_checked(values)))
         joined = {name: torch.cat(parts) for name, parts in rows.items()}
         return joined if len(joined) > 1 else joined[next(iter(joined))]

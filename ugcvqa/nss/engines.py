@@ -1,7 +1,6 @@
 """The engines that compute the NSS features, and which of them this machine has."""
 
 import logging
-import sys
 from functools import cache
 from importlib.util import find_spec
 from types import ModuleType
@@ -55,16 +54,14 @@ def usable_engine(engine: NSSEngine, precision: str = "float32") -> NSSEngine:
     """Decides for one engine.
 
     Args:
-        engine: the requested one; `auto` is compiled, but torch for float64, and where torch has found a GPU.
+        engine: the requested one; `auto` is compiled, but torch for float64. A GPU does not matter: cores compute NSS.
         precision: see `features.NSS`.
 
     Returns:
         "torch" or "compiled"; the other one, with a warning, where the library of the first is missing.
     """
     if engine == "auto":
-        torch = sys.modules.get("torch")  # score, on a CPU, does without it
-        has_gpu = torch is not None and torch.cuda.is_available()
-        engine = "torch" if has_gpu or precision != "float32" else "compiled"
+        engine = "compiled" if precision == "float32" else "torch"
     return _installed(engine)
 
 

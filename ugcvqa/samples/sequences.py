@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +180,7 @@ class SequenceSource(Dataset[int]):
         times: Callable[[int], npt.NDArray[np.float64]] | None = None,
     ) -> None:
         self.table, self.mos = table, torch.from_numpy(mos)
-        self._times = times and cache(times)
+        self._times, self._known = times, dict[int, npt.NDArray[np.float64]]()
 
     def place(self, device: torch.device) -> None:
         """Moves the features to a GPU if they fill less than half of its free memory; steps then copy nothing."""
@@ -202,5 +201,10 @@ class SequenceSource(Dataset[int]):
         frames = torch.cat([self.table.sequence(row) for row in rows])
         index = torch.tensor(list(rows))
         lengths, ids = zip(*((self.table.lengths[row], self.table.ids[row]) for row in rows), strict=True)
-        times = self._times and torch.from_numpy(np.concatenate([self._times(row) for row in rows]))
-        return Batch(index, self.mos[index], frames, lengths, ids, times)
+        return Batch(index, self.mos[index], frames, lengths, ids, self._times_of(rows))
+
+    def _times_of(self, rows: Sequence[int]) -> Tensor | None:
+        if self._times is None:
+            return None
+        self._known |= {row: self._times(row) for row in rows if row not in self._known}
+        return torch.from_numpy(np.concatenate([self._known[row] for row in rows]))

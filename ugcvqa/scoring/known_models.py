@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ugcvqa.deep.backbones import empty_backbone, load_backbone
 from ugcvqa.deep.pooling import CNN, VSFA, normalise
 from ugcvqa.deep.scorecam import ScoreCAM
+from ugcvqa.devices import float32_products
 from ugcvqa.errors import UgcvqaError
 from ugcvqa.evaluation.metrics import Logistic
 from ugcvqa.heads.end_to_end import Backbone, EndToEnd
@@ -126,21 +127,23 @@ def check_gp() -> str:
     return _met("the Gaussian process", [*pred, *std], _GP, 1e-6)
 
 
+@float32_products()
 @torch.no_grad()
-def check_gru() -> str:
-    """Compares scores of VSFA's head for two videos of other lengths; as `check_svr`."""
-    head = cast(VSFAHead, fill(VSFAHead(input_dim=12, reduced_dim=6, hidden_dim=4, tau=3)))
-    frames = torch.from_numpy(uniform(9, 12, seed=2)).float()
+def check_gru(device: str = "cpu") -> str:
+    """Compares scores of VSFA's head for two videos of other lengths, computed on a device; as `check_svr`."""
+    head = cast(VSFAHead, fill(VSFAHead(input_dim=12, reduced_dim=6, hidden_dim=4, tau=3))).to(device)
+    frames = torch.from_numpy(uniform(9, 12, seed=2)).float().to(device)
     return _met("the GRU head", head(frames, [5, 4]).tolist(), _GRU, 1e-4)
 
 
+@float32_products()
 @torch.no_grad()
-def check_resnet() -> str:
-    """Compares rows CNN and VSFACNN and an end-to-end model, with a ResNet-50 of seeded weights; as `check_svr`."""
-    network, frames = fill(empty_backbone("resnet50")), picture(2, 3, 96, 128)
-    cnn, vsfa = CNN(network)(frames), VSFA(network)(frames)
+def check_resnet(device: str = "cpu") -> str:
+    """Compares rows CNN and VSFACNN and an end-to-end model, with a ResNet-50 of seeded weights; as `check_gru`."""
+    network, frames = fill(empty_backbone("resnet50")), picture(2, 3, 96, 128).to(device)
+    cnn, vsfa = CNN(network).to(device)(frames), VSFA(network).to(device)(frames)
     head = cast(VSFAHead, fill(VSFAHead(input_dim=4096, reduced_dim=8, hidden_dim=4)))
-    scores = EndToEnd(Backbone(network, "resnet50"), head).eval()(frames, [1, 1])
+    scores = EndToEnd(Backbone(network, "resnet50"), head).eval().to(device)(frames, [1, 1])
     found = [
         _met("row CNN", picks(cnn), _CNN, 1e-3),
         _met("row VSFACNN", picks(vsfa), _VSFA, 1e-3),
@@ -149,34 +152,37 @@ def check_resnet() -> str:
     return f"CNN, VSFACNN, end to end: {'; '.join(found)}"
 
 
+@float32_products()
 @torch.no_grad()
-def check_efficientnet_lite() -> str:
-    """Compares class scores of EfficientNet-Lite0 with its real weights; as `check_svr`."""
-    scores = load_backbone("efficientnet_lite0", "IMAGENET1K_V1")(normalise(picture(1, 3, 96, 128)))
+def check_efficientnet_lite(device: str = "cpu") -> str:
+    """Compares class scores of EfficientNet-Lite0 with its real weights; as `check_gru`."""
+    network = load_backbone("efficientnet_lite0", "IMAGENET1K_V1").to(device)
+    scores = network(normalise(picture(1, 3, 96, 128).to(device)))
     return f"{_met('class scores', picks(scores), _EFFICIENTNET_LITE, 1e-3)} from another program"
 
 
-def check_saliency() -> str:
-    """Compares a Score-CAM map of two channels, with a VGG-16 of seeded weights; as `check_svr`."""
+def check_saliency(device: str = "cpu") -> str:
+    """Compares a Score-CAM map of two channels, with a VGG-16 of seeded weights; as `check_gru`."""
     network = empty_backbone("vgg16")
     network.classifier = nn.Linear(25088, 10)  # the real one has 120 million weights more
-    cam = ScoreCAM(fill(network), "features.29", method="top:2")
-    return _met("Score-CAM", picks(cam(normalise(picture(1, 3, 96, 128))).maps), _SALIENCY, 1e-3)
+    cam = ScoreCAM(fill(network), "features.29", method="top:2").to(device)
+    return _met("Score-CAM", picks(cam(normalise(picture(1, 3, 96, 128).to(device))).maps), _SALIENCY, 1e-3)
 
 
-def check_uvq_networks(version: Literal["uvq", "uvq1.5"]) -> str:
-    """Compares scores of UVQ with seeded weights for one second of video; as `check_svr`."""
+def check_uvq_networks(version: Literal["uvq", "uvq1.5"], device: str = "cpu") -> str:
+    """Compares scores of UVQ with seeded weights for one second of video; as `check_gru`."""
     if version == "uvq":
-        weights = load_weights("uvq10", "random:0")
-        scores = UVQ10(weights)(picture(1, 5, 3, 720, 1280), picture(1, 3, 496, 496)).scores
+        network = UVQ10(load_weights("uvq10", "random:0")).to(device)
+        scores = network(picture(1, 5, 3, 720, 1280).to(device), picture(1, 3, 496, 496).to(device)).scores
     else:
-        scores = UVQ15(load_weights("uvq15", "random:0"))(picture(1, 3, 1088, 1920)[:, :, :1080]).scores
+        frames = picture(1, 3, 1088, 1920)[:, :, :1080].to(device)
+        scores = UVQ15(load_weights("uvq15", "random:0")).to(device)(frames).scores
     return _met(f"{version} with seeded weights", scores.flatten().tolist(), _UVQ[version], 1e-3)
 
 
 def picks(values: Tensor) -> list[float]:
     """A few numbers that stand for a tensor: its mean, root mean square, maximum, and a sum that hangs on places."""
-    flat = values.double().flatten()
+    flat = values.double().cpu().flatten()
     places = torch.from_numpy(uniform(len(flat), seed=3))
     return [float(x) for x in (flat.mean(), flat.square().mean().sqrt(), flat.max(), flat @ places / len(flat) ** 0.5)]
 

@@ -24,7 +24,7 @@ class NSSSettings:
         min_side: frames whose shorter side is larger are shrunk to this, in pixels.
         short: what a video without a single one-second chunk gives: an `error`, or a vector of `nan`.
         engine: `compiled` kernels compute float32 on a CPU, several times faster than `torch` and equal to rounding;
-            `auto` takes them unless there is a GPU, the precision is float64, or Numba is missing.
+            `auto` takes them unless the precision is float64 or Numba is missing.
         picture: `coded` takes frames as they are, as published; `content` leaves black bars and repeated frames out.
     """
 

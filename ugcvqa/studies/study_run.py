@@ -156,7 +156,7 @@ class Study:
         chosen = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         dataset = given_videos(videos) if videos else open_dataset(data or DataSettings())
         networks = build_study(families, asked["network"], asked["frames"])
-        store = FeatureStore(store_folder)
+        store = FeatureStore(store_folder, chosen.partition(":")[0])
         if is_main_process():
             # first of all, as a folder that refuses it would refuse every result
             self._write("settings.json", _json(plain_settings(self.settings)))

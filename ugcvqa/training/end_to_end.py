@@ -15,7 +15,6 @@ from ugcvqa.datamodules.sources import clip_source
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.deep.backbones import load_backbone
 from ugcvqa.devices import float32_products, n_loaders
-from ugcvqa.features.store import FeatureStore
 from ugcvqa.heads.end_to_end import EndToEnd
 from ugcvqa.heads.network_heads import EndToEndHead, build_end_to_end
 from ugcvqa.models.regressors import EndToEndRegressor, GRURegressor
@@ -50,11 +49,11 @@ def train_end_to_end(experiment: Experiment, dataset: Dataset, folder: Path, log
     if settings.weights.startswith("random:"):
         log.info("training starts from these")
     clips = ClipFamily(settings.clip)
-    kept, failures = usable_videos(experiment, dataset, {FAMILY: clips})
+    kept, failures, store = usable_videos(experiment, dataset, {FAMILY: clips})
     found, sources = provenance_of_specs({FAMILY: clips.spec}), {FAMILY: clips.spec.key}
     samples = Samples(kept, np.empty((len(kept.videos), 0)), failures, sources, found)
     split = chosen_split(experiment, kept)
-    source = clip_source(kept, settings.clip, FeatureStore(Path(experiment.store)), settings.recipe.seed)
+    source = clip_source(kept, settings.clip, store, settings.recipe.seed)
     trainer = placed(experiment.trainer)
     workers = n_loaders(experiment.loader.workers, trainer.strategy.root_device.type == "cuda", trainer.num_devices)
     training = NetworkTraining(experiment, folder, loggers, samples, source, split, workers)

@@ -17,7 +17,6 @@ from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.errors import ConfigError
 from ugcvqa.evaluation.metrics import Logistic, fit_logistic
 from ugcvqa.evaluation.splits import Split, make_split
-from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import file_sha256
 from ugcvqa.heads.end_to_end import EndToEnd
 from ugcvqa.heads.gru import VSFAHead
@@ -26,7 +25,7 @@ from ugcvqa.models.regressor import QualityRegressor
 from ugcvqa.models.regressors import GRURegressor
 from ugcvqa.samples.sequences import PRECISION, SequenceSource, SequenceTable, read_sequences, sequence_provenance
 from ugcvqa.scoring.model import QualityModel
-from ugcvqa.trainer import placed
+from ugcvqa.trainer import root_device
 from ugcvqa.training.experiment import Experiment
 from ugcvqa.training.learning import Outcome, predict, train
 from ugcvqa.training.runs import CHECKPOINTS, Predicted, Run
@@ -85,7 +84,7 @@ class NetworkTraining:
     @property
     def device(self) -> torch.device:
         """Where this process computes outside of the Trainer: where the Trainer does."""
-        return placed(self.experiment.trainer).strategy.root_device
+        return root_device(self.experiment.trainer)
 
     def rows(self, ids: Sequence[str]) -> list[int]:
         """Places of videos in the data set."""
@@ -197,8 +196,10 @@ def _imported(experiment: Experiment, dataset: Dataset) -> tuple[Samples, Sequen
 def _extracted(experiment: Experiment, dataset: Dataset) -> tuple[Samples, SequenceTable]:
     """Frame features from the store, after extracting what it lacks."""
     families = frame_families(experiment.feature_row, experiment.families)
-    kept, failures = usable_videos(experiment, dataset, families)
+    kept, failures, store = usable_videos(experiment, dataset, families)
     ((name, family),) = families.items()
-    table = stored_sequences(kept, family, FeatureStore(Path(experiment.store)), PRECISION[experiment.gru.precision])
+    table = stored_sequences(kept, family, store, PRECISION[experiment.gru.precision])
     found = provenance_of_specs({name: family.spec})
-    return Samples(kept, np.empty((len(table.ids), 0)), failures, {name: family.spec.key}, found), table
+    return Samples(
+        kept, np.empty((len(table.ids), 0)), failures, {name: family.spec.key_on(store.device)}, found
+    ), table

@@ -1,8 +1,9 @@
 """Saliency maps over frames of a few videos, for people who watch a training."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from ugcvqa.errors import UgcvqaError
 from ugcvqa.features.families import build_families
 from ugcvqa.media.video import probe, read_frames
 from ugcvqa.settings.features import FamilySettings
+from ugcvqa.trainer import root_device
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +24,7 @@ _QUICK = "top:32"  # of all 512 channels of VGG-16, which take minutes per frame
 
 
 def saliency_overlays(
-    dataset: Dataset, ids: Sequence[str], families: FamilySettings, most: int
+    dataset: Dataset, ids: Sequence[str], families: FamilySettings, most: int, trainer: Mapping[str, Any]
 ) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
     """Yields Score-CAM maps over the middle frames of some videos, squashed to 224 x 224 as the maps are.
 
@@ -34,6 +36,7 @@ def saliency_overlays(
         ids: of the videos to choose from, in order.
         families: settings of the saliency maps.
         most: largest number of videos.
+        trainer: arguments of Lightning's Trainer, on whose device they are computed.
 
     Yields:
         The video's id, and (224, 224, 3) uint8.
@@ -43,7 +46,7 @@ def saliency_overlays(
     chosen = [video_id for video_id in ids if paths[video_id] is not None][:most]
     if not chosen or not has_weights(settings.backbone, settings.weights):
         return
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = root_device(trainer)
     if device.type == "cpu" and settings.method == "exact":
         families = replace(families, saliency=replace(settings, method=_QUICK))
     try:

@@ -13,6 +13,10 @@ class Throughput(Callback):
     program's back, a share near 0 says that data is always there in time.
     """
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock where a training goes on within an epoch, which then has no start."""
+        self.on_train_epoch_start(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
         self._started = self._ended = time.perf_counter()

@@ -82,13 +82,13 @@ def gathered_samples(experiment: Experiment) -> Samples:
     families = build_families(families_of(row), asked.families)
     dataset = open_dataset(asked.data)
     check_writable(Path(asked.out))
-    kept, failures = usable_videos(asked, dataset, families)
-    specs, store = {name: family.spec for name, family in families.items()}, FeatureStore(Path(asked.store))
+    kept, failures, store = usable_videos(asked, dataset, families)
+    specs = {name: family.spec for name, family in families.items()}
     rows = []
     for video in kept.videos:
         content = store.content(Path(str(video.path)))
         rows.append(assemble_row(row, {name: store.get(spec, content)["video"] for name, spec in specs.items()}))
-    sources = {name: spec.key for name, spec in specs.items()}
+    sources = {name: spec.key_on(store.device) for name, spec in specs.items()}
     return Samples(kept, np.stack(rows), failures, sources, provenance_of_specs(specs))
 
 
@@ -99,11 +99,11 @@ def provenance_of_specs(specs: Mapping[str, FeatureSpec]) -> Provenance:
 
 def usable_videos(
     experiment: Experiment, dataset: Dataset, families: Mapping[str, Family]
-) -> tuple[Dataset, dict[str, str]]:
+) -> tuple[Dataset, dict[str, str], FeatureStore]:
     """Fills the store with the features of a data set.
 
     Returns:
-        The data set without the videos that failed, and the reasons of these by id.
+        The data set without the videos that failed, the reasons of these by id, and the store.
 
     Raises:
         LabelError: if no video is left.
@@ -120,7 +120,7 @@ def usable_videos(
     if not usable:
         first = next(iter(failures.values()), "it is empty")
         raise LabelError(f"{dataset.name}: none of {len(dataset.videos)} videos can be used ({first})")
-    return Dataset(dataset.name, dataset.label, dataset.scale, usable), failures
+    return Dataset(dataset.name, dataset.label, dataset.scale, usable), failures, store
 
 
 def check_videos(dataset: Dataset) -> None:
