@@ -401,3 +401,21 @@ def test_a_video_with_two_scores_is_named(mine, capsys):
     assert main(arguments(mine)) == 2
     error = capsys.readouterr().err
     assert "mine.csv, lines 2 and 42: one video (the same name: mine000.mp4 and ./mine000.mp4) with two scores" in error
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_metric_of_ones_own_is_compared_by_its_file_alone(mine, capsys):
+    ids = [line.split(",")[0] for line in (mine / "mine.csv").read_text().splitlines()[1:]]
+    mos = [float(line.split(",")[1]) for line in (mine / "mine.csv").read_text().splitlines()[1:]]
+    rows = "".join(f"{name},{100 * value}\n" for name, value in zip(ids, mos, strict=True))
+    (mine / "my_metric.csv").write_text(f"video,pred\n{rows}")
+    assert main(arguments(mine, "--predictions", str(mine / "my_metric.csv"), rows="[A]")) == 0
+    lines = [line for line in read(mine / "out/mine/splits.csv") if line["row"] == "MY_METRIC"]
+    assert {float(line["srcc"]) for line in lines} == {1.0}
+    text = (mine / "out/mine/table.md").read_text()
+    assert f"predictions from {100 * min(mos):.4g} to {100 * max(mos):.4g}, labels from {min(mos):.4g}" in text
+    assert "MY_METRIC" in (mine / "out/mine/significance_mine.csv").read_text()
+    capsys.readouterr()
+    for name, message in (("missing.csv", "no such file"), ("nss.csv", "there is a row NSS already")):
+        assert main(arguments(mine, "--predictions", name, rows="[A]")) == 2
+        assert message in capsys.readouterr().err

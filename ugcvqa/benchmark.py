@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ugcvqa.cli import run_verb
+from ugcvqa.errors import ConfigError
+from ugcvqa.features.rows import ROWS
 from ugcvqa.settings.benchmark import BenchmarkSettings
 from ugcvqa.settings.features import FamilySettings
 from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
@@ -21,6 +23,7 @@ def benchmark(
     rows: list[str] | str = "all",
     features: str | None = None,
     tables: dict[str, Any] = {},
+    predictions: list[str] | str = [],
     store: str | None = None,
     mode: Literal["protocol", "single_split", "cross"] = "protocol",
     splits: int | None = None,
@@ -60,6 +63,9 @@ def benchmark(
             side by side (an inner list holds alternatives, the first that has a video wins), or a mapping from data
             set to one of these; `{predictions: FILE}` for predictions that need no training; `ROW_FRAMES` for the
             file of frame features that `ROW+gru` takes, otherwise from the store. Relative names are below `features`.
+        predictions: CSV files of a metric of your own (a column of files and one named pred, as `score --csv` writes,
+            on any scale, higher is better). Each is a line of the table, named as its file, on the test parts of the
+            other rows, with the same tests against them.
         store: feature store made by `ugcvqa extract`, for families that are found nowhere else.
         mode: `protocol` for the paper's Table 1: median over hold-outs; `single_split` for the second program of the
             paper's code, which keeps the hold-out of median test RMSE; `cross` to train on one data set and test on
@@ -87,6 +93,8 @@ def benchmark(
         wandb: log tables and figures to Weights & Biases.
     """
     families = families.with_backbones(backbone, saliency_backbone)
+    tables, rows = _with_predictions(tables, rows, predictions)
+    predictions = []  # recorded once, with the tables
     backbone = saliency_backbone = None  # recorded once, with the families
     settings = {
         key: value for key, value in locals().items() if key not in ("jobs", "at_once", "backend", "scheduler", "wandb")
@@ -103,7 +111,7 @@ def benchmark(
     sources = FeatureSources(
         Path(features) if features else None, tables, Path(store) if store else None, families, gru.precision
     )
-    gathered = collect(names, labels, [rows] if isinstance(rows, str) else rows, sources, protocol)
+    gathered = collect(names, labels, rows, sources, protocol)
     holdouts = {one.problem.data: run.make_splits(one, protocol) for one in gathered}
     workers = run.Workers(jobs, backend, scheduler, at_once)
     results = run.run(gathered, holdouts, run.rules_of(protocol, svr, gp, sparse_gp, gru), folder / "parts", workers)
@@ -124,6 +132,22 @@ def benchmark(
         log_benchmark(folder, wandb, made, pictures)
     sys.stdout.write(f"{made['table'].markdown()}\nbenchmark folder: {folder}\n")
     return 0
+
+
+def _with_predictions(
+    tables: dict[str, Any], rows: list[str] | str, predictions: list[str] | str
+) -> tuple[dict[str, Any], list[str]]:
+    """Tables and rows with a line for each file of predictions."""
+    named: dict[str, Any] = {}
+    for file in [predictions] if isinstance(predictions, str) else predictions:
+        name = Path(file).stem.upper().replace("+", "_")
+        if name in {**tables, **named, **dict.fromkeys(ROWS)}:
+            raise ConfigError(f"--predictions {file}: there is a row {name} already; rename the file")
+        if not Path(file).is_file():
+            raise ConfigError(f"--predictions {file}: no such file")
+        named[name] = {"predictions": str(Path(file).resolve())}
+    asked = [rows] if isinstance(rows, str) else [*rows]
+    return {**tables, **named}, asked + [name for name in named if name not in asked and "all" not in asked]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

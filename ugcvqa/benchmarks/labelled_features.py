@@ -238,6 +238,12 @@ def gather(dataset: Dataset, rows: Sequence[str], sources: FeatureSources, on_mi
     made_by = merged_makers([*(block.made_by for block in blocks), *(features.made_by for features in frames.values())])
     notes += [f"{dataset.name}: features made by {described(made_by, sources.families)}."] if made_by else []
     notes += _column_notes(dataset.name, taken)
+    low, high = problem.mos.min(), problem.mos.max()
+    notes += [
+        f"{dataset.name}, {row}: predictions from {np.min(pred):.4g} to {np.max(pred):.4g}, labels from {low:.4g} to "
+        f"{high:.4g}; PLCC and RMSE are those after the logistic mapping of each test part."
+        for row, pred in problem.predictions.items()
+    ]
     return Gathered(problem, chosen, tuple(notes), dataset.label, dataset.scale, made_by)
 
 

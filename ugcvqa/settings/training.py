@@ -191,12 +191,20 @@ class WandbSettings:
         mode: `offline` writes to the run folder, for `wandb sync`; `online` needs an account; `disabled` does nothing.
         project: name of the project.
         entity: user or team; W&B's default if left out.
+        group: runs of one group are shown together, such as the rows or seeds of an experiment.
+        tags: words by which runs are found.
+        notes: a sentence about the run.
+        job_type: kind of the run within its group.
         overlays: held-out videos of which a saliency map is shown, if the weights of `families.saliency` are there.
     """
 
     mode: Literal["offline", "online", "disabled"] = "offline"
     project: str = "ugcvqa"
     entity: str | None = None
+    group: str | None = None
+    tags: tuple[str, ...] = ()
+    notes: str | None = None
+    job_type: str = "fit"
     overlays: int = 4
 
     def __post_init__(self) -> None:
