@@ -84,9 +84,10 @@ def test_http_service(tmp_path):
                 row = json.load(answer)
             with pytest.raises(urllib.error.HTTPError) as refused:
                 urllib.request.urlopen(url, b"no video", timeout=300)
+            failed = json.load(refused.value)
         finally:
             service.terminate()
     assert row["mos"] == ugcvqa.load(nss_engine="compiled").score(tmp_path / "clip.mkv").mos
     assert row["error"] is None
     assert refused.value.code == 422
-    assert json.load(refused.value)["error_code"] == "not_video"
+    assert failed["error_code"] == "not_video"

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from ugcvqa.cli import run_verb
 from ugcvqa.errors import ConfigError
-from ugcvqa.features.rows import ROWS
 from ugcvqa.settings.benchmark import BenchmarkSettings
 from ugcvqa.settings.features import FamilySettings
 from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
@@ -138,6 +137,8 @@ def _with_predictions(
     tables: dict[str, Any], rows: list[str] | str, predictions: list[str] | str
 ) -> tuple[dict[str, Any], list[str]]:
     """Tables and rows with a line for each file of predictions."""
+    from ugcvqa.features.rows import ROWS
+
     named: dict[str, Any] = {}
     for file in [predictions] if isinstance(predictions, str) else predictions:
         name = Path(file).stem.upper().replace("+", "_")
