@@ -160,8 +160,8 @@ def test_lines_say_timeline_moments_and_parts():
         "    seconds that pull down: 1:01.0 to 1:02.0 (1.50)",
         "    worst second 1.50 at 1:01.0",
         "    best second 1.50 at 1:01.0",
-        "    parts that pull down: nss -0.40",
-        "    parts that lift: container +0.25",
+        "    parts that pull down: statistics of the picture (sharpness, noise, colour) -0.40",
+        "    parts that lift: frame size and rate +0.25",
     ]
     assert explanation_lines(Score("a", 2.0, 2.0)) == []
 

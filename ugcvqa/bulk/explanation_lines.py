@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ugcvqa.files import write_atomic
-from ugcvqa.scoring.explanation import Explanation, Moment, Timeline
+from ugcvqa.scoring.explanation import PART_NAMES, Explanation, Moment, Timeline
 from ugcvqa.scoring.model import Score
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -122,7 +122,7 @@ def _lines_of(explanation: Explanation, stretches: Sequence[tuple[float, float, 
 
 def _listed(parts: Mapping[str, float]) -> str:
     largest = sorted(parts.items(), key=lambda part: -abs(part[1]))[:_MOST_PARTS]
-    return ", ".join(f"{name} {value:+.2f}" for name, value in largest)
+    return ", ".join(f"{PART_NAMES.get(name, name)} {value:+.2f}" for name, value in largest)
 
 
 def _clock(seconds: float) -> str:

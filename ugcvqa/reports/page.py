@@ -28,16 +28,7 @@ from ugcvqa.display.maps import overlay
 from ugcvqa.media.video import VideoInfo
 from ugcvqa.reports.contents import MOST_PICTURED, MOST_PROBED, N_WORST, SMALL_PX, Entry, Report
 from ugcvqa.reports.thumbnails import Shot
-from ugcvqa.scoring.explanation import Timeline
-
-PART_NAMES = {
-    "nss": "statistics of the picture (sharpness, noise, colour, motion)",
-    "container": "frame size and rate",
-    "cnn": "what is shown, as ResNet-50 sees it",
-    "vsfacnn": "content and detail, as ResNet-50 sees them",
-    "saliency": "where the eye is drawn",
-}
-"""Family of features -> what a reader may call its contribution to a score."""
+from ugcvqa.scoring.explanation import PART_NAMES, Timeline
 
 _BIN = 0.25
 _MOST_ENTRIES = 600

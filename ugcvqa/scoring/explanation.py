@@ -7,6 +7,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+PART_NAMES = {
+    "nss": "statistics of the picture (sharpness, noise, colour)",
+    "pixels": "true resolution",
+    "motion": "repeated frames",
+    "container": "frame size and rate",
+    "cnn": "what is shown, as ResNet-50 sees it",
+    "vsfacnn": "content and detail, as ResNet-50 sees them",
+    "saliency": "where the eye is drawn",
+}
+"""Part of the features -> what a reader may call its contribution to a score."""
+
 
 @dataclass(frozen=True)
 class Timeline:
