@@ -3,6 +3,7 @@
 import json
 import time
 
+import numpy as np
 import pytest
 
 from ugcvqa import doctor
@@ -46,7 +47,7 @@ def test_failures_and_lack_of_time_are_lines(monkeypatch, tmp_path, capsys):
 def test_fastest_precision_within_the_bound_is_advised(monkeypatch, tmp_path):
     figures = iter([([1.0, 0.0], 9.0), ([1.0, 1e-7], 3.0), ([1.0, 4e-3], 2.0), ([1.0, 6e-3], 1.0), ([1.0, 1.0], 0.5)])
     monkeypatch.setattr(gpu_report, "_family", lambda *_: {})
-    monkeypatch.setattr(gpu_report, "_first_features", lambda *_: next(figures))
+    monkeypatch.setattr(gpu_report, "_first_features", lambda *_: (np.array((found := next(figures))[0]), found[1]))
     text, found = gpu_report._differences("cnn", tmp_path, "cuda", gpu_report.scale_of(True))
     assert found["advised"] == "tf32"
     assert found["bfloat16"] == {"difference": pytest.approx(6e-3), "seconds": 1.0}
