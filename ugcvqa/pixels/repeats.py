@@ -24,9 +24,8 @@ def new_frames(frames: Levels) -> npt.NDArray[np.bool_]:
     Returns:
         (T,) bool, the first always; all where the picture stands still.
     """
-    n_frames, height, width = (len(frames), *(side // _BLOCK * _BLOCK for side in frames.shape[1:]))
-    blocks = frames[:, :height, :width].reshape(n_frames, height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK)
-    seen = blocks.mean(axis=(2, 4), dtype=np.float32)
+    n_frames = len(frames)
+    seen = map(_block_means, frames)
     changes = np.array([np.abs(b - a).mean() for a, b in itertools.pairwise(seen)])
     is_new = np.ones(n_frames, dtype=bool)
     if len(changes) < _PLACE:
@@ -35,6 +34,16 @@ def new_frames(frames: Levels) -> npt.NDArray[np.bool_]:
     if usual >= _STANDS:
         is_new[1:] = changes > max(min(_SMALL * usual, _LARGEST), _under_noise(changes))
     return is_new
+
+
+def _block_means(frame: Levels) -> npt.NDArray[np.float32]:
+    """Means of a frame's blocks, exact: lines are added as whole numbers, several times faster than a mean."""
+    height, width = (side // _BLOCK * _BLOCK for side in frame.shape)
+    lines = frame[0:height:_BLOCK, :width].astype(np.uint16)
+    for k in range(1, _BLOCK):
+        lines += frame[k:height:_BLOCK, :width]
+    sums = sum((lines[:, k::_BLOCK] for k in range(1, _BLOCK)), lines[:, ::_BLOCK])
+    return np.asarray(sums, dtype=np.float32) / np.float32(_BLOCK**2)
 
 
 def _under_noise(changes: npt.NDArray[np.float32]) -> float:
