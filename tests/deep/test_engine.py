@@ -219,7 +219,14 @@ def test_every_door_works_without_the_private_operators(monkeypatch, door):
 def test_every_door_works_in_bfloat16(engine, door):
     exact, found = door("float32", "torch"), door("bfloat16", engine)
     assert found.dtype == torch.float32
-    assert 0 < (found - exact).norm() < 0.1 * exact.norm()
+    assert (found - exact).norm() < 0.1 * exact.norm()
+    assert not torch.equal(found, exact) or (engine == "openvino" and not has_bfloat16())
+
+
+def has_bfloat16():
+    """Whether this CPU has instructions for it; on others OpenVINO computes in float32, which is no less exact."""
+    openvino = pytest.importorskip("openvino")
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 @pytest.mark.parametrize("door", [*DOORS, of_uvq15])
