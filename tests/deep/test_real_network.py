@@ -80,7 +80,8 @@ def test_maps_lie_on_the_subject(maps):
 
 @pytest.mark.parametrize(("precision", "largest"), [("bfloat16", 0.05), ("float16", 0.01)])
 def test_reduced_precision_of_features_costs_little(frames, precision, largest):
-    exact, reduced = (VSFA(NAME, precision=name).forward_normalised(frames) for name in ("float32", precision))
+    trunks = (VSFA(NAME, precision=name, engine="torch") for name in ("float32", precision))
+    exact, reduced = (trunk.forward_normalised(frames) for trunk in trunks)  # OpenVINO has no bfloat16 on some CPUs
     assert 0 < (reduced - exact).norm() / exact.norm() < largest
 
 

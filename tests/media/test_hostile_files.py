@@ -19,7 +19,7 @@ from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import probe
 from ugcvqa.settings.data import DecodeLimits
 
-SPEC = FeatureSpec("nss", 1, "own", {})
+SPEC = FeatureSpec("nss", 1, {}, "own")
 
 
 def reason_of(path, store, limits=None):
@@ -87,7 +87,7 @@ import numpy as np
 from ugcvqa.errors import StoreError
 from ugcvqa.features.store import FeatureSpec, FeatureStore
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-store, spec = FeatureStore(Path(sys.argv[1])), FeatureSpec("nss", 1, "own", {})
+store, spec = FeatureStore(Path(sys.argv[1])), FeatureSpec("nss", 1, {}, "own")
 store.put(spec, "aa" * 32, {"video": np.zeros(100)}, {})
 try:
     store.put(spec, "bb" * 32, {"video": np.zeros(100_000)}, {})
@@ -118,7 +118,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from ugcvqa.features.store import FeatureSpec, FeatureStore
-store, spec = FeatureStore(Path(sys.argv[1])), FeatureSpec("nss", 1, "own", {})
+store, spec = FeatureStore(Path(sys.argv[1])), FeatureSpec("nss", 1, {}, "own")
 store.prepare()
 for number in range(60):
     content = f"{number:064x}"

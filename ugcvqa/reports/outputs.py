@@ -42,7 +42,7 @@ def read_meaning(output: Path) -> Meaning:
     try:
         model = read_record(output)["model"]
         low, high = model["scale"]
-        names = (str(model[key]) for key in ("model", "trained_on", "sha256"))
+        names = (str(model[key]) for key in ("model", "trained_on", "model_sha256"))
         return Meaning(str(model["label"]), (float(low), float(high)), *names)
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{output}: the record beside it is not complete ({error_reason(error)})") from error
