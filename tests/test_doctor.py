@@ -102,8 +102,8 @@ def test_large_networks_are_checked_unless_asked_to_be_quick(no_weights, capsys,
     asked = []
     monkeypatch.setattr(known_answers, "check_released", lambda name, clip: "fine")
     for name in ("check_resnet", "check_saliency"):
-        monkeypatch.setattr(known_models, name, lambda name=name: asked.append(name) or "fine")
-    monkeypatch.setattr(known_models, "check_uvq_networks", lambda version: asked.append(version) or "fine")
+        monkeypatch.setattr(known_models, name, lambda *device, name=name: asked.append(name) or "fine")
+    monkeypatch.setattr(known_models, "check_uvq_networks", lambda version, *device: asked.append(version) or "fine")
     assert doctor.main(["--quick"]) == 0
     assert not asked
     assert doctor.main([]) == 0
