@@ -4,7 +4,6 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from ugcvqa.media.video import VideoInfo, probe
 from ugcvqa.reports.comparison import Crop, are_versions, most_different, most_different_part
 from ugcvqa.reports.overview import MOST_DETAILED, Overview
 from ugcvqa.reports.thumbnails import Shot, even_times, read_shots
+from ugcvqa.scoring.about import About
 from ugcvqa.scoring.explanation import Timeline
 from ugcvqa.scoring.model import Score
 from ugcvqa.settings.data import DecodeLimits
@@ -51,21 +51,6 @@ class SaliencyMaps:
 
     text: str
     maps: Callable[[Sequence[Image]], Sequence[np.ndarray]]
-
-
-class About(Protocol):
-    """What the scores are, see `scorers.Scorer`."""
-
-    @property
-    def label(self) -> str: ...  # noqa: D102
-    @property
-    def scale(self) -> tuple[float, float]: ...  # noqa: D102
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def trained_on(self) -> str: ...  # noqa: D102
-    @property
-    def fingerprint(self) -> str: ...  # noqa: D102
 
 
 @dataclass(frozen=True)

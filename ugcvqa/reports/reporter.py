@@ -11,9 +11,10 @@ import numpy as np
 from ugcvqa.display.images import Image
 from ugcvqa.errors import ConfigError, WeightsError
 from ugcvqa.files import write_atomic
-from ugcvqa.reports.contents import About, SaliencyMaps, gather
+from ugcvqa.reports.contents import SaliencyMaps, gather
 from ugcvqa.reports.outputs import read_meaning, read_scores
 from ugcvqa.reports.overview import MOST_DETAILED, Overview
+from ugcvqa.scoring.about import About
 from ugcvqa.scoring.model import Score
 from ugcvqa.settings.data import DecodeLimits
 from ugcvqa.settings.features import Engine, FamilySettings, SaliencySettings

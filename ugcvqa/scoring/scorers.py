@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from ugcvqa.scoring import released
+from ugcvqa.scoring.about import About
 from ugcvqa.scoring.model import QualityModel, Score
 from ugcvqa.scoring.model import load as load_model
 from ugcvqa.settings.data import DecodeLimits
@@ -20,34 +21,19 @@ UVQ_NAMES = ("uvq", "uvq1.5")
 """Names of the scorers that need no training."""
 
 
-class Scorer(Protocol):
+class Scorer(About, Protocol):
     """Scores video files.
 
     Attributes:
-        label: what the score is: `MOS`, or the name of a synthetic score.
-        scale: (lowest, highest) value of the label.
-        name: what scores.
-        trained_on: name of the training set.
         part_names: names of `Score.parts`, in order.
         facts: what else belongs to a record of its scores.
-        fingerprint: SHA-256 that differs between scorers whose scores differ.
         modules: what a process needs to import before it scores.
     """
 
     @property
-    def label(self) -> str: ...  # noqa: D102
-    @property
-    def scale(self) -> tuple[float, float]: ...  # noqa: D102
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def trained_on(self) -> str: ...  # noqa: D102
-    @property
     def part_names(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def facts(self) -> Mapping[str, Any]: ...  # noqa: D102
-    @property
-    def fingerprint(self) -> str: ...  # noqa: D102
     @property
     def modules(self) -> tuple[str, ...]: ...  # noqa: D102
 
