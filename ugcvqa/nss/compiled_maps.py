@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ugcvqa.nss.compiled_resize import mirrored
-from ugcvqa.nss.compiler import jit
+from ugcvqa.nss.compiler import inlined, jit
 from ugcvqa.nss.constants import (
     BAND_SIGNS,
     BELL_8,
@@ -75,7 +75,7 @@ def to_rgb(y: Plane8, u: Plane8, v: Plane8, is_limited: bool, rgb: Plane8) -> No
             _full(y[i], us, vs, rgb[:, i])
 
 
-@jit
+@inlined
 def _upsample(plane: Plane8, row: int, column: Ints, out: Ints) -> None:
     """One row of a plane enlarged by 2, in units of 1/16384: all weights are multiples of 1/128."""
     height, width = plane.shape
@@ -94,13 +94,13 @@ def _upsample(plane: Plane8, row: int, column: Ints, out: Ints) -> None:
         out[2 * k + 1] = -9 * column[k + 1] + 111 * column[k + 2] + 29 * column[k + 3] - 3 * column[k + 4]
 
 
-@jit
+@inlined
 def _to_level(x: float) -> Any:  # noqa: ANN401 (a uint8 for Numba)
     """Rounds half up and clamps to 0..255."""
     return np.uint8(np.int32(min(max(x + 0.5, 0.0), 255.0)))
 
 
-@jit
+@inlined
 def _limited(y: Plane8, us: Ints, vs: Ints, rgb: Plane8) -> None:
     """BT.601 limited range, chroma rounded to 8 bits first."""
     for k in range(y.shape[0]):
@@ -112,7 +112,7 @@ def _limited(y: Plane8, us: Ints, vs: Ints, rgb: Plane8) -> None:
             rgb[c, k] = _to_level(a * y[k] + b * us[k] + d * vs[k] - offset)
 
 
-@jit
+@inlined
 def _full(y: Plane8, us: Ints, vs: Ints, rgb: Plane8) -> None:
     """Full range with an offset of 127, chroma not rounded."""
     for k in range(y.shape[0]):
@@ -222,7 +222,7 @@ def gradient(x: Plane, bordered: Plane, out: Plane) -> None:
             out[i, k] = row[k] + _EPS
 
 
-@jit
+@inlined
 def _smooth_and_step(rows: Plane, smooth: Plane, step: Plane) -> None:
     """Gaussian sum and Gaussian derivative down 11 rows, in pairs."""
     for k in range(smooth.shape[0]):
@@ -291,7 +291,7 @@ def lab(rgb: Plane8, out: Plane) -> None:
             out[1, i, k] = _code(200 * (xyz[1, k] - xyz[2, k]))
 
 
-@jit
+@inlined
 def _blurred(rgb: Plane8, i: int, row: Double, levels: Ints) -> None:
     """One row of each channel after the 3 x 3 blur, rounded to 8 bits."""
     width, above, below = rgb.shape[2], max(i - 1, 0), min(i + 1, rgb.shape[1] - 1)
@@ -304,7 +304,7 @@ def _blurred(rgb: Plane8, i: int, row: Double, levels: Ints) -> None:
             levels[c, k] = np.int32(min(max(total + 0.5, 0.0), 255.0))
 
 
-@jit
+@inlined
 def _lab_curve(t: float, guess: float) -> float:
     """Cube root, continued below the knee by its tangent: t y^2 with y = t^(-1/3) by Newton's method."""
     inner = max(t, _KNEE)
@@ -315,7 +315,7 @@ def _lab_curve(t: float, guess: float) -> float:
     return inner * y * y + (min(t, _KNEE) - _KNEE) * _SLOPE
 
 
-@jit
+@inlined
 def _code(x: float) -> Any:  # noqa: ANN401 (a float32 for Numba)
     """8-bit code of a* or b*, through the 16-bit code with 8 fractional bits."""
     return _f32(math.floor(min(max(math.floor((x + 128) * 256 + 0.5) / 256 + 0.5, 0.0), 255.0)))

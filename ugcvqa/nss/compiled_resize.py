@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ugcvqa.media.bicubic import taps
-from ugcvqa.nss.compiler import jit
+from ugcvqa.nss.compiler import inlined, jit
 
 Plane8 = npt.NDArray[np.uint8]
 Plane = npt.NDArray[np.float32]
@@ -113,7 +113,7 @@ def _resize_real(
                 out[start + b, column] = total[b]
 
 
-@jit
+@inlined
 def mirrored(index: int, n: int) -> int:
     """Folds an index into 0..n-1, the edge repeated: ... 1 0 | 0 1 ... n-1 | n-1 n-2 ..."""
     index = index % (2 * n)
@@ -141,7 +141,7 @@ def halve(x: Plane, out: Plane) -> None:
             out[i, k] = near + _T2 * (even[k + 1] + odd[k + 3]) + _T3 * (odd[k] + even[k + 4])
 
 
-@jit
+@inlined
 def _parted(row: Plane, even: Plane, odd: Plane) -> None:
     """Samples 2 (k - 2) and 2 (k - 2) + 1 of a row, mirrored at its ends."""
     width, inner = row.shape[0], row.shape[0] // 2

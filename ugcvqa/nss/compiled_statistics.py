@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ugcvqa.nss.compiler import bits_of, float_of, jit
+from ugcvqa.nss.compiler import bits_of, float_of, inlined, jit
 from ugcvqa.nss.constants import DEFICIT, LINE
 
 Row = npt.NDArray[np.float32]
@@ -29,7 +29,7 @@ _P0, _P1, _P2, _P3, _P4, _P5, _P6, _P7, _P8 = (
 _LN2_HIGH, _LN2_LOW, _ROOT_HALF = _f32(0.693359375), _f32(-2.12194440e-4), _f32(0.70710678118654752)
 
 
-@jit
+@inlined
 def log32(x: Any) -> Any:  # noqa: ANN401 (a float32 for Numba, a float for mypy)
     """Natural logarithm of a normal positive float32, to 5e-7."""
     bits = bits_of(x)
@@ -83,7 +83,7 @@ def map_sums(x: Row, sums: Sums) -> None:
     _differences(j, last, 3, sums)
 
 
-@jit
+@inlined
 def _moments_across(x: Row, row: int, padded: Row, mean: Row, within: Row, across: Row) -> None:
     """Weighted mean, variance and mean minus centre over 7 columns of a row, into its place of 7; edges repeated."""
     width, place = x.shape[1], row % 7
@@ -102,7 +102,7 @@ def _moments_across(x: Row, row: int, padded: Row, mean: Row, within: Row, acros
         within[place, k] = max(q - s * s, _ZERO)
 
 
-@jit
+@inlined
 def _moments_down(row: int, height: int, mean: Row, shift: Row, square: Row) -> None:
     """Weighted mean minus centre, and mean square about the centre, over 7 row means; edges repeated."""
     width, here = shift.shape[0], row % 7
@@ -118,7 +118,7 @@ def _moments_down(row: int, height: int, mean: Row, shift: Row, square: Row) -> 
             square[k] += weight * (a * a + b * b)
 
 
-@jit
+@inlined
 def _deviation(row: int, height: int, within: Row, shift: Row, square: Row, deviation: Row) -> None:
     """Local deviation: variance between the row means plus mean variance within the rows."""
     width, here = shift.shape[0], row % 7
@@ -132,7 +132,7 @@ def _deviation(row: int, height: int, within: Row, shift: Row, square: Row, devi
         deviation[k] = math.sqrt(max(square[k] - shift[k] * shift[k], _ZERO) + deviation[k])
 
 
-@jit
+@inlined
 def _coefficients(x: Row, row: int, across: Row, shift: Row, deviation: Row, mscn: Row, sums: Sums) -> None:
     """MSCN coefficients of a row, and the sums of its deviations about the typical one."""
     place, typical, total, squares = row % 7, _f32(sums[0]), _ZERO, _ZERO
@@ -147,7 +147,7 @@ def _coefficients(x: Row, row: int, across: Row, shift: Row, deviation: Row, msc
     sums[2] += squares
 
 
-@jit
+@inlined
 def _store(mscn: Row, here: int, m: Row, j: Row, sums: Sums) -> int:
     """Stores a row of coefficients and their logarithms with a column in front; returns how many are zero."""
     width, n_zeros, total, squares = mscn.shape[0], 0, _ZERO, _ZERO
@@ -165,7 +165,7 @@ def _store(mscn: Row, here: int, m: Row, j: Row, sums: Sums) -> int:
     return n_zeros
 
 
-@jit
+@inlined
 def _products(m: Row, before: int, here: int, has_zeros: bool, sums: Sums) -> None:
     """Products of coefficients with their left, upper, upper left and lower left neighbours."""
     _product(m, here, 1, here, 0, has_zeros, sums[5:])
@@ -174,7 +174,7 @@ def _products(m: Row, before: int, here: int, has_zeros: bool, sums: Sums) -> No
     _product(m, before, 1, here, 0, has_zeros, sums[20:])
 
 
-@jit
+@inlined
 def _product(m: Row, row: int, column: int, other_row: int, other: int, has_zeros: bool, sums: Sums) -> None:
     """Adds |v|, v^2 of v > 0, v^2 of v < 0, the number of v < 0, and of v other than 0."""
     width = m.shape[1] - 1
@@ -201,7 +201,7 @@ def _product(m: Row, row: int, column: int, other_row: int, other: int, has_zero
     sums[4] += n_nonzero
 
 
-@jit
+@inlined
 def _differences(j: Row, before: int, here: int, sums: Sums) -> None:
     """Log-derivatives to the left, upwards, to the upper left, to the lower left, and the mixed second one."""
     a1 = b1 = a2 = b2 = a3 = b3 = a4 = b4 = a5 = b5 = _ZERO
@@ -218,7 +218,7 @@ def _differences(j: Row, before: int, here: int, sums: Sums) -> None:
         sums[25 + place] += value
 
 
-@jit
+@inlined
 def _crosses(j: Row, above: int, here: int, below: int, sums: Sums) -> None:
     """The two 3 x 3 log-derivatives of a row; edges repeated."""
     width, a1, b1, a2, b2 = j.shape[1] - 1, _ZERO, _ZERO, _ZERO, _ZERO

@@ -29,17 +29,30 @@ _FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 
 def jit(kernel: Kernel) -> Kernel:
-    """Compiles a function on its first call, or loads what an earlier process compiled.
+    """Compiles a function that Python calls, on its first call, or loads what an earlier process compiled.
 
     Args:
-        kernel: a function of NumPy arrays and numbers, in the part of Python that Numba knows. Kernels that it calls
-            must be compiled functions too.
+        kernel: a function of NumPy arrays and numbers, in the part of Python that Numba knows. What it calls must be
+            declared by `inlined`.
 
     Returns:
         The compiled function. It releases the interpreter lock, checks no bounds and uses one thread.
     """
+    return _compiled(kernel)
+
+
+def inlined(kernel: Kernel) -> Kernel:
+    """Compiles a function as a part of each kernel that calls it.
+
+    It has no machine code that kernels share. Shared code was optimized once for each of its callers, and which copy a
+    process ran depended on what it had compiled itself and what it had loaded: sums differed in their last bits.
+    """
+    return _compiled(kernel, forceinline=True)
+
+
+def _compiled(kernel: Kernel, **more: bool) -> Kernel:
     folder = _cache_folder()
-    options = {"fastmath": _FAST, "error_model": "numpy", "nogil": True, "cache": folder is not None}
+    options = {"fastmath": _FAST, "error_model": "numpy", "nogil": True, "cache": folder is not None, **more}
     before = numba.config.CACHE_DIR  # read when a function is declared; a user's own kernels keep their folder
     numba.config.CACHE_DIR = folder or before
     try:
