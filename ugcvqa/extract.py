@@ -55,7 +55,7 @@ def extract(
     from ugcvqa.features.inputs import open_dataset
     from ugcvqa.features.rows import families_of_rows
     from ugcvqa.features.store import FeatureStore
-    from ugcvqa.models.extraction import extract_dataset
+    from ugcvqa.models.extraction import extract_dataset, settled_on
 
     if trainer:
         from ugcvqa.trainer import EXTRACTION
@@ -63,9 +63,10 @@ def extract(
         EXTRACTION.check(trainer)
     families = families.with_backbones(backbone, saliency_backbone)
     names = families_of_rows([rows] if isinstance(rows, str) else rows)
-    networks = build_families(names, families)
     dataset = open_dataset(data)
     features = FeatureStore(Path(store))
+    families = settled_on(families, names, features.root, trainer, can_use_gpu=backend != "dask")
+    networks = build_families(names, families)
     if backend == "dask":
         from ugcvqa.models.dask_extraction import extract_by_dask
 

@@ -90,6 +90,12 @@ def fit(
         from ugcvqa.trainer import OF_VECTORS, TRAINING
 
         (TRAINING if experiment.is_network else OF_VECTORS).check(trainer)
+    if not experiment.files and head != "end_to_end":
+        from ugcvqa.features.rows import families_of
+        from ugcvqa.models.extraction import settled_on
+
+        names = families_of(experiment.feature_row)
+        experiment = replace(experiment, families=settled_on(families, names, Path(store), trainer))
     return (_fit_network if experiment.is_network else _fit_vectors)(experiment)
 
 

@@ -128,6 +128,7 @@ def _extraction(
     from ugcvqa.deep.kept_memory import keep_freed_memory
     from ugcvqa.features.extraction import usable_device
     from ugcvqa.features.families import build_families
+    from ugcvqa.features.precisions import settled
     from ugcvqa.features.rows import PAPER_ROWS, families_of_rows
 
     paths = [str(path) for video in videos for path in (video_files(Path(video)) if Path(video).is_dir() else [video])]
@@ -137,7 +138,8 @@ def _extraction(
         return costs.Extraction()
     names = [row for line in lines for row in (PAPER_ROWS if line == "all" else (line.partition("+")[0],))]
     rows = list(dict.fromkeys(names))
-    networks = build_families(families_of_rows(rows), families)
+    needed = families_of_rows(rows)
+    networks = build_families(needed, settled(families, needed, device=usable_device(device)))
     keep_freed_memory()  # as `ugcvqa extract` does
     with progress_bar((1 + len(rows)) * len(paths), "video", "extract") as bar:
         found = costs.measure_extraction(

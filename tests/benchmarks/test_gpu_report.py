@@ -44,7 +44,7 @@ def test_failures_and_lack_of_time_are_lines(monkeypatch, tmp_path, capsys):
     assert (tmp_path / "gpu.txt").read_text().splitlines()[2:] == lines
 
 
-def test_fastest_precision_within_the_bound_is_advised(monkeypatch, tmp_path):
+def test_differences_are_those_from_the_cpu_in_float32(monkeypatch, tmp_path):
     figures = iter([([1.0, 0.0], 9.0), ([1.0, 1e-7], 3.0), ([1.0, 4e-3], 2.0), ([1.0, 6e-3], 1.0), ([1.0, 1.0], 0.5)])
     monkeypatch.setattr(gpu_report, "_family", lambda *_: {})
     monkeypatch.setattr(gpu_report, "_first_features", lambda *_: (np.array((found := next(figures))[0]), found[1]))

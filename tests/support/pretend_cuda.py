@@ -11,6 +11,7 @@ device, and places where the host would wait for it are counted.
 
 import sys
 from collections import Counter
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import torch
@@ -83,6 +84,20 @@ def place():
     return "elsewhere"
 
 
+@contextmanager
+def autocast(kind, dtype=None, enabled=True):
+    """PyTorch's own, which turns itself off where it sees no GPU."""
+    before = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+    torch.set_autocast_enabled(kind, enabled)
+    torch.set_autocast_dtype(kind, dtype or before[1])
+    try:
+        yield
+    finally:
+        torch.clear_autocast_cache()
+        torch.set_autocast_enabled(kind, before[0])
+        torch.set_autocast_dtype(kind, before[1])
+
+
 class PretendCuda(TorchDispatchMode):
     """In this context there is such a device.
 
@@ -137,10 +152,9 @@ class PretendCuda(TorchDispatchMode):
         def leave(mode, *_):
             torch.set_grad_enabled(mode.before)
 
-        autocast = torch.autocast
         patches = [
             (torch, "tensor", tensor),
-            (torch, "autocast", lambda kind, *a, **k: autocast("cpu", *a, **k)),
+            (torch, "autocast", autocast),
             (torch.cuda, "get_device_properties", properties),
             (torch.cuda, "_lazy_init", lambda: None),
             (torch.backends.cudnn, "enabled", False),  # the CPU has none of its operators
@@ -152,10 +166,12 @@ class PretendCuda(TorchDispatchMode):
             setattr(owner, name, value)
         # Autograd would start a thread for the device, after which no fork could train, unless it has started before.
         torch.zeros(1, requires_grad=True).sum().backward()
+        torch.__future__.set_overwrite_module_params_on_conversion(True)  # else a module's `to` changes the shell only
         torch._C._ensureCUDADeviceGuardSet()  # one that does nothing, as fake tensors use
         return super().__enter__()
 
     def __exit__(self, *error):
+        torch.__future__.set_overwrite_module_params_on_conversion(False)
         for owner, name, value in self._before:
             setattr(owner, name, value)
         try:

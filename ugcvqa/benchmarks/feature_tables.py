@@ -288,11 +288,13 @@ class FeatureSources:
 
     def _stored(self, family: str) -> FeatureTable:
         from ugcvqa.features.families import build_families  # torch takes seconds to import
+        from ugcvqa.features.precisions import settled
 
         key = Path(f"{self.store}:{family}")
         if key not in self._read:
-            spec = build_families((family,), self.families)[family].spec
-            store = store_of(Path(str(self.store)), spec)
+            root = Path(str(self.store))
+            spec = build_families((family,), settled(self.families, (family,), root))[family].spec
+            store = store_of(root, spec)
             self._read[key] = store.table(spec)
             self.checksums[str(key)] = spec.key_on(store.device)
         return self._read[key]

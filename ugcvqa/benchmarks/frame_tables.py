@@ -15,8 +15,9 @@ from ugcvqa.benchmarks.feature_tables import FRAMES, FeatureSources, merged_make
 from ugcvqa.datasets.joining import matched_rows
 from ugcvqa.datasets.tables import FeatureTable, locate
 from ugcvqa.errors import ConfigError, LabelError
+from ugcvqa.features.precisions import settled
 from ugcvqa.features.provenance import table_makers
-from ugcvqa.features.rows import FRAME_ROWS
+from ugcvqa.features.rows import FRAME_ROWS, families_of
 from ugcvqa.features.store import store_of
 from ugcvqa.files import file_sha256
 from ugcvqa.heads.network_heads import frame_families
@@ -98,7 +99,7 @@ def _of_source(row: str, source: str, ids: Sequence[str], sources: FeatureSource
 
 
 def _stored(row: str, ids: Sequence[str], sources: FeatureSources, folder: Path) -> tuple[str, SequenceTable] | None:
-    ((name, family),) = frame_families(row, sources.families).items()
+    ((name, family),) = frame_families(row, settled(sources.families, families_of(row), folder)).items()
     spec = family.spec
     store = store_of(folder, spec)
     contents = dict(store.names(spec))

@@ -19,14 +19,14 @@ import torch
 
 from ugcvqa.benchmarks.costs import machine
 from ugcvqa.deep.backbones import has_weights
-from ugcvqa.deep.precision import Precision
 from ugcvqa.devices import n_loaders, why_no_gpu
 from ugcvqa.errors import UgcvqaError
 from ugcvqa.features.computing import compute
 from ugcvqa.features.extraction import Assembler, assemble
 from ugcvqa.features.families import build_families
 from ugcvqa.features.family import Family
-from ugcvqa.features.loading import through_loader
+from ugcvqa.features.loading import ClipDataset, through_loader
+from ugcvqa.features.precisions import BOUND, Trial, difference, fastest, timed_vector
 from ugcvqa.features.stream import ClipStream, Task
 from ugcvqa.files import error_reason, write_atomic
 from ugcvqa.leftovers import temporary_folder
@@ -34,7 +34,7 @@ from ugcvqa.loaders import SHARED_MEMORY
 from ugcvqa.media.encode import write_video
 from ugcvqa.records import versions
 from ugcvqa.scoring import known_models
-from ugcvqa.settings.features import DeepSettings, FamilySettings, SaliencySettings
+from ugcvqa.settings.features import DeepSettings, FamilySettings, Precision, SaliencySettings
 
 LIMIT_S = 570.0
 """What is not begun after that many seconds is left out, and what runs then is ended."""
@@ -42,11 +42,8 @@ LIMIT_S = 570.0
 TARGETS_S = {"cnn": 0.9, "vsfacnn": 1.5, "saliency": 1.2}
 """Seconds for a 20 s clip of 1080p on an H100."""
 
-BOUND = 5e-3
-"""Largest relative difference of a video vector from float32 of the CPU for which a faster arithmetic is advised."""
-
 _DECODERS = (0, 4, 8, 15)
-_PLACE = re.compile(r"(extracts|trains|scores) on ")
+_TOLD = re.compile(r"(extracts|trains|scores) on | features in ")
 _POLL_S = 0.05
 _CLIPS = 15  # as many as the largest number of decoders, and enough for a split
 _FAMILIES = ("cnn", "vsfacnn", "saliency", "vsfacnn_saliency")
@@ -273,36 +270,23 @@ def _family(name: str, scale: Scale, device: str, precision: Precision = "float3
 def _differences(name: str, clip: Path, device: str, scale: Scale) -> tuple[str, dict[str, Any]]:
     """Relative difference of the first pieces' features from float32 on the CPU, and seconds of each precision."""
     expected, _ = _first_features(_family(name, scale, "cpu"), name, clip, "cpu")
-    figures: dict[str, Any] = {}
+    trials = dict[Precision, Trial]()
     for precision in get_args(Precision) if device != "cpu" else ("float32", "bfloat16"):
         found, seconds = _first_features(_family(name, scale, device, precision), name, clip, device)
-        difference = float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
-        figures[precision] = {"difference": difference, "seconds": seconds}
-    allowed = {key: each["seconds"] for key, each in figures.items() if each["difference"] <= BOUND}
-    figures["advised"] = min(allowed, key=lambda key: allowed[key]) if allowed else "float32"
-    lines = [
-        f"{key} {each['difference']:.1e} in {each['seconds']:.3f} s"
-        for key, each in figures.items()
-        if key in get_args(Precision)
-    ]
-    return f"{'; '.join(lines)}; fastest within {BOUND:g}: {figures['advised']}", figures
+        trials[precision] = Trial(difference(found, expected), seconds)
+    advised = fastest(trials)
+    lines = [f"{key} {each.difference:.1e} in {each.seconds:.3f} s" for key, each in trials.items()]
+    figures: dict[str, Any] = {key: each._asdict() for key, each in trials.items()}
+    return f"{'; '.join(lines)}; fastest within {BOUND:g}: {advised}", figures | {"advised": advised}
 
 
 def _first_features(
     families: Mapping[str, Family], name: str, clip: Path, device: str
 ) -> tuple[npt.NDArray[np.float64], float]:
-    stream = ClipStream([Task("clip", str(clip))], families)
-    item = next(iter(stream)).tensors().to(torch.device(device))
-    pool = families[name].pool()
-    for trial in range(2):  # the first one chooses kernels
-        begun = time.perf_counter()
-        (features,) = compute(families, [item])
-        if isinstance(features, UgcvqaError):
-            raise features
-        if trial:
-            pool.add(features)
-            found = pool.result()["video"]
-    return np.asarray(found, dtype=np.float64), time.perf_counter() - begun
+    item = next(iter(ClipDataset(ClipStream([Task("clip", str(clip))], families), is_on_gpu=device != "cpu")))
+    if item.reason:
+        raise UgcvqaError(item.reason)
+    return timed_vector(families[name], item.to(torch.device(device)).frames)
 
 
 def _speed(name: str, clips: list[Path], device: str, scale: Scale) -> tuple[str, dict[str, Any]]:
@@ -359,8 +343,8 @@ def _verb(folder: Path, started: float, arguments: list[str]) -> tuple[str, dict
     told = (errors if process.returncode else out).strip().splitlines() or ["nothing"]
     if process.returncode:
         raise UgcvqaError(f"exit code {process.returncode}: {told[-1]}")
-    place = [line.strip() for line in errors.splitlines() if _PLACE.search(line)]
-    return "\n".join([told[-1], *place[:1]]), {"command": arguments}
+    places = [line.strip() for line in errors.splitlines() if _TOLD.search(line)]
+    return "\n".join([told[-1], *dict.fromkeys(places)]), {"command": arguments}
 
 
 def _on_all(verb: Callable[..., Any], extract: list[str], folder: Path, n_gpus: int) -> tuple[str, dict[str, Any]]:

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from ugcvqa.deep.precision import REDUCED, Precision, arithmetic
+from ugcvqa.deep.precision import REDUCED, arithmetic
 from ugcvqa.deep.signal_stack import kept_signal_stack
 from ugcvqa.errors import ConfigError
 from ugcvqa.files import error_reason
-from ugcvqa.settings.features import Engine
+from ugcvqa.settings.features import Engine, Precision
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ugcvqa.deep.engine import FastNetwork
-from ugcvqa.deep.precision import Precision, arithmetic
+from ugcvqa.deep.precision import arithmetic
 from ugcvqa.deep.taps import hooked
 from ugcvqa.deep.trunks import split_at_maps
-from ugcvqa.settings.features import Engine
+from ugcvqa.settings.features import Engine, Precision
 
 DEFAULT_MIB = {False: 64, True: 4096}
 """Working memory of a batch of passes, by whether it runs on a GPU."""

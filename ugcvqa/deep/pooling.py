@@ -9,11 +9,10 @@ from torch import Tensor, nn
 
 from ugcvqa.deep.backbones import check_finite, load_backbone, weights_checksum
 from ugcvqa.deep.engine import FastNetwork
-from ugcvqa.deep.precision import Precision
 from ugcvqa.deep.trunks import features_of
 from ugcvqa.errors import ConfigError, VideoError
 from ugcvqa.media.imresize import imresize_to
-from ugcvqa.settings.features import Engine
+from ugcvqa.settings.features import Engine, Precision
 
 CNN_SIDE_PX = 224
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB, for values 0..1

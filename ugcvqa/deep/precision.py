@@ -4,15 +4,13 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Literal
 
 import torch
 
 from ugcvqa.devices import float32_products
+from ugcvqa.settings.features import AskedPrecision, Precision
 
 log = logging.getLogger(__name__)
-
-Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 
 REDUCED = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 """Formats of half the bytes, by name."""
@@ -21,6 +19,11 @@ _ON_A_CPU = {
     "float16": "precision float16 is several times slower than float32 on most CPUs; use bfloat16 or float32 there",
     "tf32": "precision tf32 computes in float32 on a CPU; use bfloat16 for speed",
 }
+
+
+def exact_unless_asked(precision: AskedPrecision) -> Precision:
+    """The arithmetic that is asked for; float32 for an `auto` that nobody has settled."""
+    return "float32" if precision == "auto" else precision
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ugcvqa.deep.masking import MaskedScores, unit_range, upsample
-from ugcvqa.deep.precision import Precision, arithmetic
+from ugcvqa.deep.precision import arithmetic
 from ugcvqa.deep.taps import tap
 from ugcvqa.errors import ConfigError, WeightsError
-from ugcvqa.settings.features import Engine
+from ugcvqa.settings.features import Engine, Precision
 
 PRECISIONS = get_args(Precision)
 """Arithmetic of the scoring passes. Everything else is float32 or better, whatever the choice."""

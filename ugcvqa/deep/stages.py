@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from ugcvqa.deep.backbones import load_backbone, weights_checksum
 from ugcvqa.deep.engine import FastNetwork
 from ugcvqa.deep.pooling import check_features, check_frames, large_enough, mean_std_pool, normalise
-from ugcvqa.deep.precision import Precision
 from ugcvqa.deep.trunks import features_of
 from ugcvqa.errors import ConfigError
-from ugcvqa.settings.features import Engine
+from ugcvqa.settings.features import Engine, Precision
 
 _PROBE_SIDE_PX = 96
 _HEAD_PARTS = {"avgpool", "fc", "classifier", "dropout", "flatten"}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ugcvqa.deep.backbones import load_backbone, weights_checksum
 from ugcvqa.deep.pooling import CNN, VSFA, FrameMean, Trunk, check_features, normalise
+from ugcvqa.deep.precision import exact_unless_asked
 from ugcvqa.deep.saliency import KnownMaps, MapMean, ScoreCAM, add_map
 from ugcvqa.deep.stages import StageStatistics
 from ugcvqa.deep.taps import check_layer
@@ -103,7 +104,8 @@ class StagesFamily(NetworkFamily):
 
     def __init__(self, settings: FamilySettings) -> None:
         deep = settings.deep
-        network = StageStatistics(deep.backbone, deep.weights, deep.precision, deep.stages, settings.engine)
+        precision = exact_unless_asked(deep.precision)
+        network = StageStatistics(deep.backbone, deep.weights, precision, deep.stages, settings.engine)
         values = {"backbone": deep.backbone, "precision": deep.precision, "stages": ",".join(map(str, network.chosen))}
         name = "_".join(["stages", *_others(deep)])
         super().__init__(FeatureSpec(name, VERSIONS["stages"], values, network.checksum), TimedPlan(centre_plan))
@@ -274,11 +276,12 @@ def build_networks(names: tuple[str, ...], settings: FamilySettings) -> dict[str
         WeightsError: if weights are missing or wrong.
         ConfigError: if a setting cannot be used.
     """
+    settings = settings.with_precisions()  # no key in the store may say `auto`
     deep, saliency = settings.deep, settings.saliency
 
     @cache
     def vsfa() -> VSFA:
-        return VSFA(deep.backbone, deep.weights, deep.precision, settings.engine)
+        return VSFA(deep.backbone, deep.weights, exact_unless_asked(deep.precision), settings.engine)
 
     @cache
     def cam() -> tuple[ScoreCAM, str, KnownMaps]:
@@ -289,7 +292,7 @@ def build_networks(names: tuple[str, ...], settings: FamilySettings) -> dict[str
             network,
             saliency.layer or last_maps_layer(network, saliency.backbone),
             memory_mib=saliency.memory_mib,
-            precision=saliency.precision,
+            precision=exact_unless_asked(saliency.precision),
             method=saliency.method,
             engine=settings.engine,
         )

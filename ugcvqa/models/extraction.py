@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ugcvqa.datamodules.base import QualityDataModule
@@ -17,6 +18,7 @@ from ugcvqa.devices import is_main_process, launch
 from ugcvqa.display.lines import failure_rows, read_failures
 from ugcvqa.features.extraction import VideoResult, keep_result
 from ugcvqa.features.family import Family
+from ugcvqa.features.precisions import open_parts, settled
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.features.stream import Task
 from ugcvqa.files import write_atomic
@@ -26,7 +28,8 @@ from ugcvqa.meeting import Meeting
 from ugcvqa.models.extractor import Extractor
 from ugcvqa.progress import progress_bar
 from ugcvqa.settings.data import DecodeLimits, LoaderSettings
-from ugcvqa.trainer import EXTRACTION, build_trainer, default_devices, is_placed_by, running, tell_place
+from ugcvqa.settings.features import FamilySettings
+from ugcvqa.trainer import EXTRACTION, build_trainer, default_devices, is_placed_by, root_device, running, tell_place
 
 log = logging.getLogger(__name__)
 
@@ -177,6 +180,24 @@ def extract_dataset(
     if failures and is_main_process():
         log.warning("%d videos failed, see %s", len(failures), failure_file)
     return failures
+
+
+def settled_on(
+    settings: FamilySettings, names: Sequence[str], store: Path, trainer: Mapping[str, Any], can_use_gpu: bool = True
+) -> FamilySettings:
+    """Settles each precision `auto` of families for the device of a Trainer, see `precisions.settled`.
+
+    Args:
+        settings: of the families.
+        names: the families.
+        store: folder of the feature store.
+        trainer: a user's arguments of the Trainer.
+        can_use_gpu: whether a GPU is used where there is one.
+    """
+    if not open_parts(settings, names):
+        return settings
+    device = root_device(trainer) if can_use_gpu and torch.cuda.is_available() else torch.device("cpu")
+    return settled(settings, names, store, str(device))
 
 
 def tell_warnings(warnings: Mapping[str, str], file: Path) -> None:

@@ -11,11 +11,10 @@ from ugcvqa.settings.features import (
     FamilySettings,
     NSSEngine,
     NSSSettings,
+    Precision,
     SaliencySettings,
     UVQSettings,
 )
-
-Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 
 
 class NSSExtractor(Extractor):

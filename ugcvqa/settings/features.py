@@ -1,11 +1,18 @@
 """Settings of the feature extractors."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ugcvqa.errors import ConfigError
 
 _LARGEST_FPS = 1000
+
+Precision = Literal["float32", "tf32", "bfloat16", "float16"]
+"""Arithmetic of a network's convolutions."""
+
+AskedPrecision = Literal["auto", "float32", "tf32", "bfloat16", "float16"]
+"""The same as it is asked for: `auto` is settled before features are computed, see `features.precisions`."""
 
 Engine = Literal["auto", "torch", "openvino"]
 """Which library computes the networks, see `FamilySettings`."""
@@ -48,7 +55,8 @@ class DeepSettings:
         backbone: a classification network of torchvision, by name, or `efficientnet_lite0`.
         weights: named weights of torchvision (IMAGENET1K_V1), a file or a folder that holds them, or `random:SEED`,
             which is meaningless for quality and only tests the mechanics.
-        precision: `float32` is exact; the others are faster, and named in the store.
+        precision: `float32` is exact; the others are faster, and named in the store. `auto` is float32 on a CPU, and on
+            a GPU the fastest whose measured error is within a bound, see `features.precisions`; a store keeps to it.
         keep_frames: store the features of every frame too, as sequence models need them.
         stages: for row STAGES, the stages of the network whose means and deviations it has, counted from 0 at the
             input and rising; all if none is named.
@@ -56,7 +64,7 @@ class DeepSettings:
 
     backbone: str = "resnet50"
     weights: str = "IMAGENET1K_V1"
-    precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
+    precision: AskedPrecision = "auto"
     keep_frames: bool = False
     stages: tuple[int, ...] = ()
 
@@ -75,7 +83,7 @@ class SaliencySettings:
         layer: module whose activations become the map; by default the last one before the global pooling that is no
             maximum, for VGG-16 features.29 as in the paper.
         weights: as for the deep features.
-        precision: of the scoring passes; `float32` is exact.
+        precision: of the scoring passes; as for the deep features.
         method: `exact`, or an approximation: `top:N` scores the N channels of largest mean only, `half` scores at
             half the resolution.
         memory_mib: bound on the memory of one scoring pass, by default 64 on a CPU and 4096 on a GPU; changes
@@ -86,7 +94,7 @@ class SaliencySettings:
     backbone: str = "vgg16"
     layer: str | None = None
     weights: str = "IMAGENET1K_V1"
-    precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
+    precision: AskedPrecision = "auto"
     method: str = "exact"
     memory_mib: int | None = None
     keep_maps: bool = False
@@ -162,6 +170,19 @@ class FamilySettings:
                     f"--{flag} {network} and --families.{name}.backbone {part.backbone} contradict each other; give one"
                 )
             changed = replace(changed, **{name: replace(part, backbone=network)})
+        return changed
+
+    def with_precisions(self, found: Mapping[str, Precision] = {}) -> "FamilySettings":
+        """Puts an arithmetic in place of `auto`.
+
+        Args:
+            found: `deep` and `saliency` -> what was found for them; float32 where nothing is.
+        """
+        changed = self
+        if self.deep.precision == "auto":
+            changed = replace(changed, deep=replace(self.deep, precision=found.get("deep", "float32")))
+        if self.saliency.precision == "auto":
+            changed = replace(changed, saliency=replace(self.saliency, precision=found.get("saliency", "float32")))
         return changed
 
     @property

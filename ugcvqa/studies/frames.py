@@ -15,6 +15,7 @@ from torch import Tensor
 from ugcvqa.datasets.catalogue import Dataset, Video
 from ugcvqa.datasets.finding import video_files
 from ugcvqa.deep.pooling import CNN
+from ugcvqa.deep.precision import exact_unless_asked
 from ugcvqa.deep.saliency import MapMean
 from ugcvqa.errors import ConfigError, StoreError, VideoError
 from ugcvqa.features.families import build_families
@@ -209,10 +210,11 @@ def build_study(settings: FamilySettings, network: DeepNetwork, limit: int) -> S
         ConfigError: if a setting cannot be used.
         WeightsError: if weights are missing or wrong.
     """
+    settings = settings.with_precisions()
     kept = replace(settings, saliency=replace(settings.saliency, keep_maps=True))
     saliency = build_families(("saliency",), kept)["saliency"]
     deep, is_incomplete = settings.deep, network == "as_published"
-    cnn = CNN(deep.backbone, deep.weights, deep.precision, is_incomplete, settings.engine).eval()
+    cnn = CNN(deep.backbone, deep.weights, exact_unless_asked(deep.precision), is_incomplete, settings.engine).eval()
     facts: dict[str, str | bool] = {"backbone": deep.backbone, "precision": deep.precision, "skip_stem": is_incomplete}
     remark = "without the first normalisation, activation and pooling, as published" if is_incomplete else ""
     source = settings.saliency

@@ -149,10 +149,10 @@ class Study:
             WeightsError: if weights are missing or wrong.
             LabelError: if labels cannot be read.
         """
-        from ugcvqa.models.extraction import extract_dataset
+        from ugcvqa.models.extraction import extract_dataset, settled_on
 
         asked = self.settings
-        families: FamilySettings = asked["families"]
+        families: FamilySettings = settled_on(asked["families"], ("cnn", "saliency"), store_folder, trainer)
         chosen = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         dataset = given_videos(videos) if videos else open_dataset(data or DataSettings())
         networks = build_study(families, asked["network"], asked["frames"])
