@@ -89,6 +89,36 @@ def test_one_command_writes_every_table_figure_and_number(mine, capsys):
     assert sorted(path.rsplit("/")[-1] for path in record["features"]) == ["mine_a.npz", "mine_b.npz"]
 
 
+def test_a_table_and_figures_to_publish(mine):
+    """The LaTeX table has neither published figures nor footnotes; the others keep them."""
+    given = ["--style", "paper", "--figures", "[pdf,svg]", "--font", "serif"]
+    ids = tuple(f"mine{k:03d}" for k in range(40))
+    spoilt = np.random.default_rng(5).normal(size=(40, 6))
+    spoilt[3, 3] = np.nan
+    write_table(mine / "mine_a.npz", FeatureTable(ids, spoilt))
+    assert main(arguments(mine, *given)) == 0
+    folder = mine / "out" / "mine"
+    tex = (folder / "table.tex").read_text()
+    assert "non-finite" in (folder / "table.md").read_text()
+    body = tex[tex.index(r"\begin{table}") :]
+    assert r"\label{tab:table}" in body
+    assert r"row & SRCC $\uparrow$ & KRCC $\uparrow$ & PLCC $\uparrow$ & RMSE $\downarrow$ \\" in body
+    assert "non-finite" not in body
+    assert all(line.startswith("%") for line in tex[: tex.index(r"\begin{table}")].splitlines())
+    assert body.count(r"\textbf{0.") == body.count(r"\underline{0.") == 4
+    starts = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}
+    for suffix, start in starts.items():
+        names = {path.stem for path in (folder / "figures").glob(f"*{suffix}")}
+        assert names == {"overlay_mine", "scatter_mine_A", "scatter_mine_B", "significance_mine", "splits_mine"}
+        assert (folder / f"figures/scatter_mine_A{suffix}").read_bytes().startswith(start)
+    pdf = (folder / "figures/scatter_mine_A.pdf").read_bytes()
+    assert b"STIXGeneral" in pdf
+    assert b"/Type3" not in pdf
+    assert main(arguments(mine)) == 0
+    assert {path.suffix for path in (folder / "figures").iterdir()} == {".png"}
+    assert "footnotesize" in (folder / "table.tex").read_text()
+
+
 @pytest.mark.usefixtures("without_figures")
 def test_the_table_holds_median_and_population_deviation(mine):
     assert main(arguments(mine, splits=4)) == 0
@@ -411,7 +441,7 @@ def test_a_metric_of_ones_own_is_compared_by_its_file_alone(mine, capsys):
     (mine / "my_metric.csv").write_text(f"video,pred\n{rows}")
     assert main(arguments(mine, "--predictions", str(mine / "my_metric.csv"), rows="[A]")) == 0
     lines = [line for line in read(mine / "out/mine/splits.csv") if line["row"] == "MY_METRIC"]
-    assert {float(line["srcc"]) for line in lines} == {1.0}
+    assert [float(line["srcc"]) for line in lines] == pytest.approx([1.0] * len(lines))
     text = (mine / "out/mine/table.md").read_text()
     assert f"predictions from {100 * min(mos):.4g} to {100 * max(mos):.4g}, labels from {min(mos):.4g}" in text
     assert "MY_METRIC" in (mine / "out/mine/significance_mine.csv").read_text()

@@ -15,6 +15,8 @@ from ugcvqa.settings.training import GRUSettings
 
 log = logging.getLogger(__name__)
 
+_NOT_RECORDED = ("jobs", "at_once", "backend", "scheduler", "style", "figures", "font", "wandb")
+
 
 def benchmark(
     data: list[str] | str = "youtube_ugc",
@@ -42,6 +44,9 @@ def benchmark(
     at_once: int = 0,
     backend: str = "loky",
     scheduler: str | None = None,
+    style: Literal["compare", "paper"] = "compare",
+    figures: list[Literal["pdf", "svg"]] = [],
+    font: Literal["sans", "serif"] = "sans",
     wandb: Literal["disabled", "offline", "online"] = "disabled",
 ) -> int:
     """Trains and tests rows of features by the paper's protocol, and writes tables, figures and every number.
@@ -89,19 +94,22 @@ def benchmark(
             holds, and one on a CPU.
         backend: loky, dask, or another backend of joblib.
         scheduler: address of a Dask scheduler; without it workers are started on this machine.
+        style: of the LaTeX tables: `compare` with published figures, differences and footnotes, as on the screen;
+            `paper` as a float to publish, with medians, deviations and a label, its footnotes as comments.
+        figures: kinds in which each figure is written beside its PNG of 300 dpi.
+        font: of the figures.
         wandb: log tables and figures to Weights & Biases.
     """
     families = families.with_backbones(backbone, saliency_backbone)
     tables, rows = _with_predictions(tables, rows, predictions)
     predictions = []  # recorded once, with the tables
     backbone = saliency_backbone = None  # recorded once, with the families
-    settings = {
-        key: value for key, value in locals().items() if key not in ("jobs", "at_once", "backend", "scheduler", "wandb")
-    }
+    settings = {key: value for key, value in locals().items() if key not in _NOT_RECORDED}
     from ugcvqa.benchmarks import report, run
     from ugcvqa.benchmarks.feature_tables import FeatureSources
     from ugcvqa.benchmarks.labelled_features import collect
     from ugcvqa.deep.engine import chosen_engine
+    from ugcvqa.display.figures import font as fonts
     from ugcvqa.records import named_folder, plain_settings, versions
 
     protocol = BenchmarkSettings(mode, splits, split_index, train, on_missing)
@@ -123,8 +131,9 @@ def benchmark(
         "versions": versions(),
     }
     report.write_results(folder, results, holdouts, record)
-    made = report.write_tables(folder, gathered, results, mode)
-    pictures = report.write_figures(folder, gathered, results, mode)
+    made = report.write_tables(folder, gathered, results, mode, style)
+    with fonts(font):
+        pictures = report.write_figures(folder, gathered, results, mode, figures)
     if wandb != "disabled":
         from ugcvqa.benchmarks.dashboard import log_benchmark
 

@@ -38,6 +38,8 @@ def timings(
     out: str = "timings",
     device: str = "cpu",
     limits: DecodeLimits = DecodeLimits(),
+    figures: list[Literal["pdf", "svg"]] = [],
+    font: Literal["sans", "serif"] = "sans",
     wandb: Literal["disabled", "offline", "online"] = "disabled",
 ) -> int:
     """Measures what each row costs, and writes the paper's Table 2 and Figure 4 with these numbers.
@@ -65,6 +67,8 @@ def timings(
         out: folder that is made; a number is added if it exists.
         device: where features are computed: cpu, cuda, cuda:1.
         limits: bounds on what is decoded.
+        figures: kinds in which each figure is written beside its PNG of 300 dpi.
+        font: of the figures.
         wandb: log table and figures to Weights & Biases.
     """
     families = families.with_backbones(backbone, saliency_backbone)
@@ -80,6 +84,7 @@ def timings(
     from ugcvqa.benchmarks.protocol import Rules
     from ugcvqa.deep.engine import chosen_engine
     from ugcvqa.display.benchmark_tables import cost_table
+    from ugcvqa.display.figures import font as fonts
     from ugcvqa.files import check_writable
     from ugcvqa.records import plain_settings, versions
     from ugcvqa.training.runs import new_folder
@@ -104,7 +109,8 @@ def timings(
     ]
     spent = costs.row_costs(extraction, fitting)
     table = cost_table(spent, notes)
-    pictures = report.write(folder, table, spent, srcc, source, record)
+    with fonts(font):
+        pictures = report.write(folder, table, spent, srcc, source, record, figures)
     if wandb != "disabled":
         from ugcvqa.benchmarks.dashboard import log_benchmark
 

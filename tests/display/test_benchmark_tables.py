@@ -3,6 +3,8 @@
 import csv
 import io
 import math
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -191,3 +193,30 @@ def test_latex_escapes_commands(odd):
 
 def test_csv_quotes_and_leaves_nan_empty(odd):
     assert odd.csv() == 'row,v\n"a,""b",\n'
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")
+@pytest.mark.parametrize("label", ["", "tab:main"], ids=["compare", "paper"])
+def test_a_document_that_inputs_the_table_compiles(tmp_path, label):
+    rows = {
+        "NSS_VSFACNN_SALIENCY": figures([0.7, 0.71]),
+        "mine_50%&#$~^\\": figures([0.6, math.nan]),
+        "CNN": figures([0.5, 0.5]),
+    }
+    groups = [RowGroup("youtube_ugc", rows), RowGroup("konvid_1k", rows)]
+    table = main_table(groups, ["a < b_c, 90 %"], has_published=not label)
+    (tmp_path / "table.tex").write_text(table.latex(label))
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass{article}\n\\usepackage{booktabs}\n\\usepackage{graphicx}\n\\begin{document}\n"
+        f"\\input{{table}}\nSee \\ref{{{label}}}.\n\\end{{document}}\n"
+    )
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "paper.tex"]
+    for _ in range(2):  # references are known in the second run
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+        assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+    if label:
+        assert "undefined references" not in done.stdout
+        assert "% a < b_c, 90 %" in table.latex(label).partition("\\begin{table}")[0]
+        assert "deviation over 2 splits. Best in bold" in table.latex(label)
+        assert "0.7103" not in table.latex(label)

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from tests.support.golden import EXTRACTS
-from ugcvqa.evaluation.published import BASELINES, METRICS, TABLE2, published_figure
+from ugcvqa.evaluation.published import BASELINES, METRICS, TABLE2, data_title, published_figure
 from ugcvqa.features.rows import PAPER_ROWS, dimension
 
 
@@ -50,3 +50,17 @@ def test_baselines_are_as_published():
 )
 def test_what_was_not_published_is_nan(place):
     assert all(map(math.isnan, published_figure(*place)))
+
+
+@pytest.mark.parametrize(
+    ("data", "title"),
+    [
+        ("konvid_1k", "KoNViD-1k"),
+        ("youtube_ugc_720p", "YouTube-UGC 720p"),
+        ("youtube_ugc_to_konvid_1k", "YouTube-UGC to KoNViD-1k"),
+        ("combined, 40 videos", "COMBINED, 40 videos"),
+        ("mine_to_other", "mine_to_other"),
+    ],
+)
+def test_data_sets_are_called_as_in_the_paper(data, title):
+    assert data_title(data) == title

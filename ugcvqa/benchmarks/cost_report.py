@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ugcvqa.display.benchmark_tables import RowCost
 from ugcvqa.display.figures import accuracy_cost
 from ugcvqa.display.text_tables import Table
 from ugcvqa.errors import LabelError
-from ugcvqa.evaluation.published import DATA_TITLES, published_figure
+from ugcvqa.evaluation.published import data_title, published_figure
 from ugcvqa.features.rows import PAPER_ROWS
 from ugcvqa.files import error_reason, write_atomic
 from ugcvqa.settings.features import FamilySettings
@@ -30,7 +30,7 @@ def accuracy(benchmark: str | None, data: str | None) -> tuple[dict[str, float],
     """
     if benchmark is None:
         paper = {row: published_figure(_PAPER_DATA, row, "srcc").median for row in PAPER_ROWS}
-        return paper, f"SRCC of the paper on {DATA_TITLES[_PAPER_DATA]}"
+        return paper, f"SRCC of the paper on {data_title(_PAPER_DATA)}"
     path = Path(benchmark) / "splits.csv"
     values: dict[str, dict[str, list[float]]] = {}
     try:
@@ -47,7 +47,7 @@ def accuracy(benchmark: str | None, data: str | None) -> tuple[dict[str, float],
     if name is None:
         raise LabelError(f"{path}: holds no results; give the folder of a finished benchmark")
     medians = {row: float(np.nanmedian(srcc)) for row, srcc in values[name].items() if np.isfinite(srcc).any()}
-    return medians, f"median SRCC on {DATA_TITLES.get(name, name)}, {path.parent.name}"
+    return medians, f"median SRCC on {data_title(name)}, {path.parent.name}"
 
 
 def weight_notes(families: FamilySettings) -> Iterator[str]:
@@ -87,8 +87,9 @@ def write(
     srcc: Mapping[str, float],
     source: str,
     record: Mapping[str, Any],
+    kinds: Sequence[str] = (),
 ) -> dict[str, Path]:
-    """Writes tables, figures and record; gives the figures by name.
+    """Writes tables, figures (also in `kinds`: `pdf`, `svg`) and record; gives the figures' PNG files by name.
 
     Raises:
         StoreError: if a file cannot be written.
@@ -107,5 +108,7 @@ def write(
     for name, (label, seconds) in costs.items():
         if any(math.isfinite(value) for row, value in seconds.items() if row in srcc):
             pictures[name] = folder / f"{name}.png"
-            write_atomic(pictures[name], accuracy_cost(seconds, srcc, label, f"Accuracy and cost: {source}"))
+            for suffix in dict.fromkeys((".png", *(f".{kind}" for kind in kinds))):
+                drawn = accuracy_cost(seconds, srcc, label, f"Accuracy and cost: {source}", suffix)
+                write_atomic(pictures[name].with_suffix(suffix), drawn)
     return pictures

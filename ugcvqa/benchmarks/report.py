@@ -1,9 +1,10 @@
 """The folder of a benchmark: tidy results, run record, tables and figures, each file complete or absent."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from ugcvqa.display.benchmark_tables import ablation_table, interval_table, sign
 from ugcvqa.display.main_table import RowGroup, main_table
 from ugcvqa.display.text_tables import Table
 from ugcvqa.evaluation.metrics import Metrics
-from ugcvqa.evaluation.published import METRICS
+from ugcvqa.evaluation.published import METRICS, data_title, row_title
 from ugcvqa.evaluation.significance import compare_all
 from ugcvqa.files import write_atomic
 
@@ -42,8 +43,17 @@ def write_results(folder: Path, results: Results, splits: Splits, record: Mappin
     write_atomic(folder / "run.json", (json.dumps(record, indent=2) + "\n").encode())
 
 
-def write_tables(folder: Path, data: Sequence[Gathered], results: Results, mode: str) -> dict[str, Table]:
+def write_tables(
+    folder: Path, data: Sequence[Gathered], results: Results, mode: str, style: Literal["compare", "paper"]
+) -> dict[str, Table]:
     """Writes the tables as Markdown, CSV and LaTeX, and gives them by name; `table` is the paper's Table 1.
+
+    Args:
+        folder: of the benchmark.
+        data: data sets with their features and lines.
+        results: of all lines.
+        mode: of the benchmark.
+        style: of the LaTeX files: `paper` has no published figures, no footnotes, and a label.
 
     Raises:
         StoreError: if a file cannot be written.
@@ -59,45 +69,61 @@ def write_tables(folder: Path, data: Sequence[Gathered], results: Results, mode:
         tables[f"intervals_{name}"] = [interval_table(values[metric], metric, *size) for metric in METRICS]
         if len(rows) > 1:
             tables[f"significance_{name}"] = [
-                significance_table(compare_all(values[metric], *size), metric, name) for metric in METRICS
+                significance_table(compare_all(values[metric], *size), metric, data_title(name)) for metric in METRICS
             ]
         if full := _full_row(one):
             ours = {metric: {row: v for row, v in values[metric].items() if "+" in row} for metric in METRICS}
-            tables[f"ablation_{name}"] = [ablation_table(ours[m], full, m, *size, name) for m in METRICS]
+            tables[f"ablation_{name}"] = [ablation_table(ours[m], full, m, *size, data_title(name)) for m in METRICS]
     kept = {f"{name}{suffix}" for name in tables for suffix in _SUFFIXES}
     _remove_others(folder, _TABLES, kept)
     for name, several in tables.items():
         write_atomic(folder / f"{name}.md", "\n".join(table.markdown() for table in several).encode())
-        write_atomic(folder / f"{name}.tex", "\n".join(table.latex() for table in several).encode())
+        shown = [_table(data, results, mode, has_published=False)] if name == "table" and style == "paper" else several
+        labels = [f"tab:{name}{'' if k == 0 else k + 1}" if style == "paper" else "" for k in range(len(shown))]
+        tex = "\n".join(table.latex(label) for table, label in zip(shown, labels, strict=True))
+        write_atomic(folder / f"{name}.tex", tex.encode())
         texts = [table.csv() for table in several]  # one header, then the lines of all
         write_atomic(folder / f"{name}.csv", "".join([texts[0], *(_lines(text) for text in texts[1:])]).encode())
     return {name: several[0] for name, several in tables.items()}
 
 
-def write_figures(folder: Path, data: Sequence[Gathered], results: Results, mode: str) -> dict[str, Path]:
+def write_figures(
+    folder: Path, data: Sequence[Gathered], results: Results, mode: str, kinds: Sequence[str]
+) -> dict[str, Path]:
     """Draws scatter plots of the median splits, overlays, the figures of all splits, and significance.
+
+    Args:
+        folder: of the benchmark.
+        data: data sets with their features and lines.
+        results: of all lines.
+        mode: of the benchmark.
+        kinds: in which each is written beside its PNG: `pdf`, `svg`.
+
+    Returns:
+        The PNG files by name.
 
     Raises:
         StoreError: if a file cannot be written.
     """
-    paths = {}
+    kept = {}
     for one in data:
-        for name, picture in _pictures(one, _groups(one, results, mode)):
-            paths[name] = folder / "figures" / f"{name}.png"
-            write_atomic(paths[name], picture)
-    _remove_others(folder / "figures", ("*.png",), {path.name for path in paths.values()})
-    return paths
+        for name, draw in _pictures(one, _groups(one, results, mode)):
+            for kind in dict.fromkeys(("png", *kinds)):
+                kept[f"{name}.{kind}"] = folder / "figures" / f"{name}.{kind}"
+                write_atomic(kept[f"{name}.{kind}"], draw(suffix=f".{kind}"))
+    _remove_others(folder / "figures", ("*",), kept)
+    return {path.stem: path for path in kept.values() if path.suffix == ".png"}
 
 
 def _groups(one: Gathered, results: Results, mode: str) -> list[Group]:
     return groups_of(results, one.problem.data, mode, _published_name(one, mode))
 
 
-def _remove_others(folder: Path, patterns: Sequence[str], kept: set[str]) -> None:
+def _remove_others(folder: Path, patterns: Sequence[str], kept: Container[str]) -> None:
     """Removes tables and figures of an earlier run with other rows, which nothing here belongs to."""
     for pattern in patterns:
         for path in folder.glob(pattern):
-            if path.name not in kept and path.suffix in (*_SUFFIXES, ".png"):
+            if path.name not in kept and path.suffix in (*_SUFFIXES, ".png", ".pdf", ".svg"):
                 path.unlink(missing_ok=True)
 
 
@@ -116,7 +142,7 @@ def median_result(lines: Sequence[SplitResult]) -> SplitResult:
     return lines[int(order[len(lines) // 2])]
 
 
-def _table(data: Sequence[Gathered], results: Results, mode: str) -> Table:
+def _table(data: Sequence[Gathered], results: Results, mode: str, has_published: bool = True) -> Table:
     shown: list[RowGroup] = []
     notes = [note for one in data for note in one.footnotes]
     for one in data:
@@ -134,7 +160,7 @@ def _table(data: Sequence[Gathered], results: Results, mode: str) -> Table:
                 )
             )
             notes += _group_notes(shown[-1].name, group, mode)
-    return main_table(shown, (*notes, *_mode_notes(results, mode)))
+    return main_table(shown, (*notes, *_mode_notes(results, mode)), has_published)
 
 
 def _group_notes(name: str, group: Group, mode: str) -> Iterator[str]:
@@ -211,8 +237,9 @@ def _full_row(one: Gathered) -> str | None:
     return str(max(ours, key=lambda entry: len({part.family for part in one.problem.layouts[entry.row]})))
 
 
-def _pictures(one: Gathered, groups: Sequence[Group]) -> Iterator[tuple[str, bytes]]:
-    data = one.problem.data
+def _pictures(one: Gathered, groups: Sequence[Group]) -> Iterator[tuple[str, Callable[..., bytes]]]:
+    """Names of figures, and what draws them with a suffix."""
+    data, name = one.problem.data, data_title(one.problem.data)
     chosen = {
         row if not number or row not in groups[0].lines else f"{row}, {group.title}": median_result(several)
         for number, group in enumerate(groups)
@@ -220,23 +247,22 @@ def _pictures(one: Gathered, groups: Sequence[Group]) -> Iterator[tuple[str, byt
     }
     for row, result in chosen.items():
         shown = Metrics(result.srcc, result.krcc, result.plcc, result.rmse, result.is_mapped)
-        title = f"{row}, {data}, split {result.split}" if result.split else f"{row}, {data}"
-        yield (
-            f"scatter_{data}_{_file_name(row)}",
-            figures.scatter(_score(result), result.mos, shown, title, one.label, one.scale),
-        )
+        title = f"{row_title(row)}, {name}" + (f", split {result.split}" if result.split else "")
+        draw = partial(figures.scatter, _score(result), result.mos, shown, title, one.label, one.scale)
+        yield f"scatter_{data}_{_file_name(row)}", draw
     lines = groups[0].lines
     best = sorted(lines, key=lambda row: _median_srcc(lines[row]), reverse=True)[:_OVERLAID]
     if len(best) > 1:
         points = {row: (_score(chosen[row]), chosen[row].mos) for row in best}
-        yield f"overlay_{data}", figures.overlay(points, f"{data}, each on its own median split", one.label, one.scale)
+        title = f"{name}, each on its own median split"
+        yield f"overlay_{data}", partial(figures.overlay, points, title, one.label, one.scale)
     rows = groups[0].compared
     several = {row: _values(results, "srcc") for row, results in rows.items()}
     if several:
-        yield f"splits_{data}", figures.split_boxes(several, "srcc", data)
+        yield f"splits_{data}", partial(figures.split_boxes, several, "srcc", name)
     if len(several) > 1:
         matrix = compare_all(several, *_split_size(one, rows))
-        yield f"significance_{data}", figures.significance_map(matrix, "srcc", data)
+        yield f"significance_{data}", partial(figures.significance_map, matrix, "srcc", name)
 
 
 def _median_srcc(lines: Sequence[SplitResult]) -> float:

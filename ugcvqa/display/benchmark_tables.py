@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ugcvqa.display.main_table import LOWER_IS_BETTER
 from ugcvqa.display.text_tables import NOTHING, Cell, Mark, Section, Table, Value, number_text, signed_text
-from ugcvqa.evaluation.published import ROW_TITLES, TABLE2
+from ugcvqa.evaluation.published import TABLE2, row_title
 from ugcvqa.evaluation.significance import (
     CONFIDENCE,
     Comparison,
@@ -82,7 +82,7 @@ def significance_table(matrix: SignificanceMatrix, metric: str, title: str) -> T
     differences, adjusted = matrix.differences(), matrix.adjusted()
     rows = tuple(
         (
-            Cell(f"{i + 1} {ROW_TITLES.get(name, name)}"),
+            Cell(f"{i + 1} {row_title(name)}"),
             *(_pair_cell(differences[i, j], adjusted[i, j]) for j in range(len(matrix.names))),
         )
         for i, name in enumerate(matrix.names)
@@ -159,7 +159,7 @@ def cost_table(costs: Mapping[str, RowCost], notes: Sequence[str] = ()) -> Table
         paper = TABLE2.get(row)
         printed = (paper.extract_s, paper.fit_s) if paper else (math.nan, math.nan)
         seconds = (cost.extract_s, cost.extract_cpu_s, printed[0], cost.fit_s, printed[1], cost.predict_s)
-        title = ROW_TITLES.get(row, row)
+        title = row_title(row)
         width = NOTHING if cost.dimension is None else str(cost.dimension)
         lines.append((Cell(title), Cell(width), *(Cell(_seconds(value)) for value in seconds)))
         names = ("extract_s", "extract_cpu_s", "paper_extract_s", "fit_s", "paper_fit_s", "predict_s")
@@ -179,7 +179,7 @@ def cost_table(costs: Mapping[str, RowCost], notes: Sequence[str] = ()) -> Table
 
 def _interval_row(row: str, median: Interval, mean: Interval) -> tuple[Cell, ...]:
     cells = [cell for interval in (median, mean) for cell in (number_text(interval.centre), _range(interval))]
-    return tuple(Cell(text) for text in (ROW_TITLES.get(row, row), *cells, str(median.n_splits)))
+    return tuple(Cell(text) for text in (row_title(row), *cells, str(median.n_splits)))
 
 
 def _interval_record(interval: Interval) -> dict[str, Value]:

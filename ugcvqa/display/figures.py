@@ -7,7 +7,8 @@ suffix of the file it is meant for (.png, .svg or .pdf).
 import io
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from ugcvqa.arrays import Array
 from ugcvqa.display.figure_labels import place_labels
 from ugcvqa.errors import ConfigError
 from ugcvqa.evaluation.metrics import Metrics, fit_logistic
-from ugcvqa.evaluation.published import ROW_TITLES
+from ugcvqa.evaluation.published import row_title
 from ugcvqa.evaluation.significance import SignificanceMatrix
 
 if TYPE_CHECKING:
@@ -31,6 +32,14 @@ _MARKERS = ("o", "^", "s")
 _DOT: dict[str, Any] = {"alpha": 0.6, "markeredgewidth": 0, "clip_on": False}
 _GREY = "#555555"
 _LEVEL = 0.05
+
+
+def font(kind: Literal["sans", "serif"]) -> AbstractContextManager[None]:
+    """Figures that are drawn within have this kind of font; `serif` is STIX, which looks like Times."""
+    from matplotlib import rc_context
+
+    family = {"sans": "DejaVu Sans", "serif": "STIXGeneral"}[kind]  # both come with matplotlib
+    return rc_context({"font.family": family, "axes.formatter.use_mathtext": True})
 
 
 def scatter_curve(pred: npt.ArrayLike, mos: npt.ArrayLike) -> tuple[Array, Array]:
@@ -81,7 +90,7 @@ def scatter(
         axes.plot(*curve, color=PALETTE[1], linewidth=2, label="fitted logistic")
     numbers = f"SRCC {metrics.srcc:.3f}\nKRCC {metrics.krcc:.3f}\nPLCC {metrics.plcc:.3f}\nRMSE {metrics.rmse:.3f}"
     paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2}
-    axes.text(0.98, 0.02, numbers, transform=axes.transAxes, ha="right", va="bottom", family="monospace", bbox=paper)
+    axes.text(0.98, 0.02, numbers, transform=axes.transAxes, ha="right", va="bottom", bbox=paper)
     axes.legend(loc="upper left", edgecolor="none", framealpha=0.8)
     return picture_bytes(figure, suffix)
 
@@ -111,7 +120,7 @@ def overlay(
         raise ValueError(f"{len(points)} models in one scatter plot: one to {len(_MARKERS)} can be told apart")
     figure, axes = _square(title, label, _limits(scale, *(values for pair in points.values() for values in pair)))
     for (name, (pred, mos)), marker, colour in zip(points.items(), _MARKERS, PALETTE, strict=False):
-        text = f"{ROW_TITLES.get(name, name)}, {_videos(pred)}"
+        text = f"{row_title(name)}, {_videos(pred)}"
         axes.plot(pred, mos, marker, markersize=4.5, **_DOT, color=colour, label=text)
     figure.legend(loc="outside lower center", frameon=False)
     return picture_bytes(figure, suffix)
@@ -136,7 +145,7 @@ def accuracy_cost(
     axes.set(xlabel=cost, ylabel="median SRCC")
     axes.set_xlim(0, 1.08 * max(x, default=1.0))
     axes.margins(y=0.12)
-    place_labels(axes, x, y, [ROW_TITLES.get(row, row) for row in rows])
+    place_labels(axes, x, y, [row_title(row) for row in rows])
     return picture_bytes(figure, suffix)
 
 
@@ -149,7 +158,7 @@ def significance_map(matrix: SignificanceMatrix, metric: str, title: str, suffix
         title: what was compared, such as the data set.
         suffix: kind of the picture.
     """
-    names = [ROW_TITLES.get(name, name) for name in matrix.names]
+    names = [row_title(name) for name in matrix.names]
     differences, adjusted = matrix.differences(), matrix.adjusted()
     side = max(4.8, 2.6 + 0.62 * len(names))
     figure, axes = _canvas(title, (side + 0.9, side))
@@ -189,7 +198,7 @@ def split_boxes(values: Mapping[str, npt.ArrayLike], metric: str, title: str, su
     places = range(1, len(kept) + 1)
     for place, array in zip(places, kept, strict=True):
         spread = (np.arange(array.size) * 0.618034 % 1 - 0.5) * 0.5  # golden ratio: even, and the same every time
-        axes.plot(array, place + spread, "o", markersize=2.5, alpha=0.5, markeredgewidth=0, color=PALETTE[0])
+        axes.plot(array, place + spread, "o", markersize=2.5, **_DOT, color=PALETTE[0])
     if kept:
         line = {"color": "black", "linewidth": 1.2}
         axes.boxplot(
@@ -239,8 +248,8 @@ def picture_bytes(figure: "Figure", suffix: str) -> bytes:
     if suffix not in metadata:
         raise ConfigError(f"pictures are {', '.join(metadata)} files, not {suffix!r}")
     picture = io.BytesIO()
-    with rc_context({"svg.hashsalt": "ugcvqa"}):
-        figure.savefig(picture, format=suffix[1:], dpi=150, metadata=metadata[suffix])
+    with rc_context({"svg.hashsalt": "ugcvqa", "pdf.fonttype": 42}):  # journals refuse Type 3 fonts
+        figure.savefig(picture, format=suffix[1:], dpi=300, metadata=metadata[suffix])
     return picture.getvalue()
 
 
@@ -256,9 +265,11 @@ def _pair(axes: "Axes", place: tuple[int, ...], difference: float, p: float, rea
 
 
 def _limits(scale: tuple[float, float], *values: npt.ArrayLike) -> tuple[float, float]:
-    """The label scale, widened to hold all values."""
+    """The label scale, widened to hold all values with a margin."""
     everything = np.concatenate([np.ravel(np.asarray(array, dtype=np.float64)) for array in values])
-    return min([scale[0], *everything]), max([scale[1], *everything])
+    low, high = float(min(everything)), float(max(everything))
+    margin = 0.02 * (max(high, scale[1]) - min(low, scale[0]))
+    return (low - margin if low < scale[0] else scale[0]), (high + margin if high > scale[1] else scale[1])
 
 
 def _videos(values: npt.ArrayLike) -> str:
@@ -267,4 +278,4 @@ def _videos(values: npt.ArrayLike) -> str:
 
 def _row_title(name: str, values: Array) -> str:
     n_missing = values.size - int(np.isfinite(values).sum())
-    return ROW_TITLES.get(name, name) + (f" ({n_missing} NaN)" if n_missing else "")
+    return row_title(name) + (f" ({n_missing} NaN)" if n_missing else "")

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ugcvqa.display.text_tables import Cell, Mark, Section, Table, Value, number_text, signed_text
-from ugcvqa.evaluation.published import BASELINES, DATA_TITLES, METRICS, ROW_TITLES, Figure, published_figure
+from ugcvqa.evaluation.published import BASELINES, DATA_TITLES, METRICS, Figure, data_title, published_figure, row_title
 from ugcvqa.evaluation.significance import median_interval
 
 Figures = Mapping[str, Mapping[str, npt.ArrayLike]]
@@ -41,7 +41,7 @@ class RowGroup:
     @property
     def name(self) -> str:
         """Title of the section."""
-        return ", ".join(filter(None, (DATA_TITLES.get(self.data, self.data), self.title)))
+        return ", ".join(filter(None, (data_title(self.data), self.title)))
 
     def published_figure(self, row: str, metric: str) -> Figure:
         """What was published for a row."""
@@ -58,7 +58,7 @@ class RowGroup:
         return _marks(medians, metric in LOWER_IS_BETTER) if is_ranked else [""] * len(medians)
 
 
-def main_table(groups: Sequence[RowGroup], notes: Sequence[str] = ()) -> Table:
+def main_table(groups: Sequence[RowGroup], notes: Sequence[str] = (), has_published: bool = True) -> Table:
     """Makes the paper's Table 1: median and deviation over splits, the published figures beside them.
 
     Source: Wang, Katsenou and Bull, Table 1: median over the splits and population standard deviation (ddof 0).
@@ -67,26 +67,29 @@ def main_table(groups: Sequence[RowGroup], notes: Sequence[str] = ()) -> Table:
         groups: the sections. A figure that is NaN in some splits is summarised over the others, not marked, and a
             footnote says so; a row with a single value (predictions without training) has no deviation.
         notes: footnotes to add.
+        has_published: whether published figures, where there are some, and differences stand beside ours.
 
     Returns:
         The table; best and second best of each group are marked by the digits shown, published figures never.
     """
-    has_published = any(
+    has_published = has_published and any(
         group.published_figure(row, metric).is_known for group in groups for row in group.rows for metric in METRICS
     )
     beside = ("published", "difference") if has_published else ()
+    sizes = {np.size(of["srcc"]) for group in groups for of in group.rows.values()} - {1}
+    splits = f"{sizes.pop()} splits" if len(sizes) == 1 else "splits"
     titles = [f"{metric.upper()} {'↓' if metric in LOWER_IS_BETTER else '↑'}" for metric in METRICS]
     return Table(
-        caption="Median ± standard deviation over splits" + (", published figures, difference" if beside else ""),
+        caption=f"Median ± standard deviation over {splits}" + (", published figures, difference" if beside else ""),
         columns=("row", *(column for title in titles for column in (title, *beside))),
         sections=tuple(Section(group.name, _main_rows(group, has_published)) for group in groups),
-        notes=(*_missing_notes(groups), *_published_notes(groups), *notes),
+        notes=(*_missing_notes(groups), *(_published_notes(groups) if has_published else ()), *notes),
         records=tuple(record for group in groups for record in _main_records(group)),
     )
 
 
 def _main_rows(group: RowGroup, has_published: bool) -> tuple[tuple[Cell, ...], ...]:
-    columns: list[list[Cell]] = [[Cell(ROW_TITLES.get(row, row)) for row in group.rows]]
+    columns: list[list[Cell]] = [[Cell(row_title(row)) for row in group.rows]]
     for metric in METRICS:
         summaries = [_summary(figures[metric]) for figures in group.rows.values()]
         marked = zip(summaries, group.marks(metric), strict=True)

@@ -16,6 +16,7 @@ Mark = Literal["", "best", "second"]
 NOTHING = "–"
 """What stands in a cell without a number."""
 
+_AT_MOST_A_LINE = r"\ifdim\width>\linewidth\linewidth\else\width\fi"
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -77,27 +78,37 @@ class Table:
             lines += ["", *(f"- {_markdown(note)}" for note in self.notes)]
         return "\n".join(lines) + "\n"
 
-    def latex(self) -> str:
-        """LaTeX for the packages booktabs and graphicx, best in bold and second best underlined."""
+    def latex(self, label: str = "") -> str:
+        r"""LaTeX for the packages booktabs and graphicx, best in bold and second best underlined.
+
+        Args:
+            label: makes a float for a paper that `\ref{label}` refers to, no wider than a line; the footnotes become
+                comments above it.
+        """
         width = len(self.columns)
+        marks = {cell.mark for section in self.sections for row in section.rows for cell in row}
+        explained = ". Best in bold, second best underlined." if label and "second" in marks else ""
+        size = _AT_MOST_A_LINE if label else r"\linewidth"
         lines = [
-            "% needs \\usepackage{booktabs} and \\usepackage{graphicx}",
-            "\\begin{table}",
-            "\\centering",
-            f"\\caption{{{_latex(self.caption)}}}",
-            "\\resizebox{\\linewidth}{!}{%",
-            f"\\begin{{tabular}}{{l{'r' * (width - 1)}}}",
-            "\\toprule",
+            *(f"% {one_line(note)}" for note in self.notes if label),
+            r"% needs \usepackage{booktabs} and \usepackage{graphicx}",
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_latex(self.caption + explained)}}}",
+            *([rf"\label{{{label}}}"] if label else ()),
+            rf"\resizebox{{{size}}}{{!}}{{%",
+            rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
+            r"\toprule",
             _latex_line(_latex(title) for title in self.columns),
         ]
         for section in self.sections:
-            lines.append("\\midrule")
+            lines.append(r"\midrule")
             if section.title:
-                lines += [f"\\multicolumn{{{width}}}{{l}}{{\\textbf{{{_latex(section.title)}}}}} \\\\", "\\midrule"]
+                lines += [rf"\multicolumn{{{width}}}{{l}}{{\textbf{{{_latex(section.title)}}}}} \\", r"\midrule"]
             lines += [_latex_line(_latex_cell(cell) for cell in row) for row in section.rows]
-        lines += ["\\bottomrule", "\\end{tabular}}"]
-        lines += [f"\\par\\footnotesize {_latex(note)}" for note in self.notes]
-        return "\n".join([*lines, "\\end{table}"]) + "\n"
+        lines += [r"\bottomrule", r"\end{tabular}}"]
+        lines += [rf"\par\footnotesize {_latex(note)}" for note in self.notes if not label]
+        return "\n".join([*lines, r"\end{table}"]) + "\n"
 
     def csv(self) -> str:
         """CSV of the records; numbers in full precision, NaN as an empty cell."""

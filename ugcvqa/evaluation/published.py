@@ -120,6 +120,20 @@ ROW_TITLES = {"NSS_CNN": "NSS_CNN (RAPIQUE)", "CNN": "CNN (ResNet-50)"}
 """Row -> its name in the paper, where that differs."""
 
 
+def row_title(row: str) -> str:
+    """Name of a row in the paper; other rows keep theirs."""
+    return ROW_TITLES.get(row, row)
+
+
+def data_title(data: str) -> str:
+    """Name of a data set in the paper, with what follows: `YouTube-UGC 720p`; own data sets keep theirs."""
+    name, comma, rest = data.partition(",")
+    titles = [DATA_TITLES.get(one, "") for one in name.split("_to_")]
+    known, _, subset = name.rpartition("_")
+    title = f"{DATA_TITLES[known]} {subset}" if known == "youtube_ugc" else name
+    return f"{' to '.join(titles) if all(titles) else title}{comma}{rest}"
+
+
 def published_figure(data: str, row: str, metric: str) -> Figure:
     """Looks up the published figure of a row: from the paper's Table 1, else from a baseline.
 
