@@ -16,7 +16,7 @@ from ugcvqa.features.extraction import Assembler
 from ugcvqa.features.light_families import ContainerFamily
 from ugcvqa.features.stream import Item
 from ugcvqa.fit import main as fit
-from ugcvqa.scoring.model import Score
+from ugcvqa.scoring.result import Score
 from ugcvqa.settings.data import DecodeLimits
 
 SLURM = {"SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}

@@ -8,7 +8,7 @@ from ugcvqa import doctor
 from ugcvqa.errors import CheckpointError, UgcvqaError, WeightsError
 from ugcvqa.media.video import read_frames
 from ugcvqa.scoring import known_answers, known_models
-from ugcvqa.scoring.model import Score
+from ugcvqa.scoring.result import Score
 from ugcvqa.settings.features import UVQSettings
 from ugcvqa.uvq.state import SCORE_NAMES
 

@@ -16,7 +16,7 @@ from ugcvqa.datasets.tables import FeatureTable, align, read_table, write_table
 from ugcvqa.errors import StoreError
 from ugcvqa.features.rows import dimension
 from ugcvqa.media.encode import write_video
-from ugcvqa.scoring.model import load
+from ugcvqa.scoring.model_file import load
 from ugcvqa.training import runs
 from ugcvqa.training.vectors import imported_samples
 

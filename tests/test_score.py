@@ -19,7 +19,8 @@ from ugcvqa.files import arrays_from_file, arrays_to_bytes
 from ugcvqa.heads.svr import fit_svr
 from ugcvqa.media.encode import write_video
 from ugcvqa.scoring import model as models
-from ugcvqa.scoring.model import QualityModel, load
+from ugcvqa.scoring.model import QualityModel
+from ugcvqa.scoring.model_file import load
 from ugcvqa.settings.features import FamilySettings, NSSSettings
 
 

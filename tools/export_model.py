@@ -13,7 +13,7 @@ from pathlib import Path
 from ugcvqa.errors import ConfigError, UgcvqaError
 from ugcvqa.heads.exporting import export_model
 from ugcvqa.heads.network_heads import EndToEndHead
-from ugcvqa.scoring.model import load
+from ugcvqa.scoring.model_file import load
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,7 +16,8 @@ from ugcvqa.errors import UgcvqaError, WeightsError
 from ugcvqa.features.families import build_families
 from ugcvqa.features.rows import families_of
 from ugcvqa.files import file_sha256
-from ugcvqa.scoring.model import QualityModel, load
+from ugcvqa.scoring.model import QualityModel
+from ugcvqa.scoring.model_file import load
 
 
 def specs_of(model: QualityModel) -> dict[str, str]:

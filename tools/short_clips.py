@@ -22,7 +22,8 @@ from ugcvqa.features.families import build_families
 from ugcvqa.heads.inducing import principal_axes
 from ugcvqa.heads.scaling import fit_scaling
 from ugcvqa.heads.sparse_gp import RESIDUAL_AXES, FittedSparseGP, allowed_novelty, residual, scaled_blocks
-from ugcvqa.scoring.model import QualityModel, load
+from ugcvqa.scoring.model import QualityModel
+from ugcvqa.scoring.model_file import load
 from ugcvqa.scoring.released import DEFAULT, released_file
 
 SECONDS = (1, 2, 3, 4, 6)

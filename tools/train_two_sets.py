@@ -32,8 +32,8 @@ from ugcvqa.features.families import build_families
 from ugcvqa.features.provenance import FACTS
 from ugcvqa.features.rows import families_of, motion_column
 from ugcvqa.files import file_sha256
-from ugcvqa.heads.gp import gp_parts
 from ugcvqa.heads.pairs import Pairs, read_pairs, write_pairs
+from ugcvqa.heads.parts import gp_parts
 from ugcvqa.heads.sparse_fit import fit_sparse_gp
 from ugcvqa.heads.sparse_gp import FittedSparseGP
 from ugcvqa.scoring.model import QualityModel

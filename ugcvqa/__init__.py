@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ugcvqa.scoring.explanation import Explanation, Moment, Timeline
     from ugcvqa.scoring.lazy import VideoScorer
-    from ugcvqa.scoring.model import QualityModel, Score
+    from ugcvqa.scoring.model import QualityModel
+    from ugcvqa.scoring.result import Score
     from ugcvqa.scoring.scorers import load
 
 __version__ = "0.1.0"

@@ -184,7 +184,7 @@ def _scorer(
     checkpoint: str | None, model: str | None, uvq: UVQSettings, engine: Engine, nss_engine: NSSEngine
 ) -> "Scorer":
     from ugcvqa.scoring import released
-    from ugcvqa.scoring.model import load
+    from ugcvqa.scoring.model_file import load
     from ugcvqa.scoring.scorers import UVQ_NAMES
 
     if checkpoint is not None:

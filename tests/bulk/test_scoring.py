@@ -21,7 +21,7 @@ from ugcvqa.bulk.shards import parse_shard
 from ugcvqa.cell_texts import text_of
 from ugcvqa.errors import ConfigError
 from ugcvqa.progress import progress_bar
-from ugcvqa.scoring.model import Score
+from ugcvqa.scoring.result import Score
 
 REPO = Path(__file__).resolve().parents[2]
 STUB = REPO / "tests" / "support" / "stub_scorer.py"

@@ -21,7 +21,7 @@ from ugcvqa.errors import WeightsError
 from ugcvqa.heads.exporting import export_model
 from ugcvqa.media.encode import write_video
 from ugcvqa.reports import reporter
-from ugcvqa.scoring.model import load
+from ugcvqa.scoring.model_file import load
 from ugcvqa.settings.features import SaliencySettings
 from ugcvqa.studies.map_quality import pixel_curves, shifted_map
 

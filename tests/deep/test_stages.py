@@ -15,7 +15,7 @@ from ugcvqa.errors import ConfigError, VideoError
 from ugcvqa.features.extraction import ClipStream, Task, extract_features
 from ugcvqa.features.families import build_families
 from ugcvqa.features.rows import dimension
-from ugcvqa.heads.gp import gp_parts
+from ugcvqa.heads.parts import gp_parts
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import read_frames
 from ugcvqa.settings.features import DeepSettings, FamilySettings

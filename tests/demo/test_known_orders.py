@@ -13,7 +13,7 @@ from ugcvqa.demo.versions import versions
 from ugcvqa.errors import LabelError, VideoError
 from ugcvqa.heads.pairs import Pairs, pairs_of_ladders, read_pairs, write_pairs
 from ugcvqa.media.encode import write_video
-from ugcvqa.scoring.model import Score
+from ugcvqa.scoring.result import Score
 
 
 @pytest.fixture(scope="module")

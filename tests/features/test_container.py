@@ -13,10 +13,12 @@ from ugcvqa.features.extraction import ClipStream, Task, extract_features
 from ugcvqa.features.families import build_families
 from ugcvqa.features.rows import dimension
 from ugcvqa.features.store import FeatureStore
-from ugcvqa.heads.gp import fit_gp, gp_parts
+from ugcvqa.heads.gp_fit import fit_gp
+from ugcvqa.heads.parts import gp_parts
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import probe
-from ugcvqa.scoring.model import FILE_NAME, QualityModel, load
+from ugcvqa.scoring.model import FILE_NAME, QualityModel
+from ugcvqa.scoring.model_file import load
 from ugcvqa.settings.features import FamilySettings
 
 

@@ -22,7 +22,8 @@ from ugcvqa.features.store import FeatureSpec, FeatureStore
 from ugcvqa.files import arrays_from_file, arrays_to_bytes
 from ugcvqa.heads.svr import FittedSVR
 from ugcvqa.scoring.from_tables import score_tables
-from ugcvqa.scoring.model import FILE_NAME, QualityModel, load
+from ugcvqa.scoring.model import FILE_NAME, QualityModel
+from ugcvqa.scoring.model_file import load
 from ugcvqa.scoring.released import released_file
 from ugcvqa.settings.features import DeepSettings, FamilySettings, NSSSettings, SaliencySettings
 

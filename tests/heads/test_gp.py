@@ -13,12 +13,15 @@ from ugcvqa.errors import CheckpointError, ConfigError, LabelError
 from ugcvqa.evaluation.metrics import fit_logistic
 from ugcvqa.features.rows import ROWS, dimension
 from ugcvqa.files import arrays_from_file, arrays_to_bytes
-from ugcvqa.heads.gp import FittedGP, GPPart, fit_gp, gp_parts
+from ugcvqa.heads.gp import FittedGP
+from ugcvqa.heads.gp_fit import fit_gp
 from ugcvqa.heads.kernels import ParameterPosterior, squared_distances
-from ugcvqa.heads.kinds import HEADS, head_from_arrays
+from ugcvqa.heads.kinds import head_class, head_from_arrays
+from ugcvqa.heads.parts import GPPart, gp_parts
 from ugcvqa.heads.scaling import apply_scaling, fit_scaling
 from ugcvqa.heads.svr import fit_svr
-from ugcvqa.scoring.model import QualityModel, load
+from ugcvqa.scoring.model import QualityModel
+from ugcvqa.scoring.model_file import load
 from ugcvqa.settings.features import FamilySettings
 from ugcvqa.settings.heads import GPSettings
 
@@ -180,7 +183,7 @@ def test_every_head_is_known_by_its_kind():
     svr, _ = fit_svr(features, mos, range(40), range(40, 60))
     for head in (svr, fit_gp(features, mos, ONE)[0]):
         again = head_from_arrays(head.kind, *head.to_arrays())
-        assert HEADS[head.kind] is type(again)
+        assert head_class(head.kind) is type(again)
         np.testing.assert_array_equal(again.predict(features), head.predict(features))
     assert np.isnan(svr.predict_with_std(features)[1]).all()
     with pytest.raises(CheckpointError, match="head 'forest' is unknown"):

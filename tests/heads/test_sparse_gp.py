@@ -12,11 +12,12 @@ from scipy.stats import multivariate_normal
 from ugcvqa.datasets.tables import FeatureTable, write_table
 from ugcvqa.errors import CheckpointError, ConfigError, LabelError
 from ugcvqa.files import arrays_from_file, arrays_to_bytes
-from ugcvqa.heads.gp import GPPart, fit_gp
+from ugcvqa.heads.gp_fit import fit_gp
 from ugcvqa.heads.inducing import cluster_means, negative_bound, placed, principal_axes
 from ugcvqa.heads.kernels import Kernel, squared_distances
 from ugcvqa.heads.kinds import fit_process, head_from_arrays
 from ugcvqa.heads.ladders import read_ladders
+from ugcvqa.heads.parts import GPPart
 from ugcvqa.heads.sparse_fit import fit_sparse_gp
 from ugcvqa.settings.heads import SparseGPSettings
 
@@ -145,7 +146,7 @@ def test_memory_grows_in_proportion_to_the_number_of_videos():
     code = """
 import resource, sys
 import numpy as np
-from ugcvqa.heads.gp import gp_parts
+from ugcvqa.heads.parts import gp_parts
 from ugcvqa.heads.sparse_fit import fit_sparse_gp
 random = np.random.default_rng(0)
 features = random.normal(size=(int(sys.argv[1]), 1839)).astype(np.float32)

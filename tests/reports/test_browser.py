@@ -11,7 +11,7 @@ from tests.reports.test_page import explained, write
 from ugcvqa.display.text_tables import Cell, Table
 from ugcvqa.display.text_tables import Section as Lines
 from ugcvqa.media.encode import write_video
-from ugcvqa.scoring.model import Score
+from ugcvqa.scoring.result import Score
 from ugcvqa.studies.page import Page, Section
 
 WIDTHS = (360, 768, 1440)

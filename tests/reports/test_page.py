@@ -28,7 +28,9 @@ from ugcvqa.reports.reporter import Reporter
 from ugcvqa.reports.thumbnails import read_shots
 from ugcvqa.scoring import model as models
 from ugcvqa.scoring.explanation import Explanation, Timeline
-from ugcvqa.scoring.model import QualityModel, Score
+from ugcvqa.scoring.model import QualityModel
+from ugcvqa.scoring.model_file import load
+from ugcvqa.scoring.result import Score
 from ugcvqa.settings.data import DecodeLimits
 from ugcvqa.settings.features import FamilySettings, SaliencySettings
 
@@ -155,7 +157,7 @@ def test_report_of_a_finished_output_scores_only_what_was_missing_again(run, lad
     arguments += ["--explain"] if kind == "jsonl" else []
     assert score.main(arguments) == 1
     numbers = {one.path: one.mos for one in read_scores(tmp_path / f"scores.{kind}")}
-    assert numbers["a.mp4"] == models.load(run).score("a.mp4").mos
+    assert numbers["a.mp4"] == load(run).score("a.mp4").mos
     asked = []
 
     def still_gone(model, paths, **settings):

@@ -10,7 +10,7 @@ from tests.support.media import encode_frames, rgb_frames
 from ugcvqa import score
 from ugcvqa.nss import engines
 from ugcvqa.scoring import released
-from ugcvqa.scoring.model import load
+from ugcvqa.scoring.model_file import load
 
 HEAVY = ("torch", "torchvision", "lightning", "scipy.optimize", "scipy.stats", "sklearn", "matplotlib")
 PROGRAM = """

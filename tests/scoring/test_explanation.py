@@ -16,15 +16,17 @@ from ugcvqa import score as verb
 from ugcvqa.bulk.explanation_lines import explanation_lines, low_stretches, sparkline, write_pictures
 from ugcvqa.bulk.printing import print_scores
 from ugcvqa.evaluation.metrics import IDENTITY
-from ugcvqa.heads.gp import fit_gp, gp_parts
+from ugcvqa.heads.gp_fit import fit_gp
+from ugcvqa.heads.parts import gp_parts
 from ugcvqa.heads.svr import FittedSVR
 from ugcvqa.media.encode import png_bytes, write_video
 from ugcvqa.media.memory import memory_info
 from ugcvqa.media.video import picture_at, probe, read_frames
 from ugcvqa.scoring.contributions import SUMS, contributions_of
 from ugcvqa.scoring.explanation import Explanation, Moment, Timeline
-from ugcvqa.scoring.model import FILE_NAME, QualityModel, Score
+from ugcvqa.scoring.model import FILE_NAME, QualityModel
 from ugcvqa.scoring.moments import LONG_SIDE_PX, worst_and_best
+from ugcvqa.scoring.result import Score
 from ugcvqa.settings.features import FamilySettings
 
 

@@ -11,7 +11,7 @@ from torchvision import models
 
 from ugcvqa import __version__
 from ugcvqa.errors import CheckpointError
-from ugcvqa.scoring.model import load
+from ugcvqa.scoring.model_file import load
 
 FRAME = {
     "format": 1,

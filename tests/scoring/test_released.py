@@ -19,7 +19,7 @@ from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import probe, read_frames
 from ugcvqa.scoring import known_answers, released
 from ugcvqa.scoring.known_answers import write_clip
-from ugcvqa.scoring.model import load
+from ugcvqa.scoring.model_file import load
 
 REPO = Path(__file__).resolve().parents[2]
 LARGEST = 2_000_000  # bytes

@@ -17,9 +17,10 @@ from ugcvqa.features.by_second import MAX_ENTRIES, Grid, SecondFeatures, SecondP
 from ugcvqa.features.extraction import VideoResult, extract_features
 from ugcvqa.features.families import build_families
 from ugcvqa.features.rows import families_of
-from ugcvqa.heads.gp import fit_gp, gp_parts
+from ugcvqa.heads.gp_fit import fit_gp
 from ugcvqa.heads.gru import VSFAHead
 from ugcvqa.heads.network_heads import EndToEndHead, GRUHead, MOSLine, build_end_to_end
+from ugcvqa.heads.parts import gp_parts
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.memory import memory_info
 from ugcvqa.scoring.explanation import Timeline

@@ -13,9 +13,9 @@ from tests.scoring.test_model import FRAME, MAKERS, svr, write
 from ugcvqa import score, untrusted
 from ugcvqa.deep.backbones import backbone_without_weights, load_backbone
 from ugcvqa.errors import CheckpointError, ConfigError, WeightsError
-from ugcvqa.heads.gp import GPPart
+from ugcvqa.heads.parts import GPPart
 from ugcvqa.heads.sparse_fit import fit_sparse_gp
-from ugcvqa.scoring.model import load
+from ugcvqa.scoring.model_file import load
 from ugcvqa.settings.features import FamilySettings
 from ugcvqa.settings.heads import SparseGPSettings
 from ugcvqa.settings.training import EndToEndSettings

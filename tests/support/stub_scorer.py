@@ -8,7 +8,7 @@ import sys
 import time
 
 from ugcvqa.errors import CheckpointError
-from ugcvqa.scoring.model import Score
+from ugcvqa.scoring.result import Score
 
 
 class StubScorer:

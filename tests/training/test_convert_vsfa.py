@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ugcvqa.scoring.model import load
+from ugcvqa.scoring.model_file import load
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "convert_vsfa.py"
 

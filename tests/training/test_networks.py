@@ -18,7 +18,7 @@ from scipy import ndimage, stats
 
 from ugcvqa import fit, score
 from ugcvqa.media.encode import write_video
-from ugcvqa.scoring.model import load
+from ugcvqa.scoring.model_file import load
 from ugcvqa.training import checkpoints, tracking
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml"))

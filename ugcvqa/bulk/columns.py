@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ugcvqa.scoring.model import Score
+from ugcvqa.scoring.result import Score
 
 if TYPE_CHECKING:
     from ugcvqa.scoring.scorers import Scorer  # imports torch

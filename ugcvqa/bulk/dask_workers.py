@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from ugcvqa.cluster import Lost, connected, in_order
 from ugcvqa.errors import UgcvqaError
 from ugcvqa.files import error_reason
-from ugcvqa.scoring.model import Score
+from ugcvqa.scoring.result import Score
 from ugcvqa.settings.data import DaskSettings
 
 ScoreMany = Callable[[Iterable[str]], Iterator[Score]]

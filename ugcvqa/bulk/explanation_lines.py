@@ -10,7 +10,7 @@ import numpy as np
 
 from ugcvqa.files import write_atomic
 from ugcvqa.scoring.explanation import PART_NAMES, Explanation, Moment, Timeline
-from ugcvqa.scoring.model import Score
+from ugcvqa.scoring.result import Score
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _UNKNOWN = "·"

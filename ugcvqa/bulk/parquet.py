@@ -13,7 +13,7 @@ from ugcvqa.bulk.retries import is_passing
 from ugcvqa.bulk.sinks import Journal, JSONRows, Row, in_turn, record_path_of
 from ugcvqa.errors import ConfigError, StoreError
 from ugcvqa.files import error_reason, written_atomically
-from ugcvqa.scoring.model import Score
+from ugcvqa.scoring.result import Score
 
 if TYPE_CHECKING:
     from ugcvqa.scoring.scorers import Scorer  # imports torch

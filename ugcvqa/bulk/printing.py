@@ -10,7 +10,7 @@ from ugcvqa.bulk.columns import about, record_of
 from ugcvqa.bulk.explanation_lines import explanation_lines
 from ugcvqa.bulk.sinks import CSVRows, Tally
 from ugcvqa.logs import tell_error
-from ugcvqa.scoring.model import Score
+from ugcvqa.scoring.result import Score
 
 if TYPE_CHECKING:
     from ugcvqa.scoring.scorers import Scorer  # imports torch

@@ -8,7 +8,7 @@ from typing import Protocol
 from ugcvqa.bulk.sinks import Journal, Row
 from ugcvqa.errors import ConfigError
 from ugcvqa.scoring.failures import PASSING, error_code
-from ugcvqa.scoring.model import Score
+from ugcvqa.scoring.result import Score
 
 log = logging.getLogger(__name__)
 

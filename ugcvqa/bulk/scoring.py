@@ -40,7 +40,7 @@ from ugcvqa.files import written_atomically
 from ugcvqa.machine import memory_bytes, n_cores
 from ugcvqa.progress import progress_bar
 from ugcvqa.records import versions
-from ugcvqa.scoring.model import Score
+from ugcvqa.scoring.result import Score
 from ugcvqa.settings.data import DaskSettings, DecodeLimits
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from ugcvqa.cell_texts import cells_of_row, text_of
 from ugcvqa.errors import ConfigError, StoreError
 from ugcvqa.files import error_reason, locked, write_atomic, written_atomically
 from ugcvqa.leftovers import sweep
-from ugcvqa.scoring.model import Score
+from ugcvqa.scoring.result import Score
 
 _T = TypeVar("_T")
 _SYNC_S = 2.0  # rows of so many seconds may be lost when the power fails; none when a process dies

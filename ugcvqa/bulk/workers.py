@@ -16,7 +16,7 @@ from typing import Any, Self
 from ugcvqa.errors import UgcvqaError, VideoError
 from ugcvqa.files import error_reason
 from ugcvqa.processes import end_with_parent, use_one_thread
-from ugcvqa.scoring.model import Score
+from ugcvqa.scoring.result import Score
 
 WINDOW = 256
 """Most videos between the first without a score and the last that is handed out: what waits to be put in order."""

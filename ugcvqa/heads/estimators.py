@@ -12,7 +12,7 @@ from ugcvqa.arrays import Array
 from ugcvqa.errors import CheckpointError, ConfigError, LabelError
 from ugcvqa.files import arrays_from_file, arrays_to_bytes, write_atomic
 from ugcvqa.heads.fitted import FittedHead, Interval
-from ugcvqa.heads.kinds import HEADS, fit_process
+from ugcvqa.heads.kinds import fit_process, head_class
 from ugcvqa.heads.svr import MIN_VIDEOS, fit_svr
 from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
 
@@ -112,7 +112,7 @@ class Head(ABC):
             head = cls(**metadata.get("values", {}))
         except (ConfigError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path}: its settings cannot be read ({error})") from error
-        head.fitted = HEADS[cls.kind].from_arrays(arrays, values)
+        head.fitted = head_class(cls.kind).from_arrays(arrays, values)
         return head
 
     @property

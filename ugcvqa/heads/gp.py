@@ -1,9 +1,8 @@
 """The Gaussian-process head: a kernel that treats the parts of a row for what they are, with an uncertainty.
 
-Fitting and prediction need numpy and scipy only.
+Prediction needs numpy and scipy only; `gp_fit` fits it.
 """
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -16,102 +15,14 @@ from scipy.linalg import solve_triangular
 from ugcvqa import untrusted
 from ugcvqa.arrays import Array
 from ugcvqa.errors import CheckpointError, LabelError
-from ugcvqa.evaluation.metrics import Logistic, fit_logistic
-from ugcvqa.features.rows import DIMENSIONS, OF_BACKBONE, ROWS, dimension
+from ugcvqa.evaluation.metrics import Logistic
 from ugcvqa.heads.fitted import FittedHead, Parts
-from ugcvqa.heads.kernels import Kernel, Mask, ParameterPosterior, factorised, solved, squared_distances
-from ugcvqa.heads.scaling import Scaling, apply_scaling, check_scaling, fit_scaling
-from ugcvqa.settings.heads import GPSettings
-
-logger = logging.getLogger(__name__)
-
-
-MIN_VIDEOS = 10
-"""Fewer training videos than this tell nothing about a dozen kernel parameters."""
+from ugcvqa.heads.kernels import Kernel, factorised, squared_distances
+from ugcvqa.heads.parts import GPPart, parts_from
+from ugcvqa.heads.scaling import apply_scaling, check_scaling
 
 BLOCK_VALUES = 4_000_000
 """Largest number of float64 values in one temporary array of a prediction (32 MB)."""
-
-_MOST_PARTS, _MOST_COLUMNS = 100, 1_000_000  # of a stored head
-
-
-@dataclass(frozen=True)
-class GPPart:
-    """Columns of a row that share one distance.
-
-    Attributes:
-        name: shown in reports; what stands before a slash is the group, whose parts share a kernel of their own.
-        start: first column.
-        stop: column after the last.
-        scaling: how the columns are scaled, see `scaling.apply_scaling`.
-    """
-
-    name: str
-    start: int
-    stop: int
-    scaling: Scaling
-
-    @property
-    def group(self) -> str:
-        """The name up to its first slash."""
-        return self.name.split("/", maxsplit=1)[0]
-
-
-_FAMILY_PARTS: dict[str, tuple[tuple[str, int, int | None, Scaling], ...]] = {
-    "nss": (
-        ("nss/mean", 0, 680, "rank"),
-        ("nss/difference", 680, 1360, "rank"),
-        ("nss/temporal", 1360, None, "rank"),
-    ),
-    "cnn": (("cnn", 0, None, "root"),),
-    "saliency": (("saliency", 0, None, "standard"),),
-    "uvq": (("uvq", 0, None, "rank"),),
-    "uvq15": (("uvq15", 0, None, "rank"),),
-    "container": (
-        ("container/height", 0, 1, "log"),
-        ("container/width", 1, 2, "log"),
-        ("container/rate", 2, 3, "log"),
-    ),
-    "pixels": (("pixels/lines", 1, 2, "log"),),  # not the rate of frames, which `motion` counts
-}
-
-
-def gp_parts(row: str, n_columns: int) -> tuple[GPPart, ...]:
-    """Derives the parts of a feature row.
-
-    Args:
-        row: name in `rows.ROWS`; columns of any other row are one part in rank scaling.
-        n_columns: columns of the row, which tell the width of a deep family with another backbone than the paper's.
-
-    Raises:
-        LabelError: if the row cannot have that many columns.
-    """
-    if row not in ROWS:
-        return (GPPart("features", 0, n_columns, "rank"),)
-    surplus = n_columns - dimension(row)
-    deep = [DIMENSIONS[part.family] for part in ROWS[row] if part.family in OF_BACKBONE]  # one at most
-    if surplus and (not deep or deep[0] + surplus < 1):
-        raise LabelError(f"{n_columns} columns, but row {row} has {dimension(row)}")
-    parts, offset = [], 0
-    for family, start, stop in ROWS[row]:
-        width = DIMENSIONS[family] + (surplus if family in OF_BACKBONE else 0)
-        first, last, _ = slice(start, stop).indices(width)
-        for name, low, high, scaling in _family_parts(family, width):
-            begin, end = max(low, first), min(high, last)
-            if begin < end:
-                parts.append(GPPart(name, offset + begin - first, offset + end - first, scaling))
-        offset += last - first
-    return tuple(parts)
-
-
-def _family_parts(family: str, width: int) -> Iterator[tuple[str, int, int, Scaling]]:
-    if family not in _FAMILY_PARTS:  # means, then standard deviations, of a network's channels
-        scaling: Scaling = "rank" if family == "stages" else "root"  # which differ in size from stage to stage
-        yield f"{family}/mean", 0, width // 2, scaling
-        yield f"{family}/deviation", width // 2, width, scaling
-        return
-    for name, start, stop, scaling in _FAMILY_PARTS[family]:
-        yield name, start, width if stop is None else stop, scaling
 
 
 class _Reference(NamedTuple):
@@ -239,7 +150,7 @@ class FittedGP(FittedHead):
         stops = np.cumsum([part.stop - part.start for part in self.parts])[:-1]
         values = [part.astype(np.float64) for part in np.split(self.values, stops, axis=1)]
         distances = [squared_distances(x, x) / unit for x, unit in zip(values, self.unit_distances, strict=True)]
-        return _Reference(values, _factor(self.kernel(distances), self.noise))
+        return _Reference(values, factor_of(self.kernel(distances), self.noise))
 
     def _covariances(self, features: npt.NDArray[Any]) -> Iterator[Array]:
         """Yields the covariance of blocks of videos with the training videos."""
@@ -252,8 +163,8 @@ class FittedGP(FittedHead):
             raise LabelError(f"features of shape {features.shape} do not fit a head trained on {n_columns} columns")
         step = max(1, BLOCK_VALUES // (len(self.parts) * len(self.values) + n_columns))
         for start in range(0, len(features), step):
-            scaled = _scaled(features[start : start + step], self.parts, self.tables)
-            pairs = zip(scaled, self._reference.values, self.unit_distances, strict=True)
+            new_values = scaled(features[start : start + step], self.parts, self.tables)
+            pairs = zip(new_values, self._reference.values, self.unit_distances, strict=True)
             yield [squared_distances(new, known) / unit for new, known, unit in pairs]
 
     def _parts(self) -> Parts:
@@ -324,186 +235,29 @@ class FittedGP(FittedHead):
             raise ValueError("a variance, scale or weight is not a finite number of its range")
 
 
-def parts_from(values: Any) -> tuple[GPPart, ...]:  # noqa: ANN401 (anything JSON knows)
-    """Rebuilds the parts of a head.
+def factor_of(covariance: Array, noise: float) -> Array:
+    """Cholesky factor (N, N), lower, of a covariance (N, N) with the noise of the labels on its diagonal.
 
     Raises:
-        CheckpointError: if they are none, or are not as this package writes them.
+        CheckpointError: if the sum is not positive definite.
     """
-    parts = [_part(untrusted.mapping(value, "a part")) for value in untrusted.sequence(values, "parts", _MOST_PARTS)]
-    if len({part.name for part in parts}) < max(1, len(parts)):
-        raise CheckpointError("parts have the same name, or there are none")
-    return tuple(parts)
-
-
-def _part(value: Mapping[str, Any]) -> GPPart:
-    start = untrusted.whole(value["start"], "start of a part", 0, _MOST_COLUMNS)
-    stop = untrusted.whole(value["stop"], "stop of a part", start + 1, _MOST_COLUMNS)
-    scaling: Any = untrusted.text(value["scaling"], "scaling of a part")  # checked with its table
-    return GPPart(untrusted.text(value["name"], "name of a part"), start, stop, scaling)
-
-
-def _table(arrays: Mapping[str, npt.NDArray[Any]], index: int, part: GPPart) -> npt.NDArray[np.float32]:
-    if part.scaling == "root":  # has no table, and safetensors keeps no empty array
-        return np.empty((0, part.stop - part.start), dtype=np.float32)
-    return np.asarray(arrays[f"table{index}"])
-
-
-@dataclass(frozen=True)
-class GPReport:
-    """What the training videos made of the parts.
-
-    Attributes:
-        log_marginal_likelihood: of the standardised training MOS, at the learned parameters.
-        signal: group -> prior standard deviation of what it contributes, MOS scale.
-        weights: group -> part -> share of the group's mean squared distance, 0..1; they add up to 1.
-        noise: standard deviation of a label about the process, MOS scale.
-        n_evaluations: of the posterior density and its gradient.
-        is_converged: whether the search ended by itself and not by the bound on evaluations.
-        n_nonfinite: NaN and infinite feature values.
-    """
-
-    log_marginal_likelihood: float
-    signal: dict[str, float]
-    weights: dict[str, dict[str, float]]
-    noise: float
-    n_evaluations: int
-    is_converged: bool
-    n_nonfinite: int
-
-
-def fit_gp(
-    features: npt.NDArray[Any],
-    mos: npt.ArrayLike,
-    parts: Sequence[GPPart],
-    settings: GPSettings | None = None,
-) -> tuple[FittedGP, GPReport]:
-    """Fits the head to all given videos; parameters by marginal likelihood and a weak prior, nothing is held out.
-
-    Source: own; Gaussian-process regression after Rasmussen and Williams (2006), sections 2.2, 5.4.1 and 5.4.2. Each
-    group of parts (statistics, network, file facts) has one term of the kernel, over the weighted sum of its parts'
-    distances, so that the prediction is a sum of what the groups say. All variances, mixtures and weights are found
-    from one fixed start: the result is deterministic. This form, the weak prior and the scalings were chosen on
-    YouTube-UGC by the density that heads fitted to the inner training parts of the first ten benchmark splits give the
-    inner validation parts. A term over all parts instead of, or besides, one per group was no better.
-
-    Args:
-        features: (N, D) numbers of the training videos, taken in single precision; NaN and infinite values as
-            `scaling.apply_scaling` says.
-        mos: (N,) subjective scores.
-        parts: columns and their scaling, see `gp_parts`.
-        settings: bounds of the search.
-
-    Returns:
-        The head and what was learned.
-
-    Raises:
-        LabelError: if there are fewer than ten videos, the tables do not match, a MOS is not finite, all MOS are
-            equal, or the features are all non-finite or all constant.
-    """
-    settings = settings or GPSettings()
-    scores = np.asarray(mos, dtype=np.float64)
-    check_training(features, scores, parts)
-    tables = tuple(fit_scaling(features[:, part.start : part.stop], part.scaling) for part in parts)
-    scaled = _scaled(features, parts, tables)
-    distances, units = _unit_distances(scaled)
-    if not any(distance.any() for distance in distances):
-        raise LabelError(f"all {features.shape[1]} feature columns are constant: there is nothing to learn from")
-    mean, deviation = float(scores.mean()), float(scores.std())
-    standardised = (scores - mean) / deviation
-    terms = _terms(parts, distances)
-    posterior = ParameterPosterior(distances, standardised, np.array([*terms.values()]))
-    learned = posterior.maximise(settings.max_evaluations, settings.tolerance)
-    kernel, noise = learned.kernel, learned.noise
-    coefficients, inverse = solved(_factor(kernel(distances), noise), standardised)
-    # Rasmussen and Williams (2006), equation 5.12.
-    left_out = standardised - coefficients / np.diag(inverse)
-    head = FittedGP(
-        parts=tuple(parts),
-        tables=tables,
-        values=np.concatenate(scaled, axis=1).astype(np.float32),
-        unit_distances=units,
-        kernel=kernel,
-        noise=noise,
-        coefficients=coefficients,
-        mos_mean=mean,
-        mos_deviation=deviation,
-        logistic=fit_logistic(left_out * deviation + mean, scores),
-    )
-    if not learned.is_converged:
-        logger.warning("the GP's search stopped after %d evaluations without converging", learned.n_evaluations)
-    return head, GPReport(
-        log_marginal_likelihood=learned.log_likelihood,
-        signal={name: float(np.sqrt(value)) * deviation for name, value in zip(terms, kernel.amplitudes, strict=True)},
-        weights={
-            name: {part.name: float(share) for part, share in zip(parts, row / row.sum(), strict=True) if share}
-            for name, row in zip(terms, kernel.weights, strict=True)
-        },
-        noise=float(np.sqrt(noise)) * deviation,
-        n_evaluations=learned.n_evaluations,
-        is_converged=learned.is_converged,
-        n_nonfinite=int(features.size - np.isfinite(features).sum()),
-    )
-
-
-def _factor(covariance: Array, noise: float) -> Array:
     factor = factorised(covariance, noise)
     if factor is None:
         raise CheckpointError("the GP head's covariance is not positive definite; train it again")
     return factor
 
 
-def _groups(parts: Sequence[GPPart]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(part.group for part in parts))
-
-
-def _terms(parts: Sequence[GPPart], distances: Sequence[Array]) -> dict[str, Mask]:
-    """Group -> which parts its term uses (P,); groups of constant columns are left out."""
-    is_useful = np.array([distance.any() for distance in distances])
-    groups = {group: is_useful & np.array([part.group == group for part in parts]) for group in _groups(parts)}
-    return {group: mask for group, mask in groups.items() if mask.any()}
-
-
-def _scaled(
+def scaled(
     features: npt.NDArray[Any], parts: Sequence[GPPart], tables: Sequence[npt.NDArray[np.float32]]
 ) -> list[Array]:
-    """Columns of each part, scaled to single precision, in double."""
+    """Columns of each part (N, width), scaled to single precision, in double."""
     return [
         apply_scaling(features[:, part.start : part.stop], part.scaling, table).astype(np.float64)
         for part, table in zip(parts, tables, strict=True)
     ]
 
 
-def _unit_distances(scaled: Sequence[Array]) -> tuple[list[Array], Array]:
-    """Squared distances (N, N) of each part with a mean of 2, and what they were divided by."""
-    distances = [squared_distances(x, x) for x in scaled]
-    units = np.array([distance.mean() / 2 for distance in distances])
-    # Constant columns leave nothing but rounding.
-    units[[np.ptp(x, axis=0).max() == 0 for x in scaled]] = 0
-    for distance, unit in zip(distances, units, strict=True):
-        if unit:
-            distance /= unit
-        else:
-            distance[:] = 0
-    return distances, np.where(units > 0, units, 1.0)
-
-
-def check_training(features: npt.NDArray[Any], mos: Array, parts: Sequence[GPPart]) -> None:
-    """Checks what a process shall be fitted to.
-
-    Raises:
-        LabelError: as `fit_gp` says.
-    """
-    if features.ndim != 2 or mos.ndim != 1 or len(features) != len(mos):
-        raise LabelError(f"features of shape {features.shape} do not match MOS of shape {mos.shape}")
-    if not parts or max(part.stop for part in parts) != features.shape[1]:
-        raise LabelError(f"features of shape {features.shape} do not match parts up to column {[*parts][-1:]}")
-    if len(mos) < MIN_VIDEOS:
-        raise LabelError(f"{len(mos)} videos are too few to fit a Gaussian process: at least {MIN_VIDEOS} are needed")
-    n_bad = mos.size - int(np.isfinite(mos).sum())
-    if n_bad:
-        raise LabelError(f"{n_bad} of {mos.size} MOS are NaN or infinite: correct or remove these videos")
-    if np.all(mos == mos[0]):
-        raise LabelError(f"all {mos.size} MOS equal {mos[0]:g}: there is nothing to learn")
-    if not np.isfinite(features).any():
-        raise LabelError(f"the features of shape {features.shape} hold no finite value")
+def _table(arrays: Mapping[str, npt.NDArray[Any]], index: int, part: GPPart) -> npt.NDArray[np.float32]:
+    if part.scaling == "root":  # has no table, and safetensors keeps no empty array
+        return np.empty((0, part.stop - part.start), dtype=np.float32)
+    return np.asarray(arrays[f"table{index}"])

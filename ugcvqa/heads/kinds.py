@@ -1,24 +1,43 @@
 """The heads that map a video to a score, by the name under which a model file keeps them."""
 
 from collections.abc import Mapping
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
 from ugcvqa.errors import CheckpointError
 from ugcvqa.features.rows import motion_column
 from ugcvqa.heads.fitted import FittedHead
-from ugcvqa.heads.gp import FittedGP, GPReport, fit_gp, gp_parts
-from ugcvqa.heads.sparse_fit import fit_sparse_gp
-from ugcvqa.heads.sparse_gp import FittedSparseGP
-from ugcvqa.heads.svr import FittedSVR
+from ugcvqa.heads.parts import gp_parts
 from ugcvqa.settings.heads import GPSettings, SparseGPSettings
 
-HEADS: dict[str, type[FittedHead]] = {head.kind: head for head in (FittedSVR, FittedGP, FittedSparseGP)}
-"""Kind -> class, of heads on a video's vector."""
+if TYPE_CHECKING:  # what fits imports SciPy's optimizers, which scoring does not need
+    from ugcvqa.heads.gp import FittedGP
+    from ugcvqa.heads.gp_fit import GPReport
+    from ugcvqa.heads.sparse_gp import FittedSparseGP
 
-NETWORK_KINDS = ("gru", "end_to_end")
-"""Kinds of heads on a video's frames, see `network_heads`."""
+CLASSES = {
+    "svr": "svr.FittedSVR",
+    "gp": "gp.FittedGP",
+    "sparse_gp": "sparse_gp.FittedSparseGP",
+    "gru": "network_heads.GRUHead",  # on the frames of a video, as the next
+    "end_to_end": "network_heads.EndToEndHead",
+}
+"""Kind -> module of this folder and class, which is imported when a model needs it."""
+
+
+def head_class(kind: str) -> type[FittedHead]:
+    """The class of fitted heads of a kind.
+
+    Raises:
+        CheckpointError: if the kind is unknown.
+    """
+    if kind not in CLASSES:
+        raise CheckpointError(f"head {kind!r} is unknown here; known are {', '.join(CLASSES)}: install a newer version")
+    module, name = CLASSES[kind].split(".")
+    found: type[FittedHead] = getattr(import_module(f"{__package__}.{module}"), name)
+    return found
 
 
 def head_from_arrays(kind: str, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> FittedHead:
@@ -27,19 +46,12 @@ def head_from_arrays(kind: str, arrays: Mapping[str, npt.NDArray[Any]], values: 
     Raises:
         CheckpointError: if the kind is unknown or the parts are damaged.
     """
-    if kind in NETWORK_KINDS:
-        from ugcvqa.heads.network_heads import NETWORK_HEADS
-
-        return NETWORK_HEADS[kind].from_arrays(arrays, values)
-    if kind not in HEADS:
-        known = ", ".join((*HEADS, *NETWORK_KINDS))
-        raise CheckpointError(f"head {kind!r} is unknown here; known are {known}: install a newer version")
-    return HEADS[kind].from_arrays(arrays, values)
+    return head_class(kind).from_arrays(arrays, values)
 
 
 def fit_process(
     features: npt.NDArray[Any], mos: npt.ArrayLike, row: str, settings: GPSettings | SparseGPSettings
-) -> tuple[FittedGP | FittedSparseGP, GPReport]:
+) -> "tuple[FittedGP | FittedSparseGP, GPReport]":
     """Fits the Gaussian process that the settings are of to all given videos.
 
     Args:
@@ -49,8 +61,11 @@ def fit_process(
         settings: of the exact or of the sparse process.
 
     Raises:
-        LabelError: as `gp.fit_gp`.
+        LabelError: as `gp_fit.fit_gp`.
     """
+    from ugcvqa.heads.gp_fit import fit_gp
+    from ugcvqa.heads.sparse_fit import fit_sparse_gp
+
     parts = gp_parts(row, features.shape[1])
     if isinstance(settings, SparseGPSettings):
         return fit_sparse_gp(features, mos, parts, settings, motion_column(row))

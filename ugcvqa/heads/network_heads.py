@@ -151,9 +151,6 @@ class EndToEndHead(_NetworkHead):
 
 NetworkHead = GRUHead | EndToEndHead
 
-NETWORK_HEADS: dict[str, type[GRUHead] | type[EndToEndHead]] = {"gru": GRUHead, "end_to_end": EndToEndHead}
-"""Kind -> class."""
-
 
 def frame_families(row: str, settings: FamilySettings) -> dict[str, Family]:
     """Builds the frozen networks that give the features of single frames.

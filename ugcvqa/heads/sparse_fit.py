@@ -12,10 +12,11 @@ from scipy.linalg import cholesky, solve_triangular
 from ugcvqa.arrays import Array
 from ugcvqa.errors import LabelError
 from ugcvqa.evaluation.metrics import fit_logistic
-from ugcvqa.heads.gp import GPPart, GPReport, check_training, fit_gp
+from ugcvqa.heads.gp_fit import GPReport, check_training, fit_gp
 from ugcvqa.heads.inducing import by_term, cluster_means, placed, principal_axes
 from ugcvqa.heads.kernels import Kernel, squared_distances
 from ugcvqa.heads.pairs import Pairs, pairs_of_ladders, read_pairs
+from ugcvqa.heads.parts import GPPart
 from ugcvqa.heads.scaling import fit_scaling
 from ugcvqa.heads.sparse_gp import RESIDUAL_AXES, FittedSparseGP, factor_of, residual, scaled_blocks, term
 from ugcvqa.settings.heads import GPSettings, SparseGPSettings
@@ -42,18 +43,19 @@ def fit_sparse_gp(
 ) -> tuple[FittedSparseGP, GPReport]:
     """Fits the head to all given videos; deterministic, nothing is held out.
 
-    The exact process (`gp.fit_gp`), whose memory grows with the square of the number of videos, learns the kernel from
-    some of them, from which the principal axes are found too; all of them place the inducing points (Titsias, 2009) and
-    determine the scaling, the mean and the intervals. Memory beyond the arguments grows by about 30 kB per video.
+    The exact process (`gp_fit.fit_gp`), whose memory grows with the square of the number of videos, learns the kernel
+    from some of them, from which the principal axes are found too; all of them place the inducing points (Titsias,
+    2009) and determine the scaling, the mean and the intervals. Memory beyond the arguments grows by about 30 kB per
+    video.
 
     What the head learns from ladders and pairs is a penalty on pairs whose worse video is not predicted worse by a
     margin, or whose equals are not predicted equal. The ladders' margin and strength, and the number of dimensions and
     points, were chosen on inner validation parts of the first benchmark splits.
 
     Args:
-        features: (N, D) numbers of the training videos, as `gp.fit_gp` takes them.
+        features: (N, D) numbers of the training videos, as `gp_fit.fit_gp` takes them.
         mos: (N,) subjective scores.
-        parts: columns and their scaling, see `gp.gp_parts`.
+        parts: columns and their scaling, see `parts.gp_parts`.
         settings: sizes, and the files of the ladders and pairs.
         motion: column with the number of new frames per second, -1 for none.
 
@@ -61,7 +63,7 @@ def fit_sparse_gp(
         The head and what the exact process learned from its videos.
 
     Raises:
-        LabelError: as `gp.fit_gp`, or if the ladders cannot be read or have other columns.
+        LabelError: as `gp_fit.fit_gp`, or if the ladders cannot be read or have other columns.
     """
     settings = settings or SparseGPSettings()
     scores, parts = np.asarray(mos, dtype=np.float64), tuple(parts)

@@ -19,10 +19,10 @@ from ugcvqa.arrays import Array
 from ugcvqa.errors import CheckpointError, LabelError
 from ugcvqa.evaluation.metrics import Logistic
 from ugcvqa.heads.fitted import FittedHead, Interval, Parts
-from ugcvqa.heads.gp import GPPart, parts_from
 from ugcvqa.heads.inducing import JITTER
 from ugcvqa.heads.kernels import Kernel, squared_distances
 from ugcvqa.heads.motion import lost_motion
+from ugcvqa.heads.parts import GPPart, parts_from
 from ugcvqa.heads.scaling import apply_scaling, check_scaling
 
 RESIDUAL_AXES = 64

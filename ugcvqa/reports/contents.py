@@ -15,7 +15,7 @@ from ugcvqa.reports.overview import MOST_DETAILED, Overview
 from ugcvqa.reports.thumbnails import Shot, even_times, read_shots
 from ugcvqa.scoring.about import About
 from ugcvqa.scoring.explanation import Timeline
-from ugcvqa.scoring.model import Score
+from ugcvqa.scoring.result import Score
 from ugcvqa.settings.data import DecodeLimits
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from ugcvqa.cell_texts import text_of
 from ugcvqa.errors import StoreError
 from ugcvqa.files import error_reason
 from ugcvqa.scoring.explanation import Explanation, Timeline
-from ugcvqa.scoring.model import Score
+from ugcvqa.scoring.result import Score
 
 _TEXTS = ("video", "video_bytes", *TEXTS)
 _EXPLAINED = ("timeline", "explanation")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from ugcvqa.scoring.model import Score
+from ugcvqa.scoring.result import Score
 
 MOST_DETAILED = 12
 """Videos that are shown one by one; more are a folder."""

@@ -15,7 +15,7 @@ from ugcvqa.reports.contents import SaliencyMaps, gather
 from ugcvqa.reports.outputs import read_meaning, read_scores
 from ugcvqa.reports.overview import MOST_DETAILED, Overview
 from ugcvqa.scoring.about import About
-from ugcvqa.scoring.model import Score
+from ugcvqa.scoring.result import Score
 from ugcvqa.settings.data import DecodeLimits
 from ugcvqa.settings.features import Engine, FamilySettings, SaliencySettings
 

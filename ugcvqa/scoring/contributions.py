@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ugcvqa.heads.fitted import FittedHead
-from ugcvqa.heads.gp import gp_parts
+from ugcvqa.heads.parts import gp_parts
 
 SUMS = "what each group of features adds; the sum is the prediction minus its mean over the training videos"
 REPLACED = (

@@ -7,7 +7,8 @@ from typing import Any
 from ugcvqa.errors import CheckpointError, LabelError
 from ugcvqa.features.imported import read_features
 from ugcvqa.features.provenance import UNKNOWN, Provenance, check_same, parts_of
-from ugcvqa.scoring.model import QualityModel, Score
+from ugcvqa.scoring.model import QualityModel
+from ugcvqa.scoring.result import Score
 
 _UNTOLD = "nobody says who made the features, so that it is not known whether they are those of the training"
 

@@ -18,7 +18,7 @@ from ugcvqa.features.families import build_families
 from ugcvqa.features.stream import ClipStream, Task
 from ugcvqa.media.encode import has_encoder, write_video
 from ugcvqa.media.video import read_frames
-from ugcvqa.scoring.model import load
+from ugcvqa.scoring.model_file import load
 from ugcvqa.scoring.released import released_file
 from ugcvqa.scoring.uvq_score import UVQModel
 from ugcvqa.settings.features import FamilySettings, UVQSettings

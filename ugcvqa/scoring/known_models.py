@@ -20,9 +20,10 @@ from ugcvqa.devices import float32_products
 from ugcvqa.errors import UgcvqaError
 from ugcvqa.evaluation.metrics import Logistic
 from ugcvqa.heads.end_to_end import Backbone, EndToEnd
-from ugcvqa.heads.gp import FittedGP, GPPart
+from ugcvqa.heads.gp import FittedGP
 from ugcvqa.heads.gru import VSFAHead
 from ugcvqa.heads.kernels import Kernel
+from ugcvqa.heads.parts import GPPart
 from ugcvqa.heads.svr import FittedSVR
 from ugcvqa.uvq.networks import UVQ10, UVQ15
 from ugcvqa.uvq.weights import load_weights

@@ -1,9 +1,8 @@
-"""A trained model as one file: head, feature settings and label scale; made by `fit`, used by `score`."""
+"""A trained model: head, feature settings and label scale; made by `fit`, used by `score`, kept as one file."""
 
 import hashlib
 import json
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
@@ -13,23 +12,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ugcvqa import __version__, untrusted
-from ugcvqa.errors import CheckpointError, StoreError, UgcvqaError, VideoError
-from ugcvqa.features.provenance import OURS, UNKNOWN, parts_of, why_not_from_video
+from ugcvqa import __version__
+from ugcvqa.errors import CheckpointError
+from ugcvqa.features.provenance import OURS, parts_of, why_not_from_video
 from ugcvqa.features.rows import LIGHT, ROWS, families_of
-from ugcvqa.files import arrays_from_file, arrays_to_bytes, error_reason, write_atomic
+from ugcvqa.files import arrays_to_bytes, write_atomic
 from ugcvqa.heads.fitted import FittedHead
-from ugcvqa.heads.kinds import head_from_arrays
-from ugcvqa.media.facts import VideoInfo
 from ugcvqa.nss.engines import usable_engine
 from ugcvqa.pixels.facts import PixelFacts, in_words
 from ugcvqa.scoring.contributions import contributions_of
-from ugcvqa.scoring.explanation import Explanation, Timeline
-from ugcvqa.scoring.failures import error_code
+from ugcvqa.scoring.explanation import Explanation
 from ugcvqa.scoring.moments import Picture, file_picture, worst_and_best
+from ugcvqa.scoring.result import Score, only
 from ugcvqa.scoring.timeline import timeline_of
 from ugcvqa.settings.data import DecodeLimits
-from ugcvqa.settings.features import Engine, FamilySettings, NSSEngine
+from ugcvqa.settings.features import FamilySettings, NSSEngine
 
 if TYPE_CHECKING:
     from ugcvqa.features.extraction import VideoResult
@@ -39,112 +36,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Version of the file layout; a file with a larger one is refused."""
 
-_LARGEST_SCORE, _MOST_FAMILIES, _LONGEST_SPEC = 1e6, 20, 5000
-
 FILE_NAME = "model.safetensors"
 """Name of the model inside a run folder."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """What a model says about one video.
-
-    Attributes:
-        path: the file as it was given.
-        mos: predicted score on the label scale, clipped to it; higher is better. NaN if the video failed.
-        pred: the head's output before clipping, same unit.
-        reason: why the video has no score, empty if it has one.
-        std: standard deviation of a measured label about `pred`, same unit; NaN where the head knows none.
-        parts: numbers that the score is made of, by name.
-        details: what else the model says about the video, by name: lists and mappings of numbers.
-        low: lower end of the 90 % interval of a newly measured label, same unit; NaN where unknown.
-        high: upper end of it.
-        warnings: why the score may not hold for this video, one plain sentence each: facts of the file, then what the
-            model says. A failed video has those found until then.
-        timeline: the score second by second; None unless asked for.
-        explanation: which parts and seconds make the score; None unless asked for.
-        duration_s: length of the video in seconds, as it was decoded; NaN where it was not measured.
-        width: columns of its frames after rotation, None where they were not measured.
-        height: rows of its frames.
-        file_bytes: size of the file.
-    """
-
-    path: str
-    mos: float
-    pred: float
-    reason: str = ""
-    std: float = math.nan
-    parts: Mapping[str, float] = field(default_factory=dict)
-    details: Mapping[str, Any] = field(default_factory=dict)
-    low: float = math.nan
-    high: float = math.nan
-    warnings: tuple[str, ...] = ()
-    timeline: Timeline | None = None
-    explanation: Explanation | None = None
-    duration_s: float = math.nan
-    width: int | None = None
-    height: int | None = None
-    file_bytes: int | None = None
-
-    @property
-    def error_code(self) -> str:
-        """What kind of failure `reason` tells of, one of `failures.MEANINGS`; empty if the video has a score."""
-        return error_code(self.reason, self.path)
-
-    def of_file(self, info: VideoInfo | None) -> "Score":
-        """The same with the length and size of the video, as far as it was measured."""
-        if info is None:
-            return self
-        seconds = float(info.duration_s)
-        return replace(self, duration_s=seconds, width=info.width, height=info.height, file_bytes=info.file_bytes)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns the score as plain numbers, texts, lists and mappings, as JSON wants them.
-
-        None stands for what is not known. Pictures are left out, and so is what was not asked for.
-        """
-        record = {
-            "video": self.path,
-            "mos": self.mos,
-            "pred": self.pred,
-            "std": self.std,
-            "low": self.low,
-            "high": self.high,
-            "warnings": list(self.warnings),
-            "error": self.reason or None,
-            "error_code": self.error_code or None,
-            "duration_s": self.duration_s,
-            "width": self.width,
-            "height": self.height,
-            "file_bytes": self.file_bytes,
-            **({"parts": dict(self.parts)} if self.parts else {}),
-            **self.details,
-        }
-        for name, asked in (("timeline", self.timeline), ("explanation", self.explanation)):
-            record |= {name: asked.as_dict()} if asked is not None else {}
-        plain: dict[str, Any] = _known(record)
-        return plain
-
-
-def _known(value: Any) -> Any:  # noqa: ANN401 (anything JSON knows)
-    """None in place of NaN and infinities, which JSON does not know."""
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _known(inner) for key, inner in value.items()}
-    return [_known(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
-def only(scores: Iterator[Score]) -> Score:
-    """Takes the score of a single video.
-
-    Raises:
-        VideoError: if the video failed.
-    """
-    (score,) = scores
-    if score.reason:
-        raise VideoError(score.reason)
-    return score
 
 
 @dataclass(frozen=True)
@@ -460,84 +353,6 @@ class QualityModel:
         return arrays_to_bytes(arrays, metadata)
 
 
-def load(path: str | Path, engine: Engine = "auto", nss_engine: NSSEngine = "auto") -> QualityModel:
-    """Loads a trained model from a run folder or a model file.
-
-    Args:
-        path: the run folder or the file.
-        engine: library that computes networks, see `FamilySettings`.
-        nss_engine: how NSS features are computed, see `NSSSettings`, whichever computed those of the training; `torch`
-            computes them on a GPU.
-
-    Raises:
-        CheckpointError: if there is none, or it is damaged or from an incompatible version.
-    """
-    file = Path(path)
-    file = file / FILE_NAME if file.is_dir() else file
-    if file.suffix == ".ckpt":
-        raise CheckpointError(
-            f"{file}: is a checkpoint of a training, for EndToEndRegressor.load_from_checkpoint and the like; give the "
-            f"run folder that holds {FILE_NAME}"
-        )
-    if not file.is_file():
-        raise CheckpointError(f"{file}: no such model; give a run folder made by `ugcvqa fit`")
-    try:
-        arrays, metadata = arrays_from_file(file)
-    except StoreError as error:
-        raise CheckpointError(str(error)) from error
-    _check_version(file, metadata)
-    try:
-        model = _from_parts(arrays, metadata)
-        model = replace(model, settings=replace(model.settings, engine=engine))
-        return model.with_nss_engine(usable_engine(nss_engine, model.settings.nss.precision))
-    except (UgcvqaError, LookupError, TypeError, ValueError, RecursionError) as error:
-        is_plain = isinstance(error, UgcvqaError) and not isinstance(error, untrusted.Unfit)
-        reason = str(error) if is_plain else f"is not a complete model ({_reason(error)})"
-        written = _writer(metadata)
-        other = (
-            "" if written == __version__ else f"; ugcvqa {written} wrote it, this is {__version__}: install that one"
-        )
-        raise CheckpointError(f"{file}: {reason}{other}") from error
-
-
-def _writer(metadata: Mapping[str, Any]) -> str:
-    """Version of the package that wrote a model."""
-    version = metadata.get("ugcvqa")
-    return version if isinstance(version, str) and version.isprintable() and len(version) < 30 else "?"
-
-
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, untrusted.Unfit) else error_reason(error)
-
-
-def _check_version(file: Path, metadata: dict[str, Any]) -> None:
-    written = metadata.get("format")
-    if not isinstance(written, int) or not 1 <= written <= FORMAT:
-        raise CheckpointError(
-            f"{file}: model format {untrusted.shown(written)} of ugcvqa {_writer(metadata)}; this is ugcvqa "
-            f"{__version__}, which reads formats up to {FORMAT}: install a newer version"
-        )
-
-
-def _from_parts(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> QualityModel:
-    values = untrusted.mapping(metadata["head"], "head")
-    head = head_from_arrays(untrusted.text(values["kind"], "kind of head"), arrays, values)
-    untrusted.nothing_else(arrays, head.to_arrays()[0].keys())
-    row, specs = untrusted.text(metadata["row"], "row"), _texts(metadata["specs"], "specs")
-    for name, spec in specs.items():
-        untrusted.mapping(json.loads(spec), f"the spec of {name}")
-    return QualityModel(
-        head=head,
-        row=row,
-        settings=_family_settings(untrusted.mapping(metadata["settings"], "settings")),
-        label=untrusted.text(metadata["label"], "label"),
-        scale=_scale(metadata["scale"]),
-        trained_on=untrusted.text(metadata["trained_on"], "trained_on"),
-        specs=specs,
-        made_by=_makers(metadata, row, specs),
-    )
-
-
 def _meaning(spec: str) -> dict[str, Any]:
     """What a spec says of the numbers of its features, without what changes their rounding."""
     found: dict[str, Any] = json.loads(spec)
@@ -545,40 +360,3 @@ def _meaning(spec: str) -> dict[str, Any]:
     if isinstance(settings, dict):
         found["settings"] = {name: value for name, value in settings.items() if name != "engine"}
     return found
-
-
-def _scale(value: Any) -> tuple[float, float]:  # noqa: ANN401 (anything JSON knows, here and below)
-    low, high = untrusted.numbers(value, "scale", 2, -_LARGEST_SCORE, _LARGEST_SCORE).tolist()
-    if not low < high:
-        raise CheckpointError(f"its scale runs from {low:g} to {high:g}")
-    return low, high
-
-
-def _makers(metadata: Mapping[str, Any], row: str, specs: Mapping[str, str]) -> dict[str, str]:
-    """Who made the features of the training; a file from before this was written down has specs of ours, or none."""
-    said = _texts(metadata.get("made_by", {}), "made_by")
-    is_older = "made_by" not in metadata
-    return {part: said.get(part, OURS if is_older and part in specs else UNKNOWN) for part in parts_of(row)}
-
-
-def _texts(value: Any, name: str) -> dict[str, str]:  # noqa: ANN401
-    found = untrusted.mapping(value, name)
-    if len(found) > _MOST_FAMILIES:
-        raise CheckpointError(f"{name} has {len(found)} entries")
-    longest = _LONGEST_SPEC
-    return {untrusted.text(key, name): untrusted.text(one, f"a value of {name}", longest) for key, one in found.items()}
-
-
-def _family_settings(values: Mapping[str, Any]) -> FamilySettings:
-    """Settings from a model file; what an older version did not know yet has its default.
-
-    A model may come from anywhere: it names weights, but opens no path of its choice.
-    """
-    found = untrusted.settings(FamilySettings, values, "settings")
-    deep, saliency, uvq = found.deep, found.saliency, found.uvq
-    return replace(
-        found,
-        deep=replace(deep, weights=untrusted.weights(deep.weights)),
-        saliency=replace(saliency, weights=untrusted.weights(saliency.weights)),
-        uvq=replace(uvq, weights=uvq.weights if re.fullmatch(r"random:\d{1,9}", uvq.weights) else ""),
-    )

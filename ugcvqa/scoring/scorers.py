@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from ugcvqa.scoring import released
 from ugcvqa.scoring.about import About
-from ugcvqa.scoring.model import QualityModel, Score
-from ugcvqa.scoring.model import load as load_model
+from ugcvqa.scoring.model import QualityModel
+from ugcvqa.scoring.model_file import load as load_model
+from ugcvqa.scoring.result import Score
 from ugcvqa.settings.data import DecodeLimits
 from ugcvqa.settings.features import Engine, NSSEngine, UVQSettings
 

@@ -19,8 +19,8 @@ from ugcvqa.media.video import VideoInfo
 from ugcvqa.scoring.contributions import NONE
 from ugcvqa.scoring.explanation import Explanation
 from ugcvqa.scoring.frames_in_memory import Frames, memory_result
-from ugcvqa.scoring.model import Score, only
 from ugcvqa.scoring.moments import Picture, file_picture, worst_and_best
+from ugcvqa.scoring.result import Score, only
 from ugcvqa.scoring.timeline import even_timeline
 from ugcvqa.settings.data import DecodeLimits
 from ugcvqa.settings.features import Engine, FamilySettings, UVQSettings

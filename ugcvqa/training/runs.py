@@ -27,7 +27,7 @@ from ugcvqa.evaluation import metrics
 from ugcvqa.evaluation.splits import Split
 from ugcvqa.features.provenance import described
 from ugcvqa.files import error_reason, locked, write_atomic
-from ugcvqa.heads.gp import GPReport
+from ugcvqa.heads.gp_fit import GPReport
 from ugcvqa.heads.svr_grid import GridReport
 from ugcvqa.leftovers import sweep, temporary_path
 from ugcvqa.records import named_folder, plain_settings, versions

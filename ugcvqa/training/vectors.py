@@ -19,7 +19,7 @@ from ugcvqa.features.rows import assemble_row, families_of
 from ugcvqa.features.store import FeatureSpec, FeatureStore
 from ugcvqa.files import check_writable
 from ugcvqa.heads.fitted import FittedHead
-from ugcvqa.heads.gp import GPReport
+from ugcvqa.heads.gp_fit import GPReport
 from ugcvqa.heads.kinds import fit_process
 from ugcvqa.heads.svr import FittedSVR, fit_svr
 from ugcvqa.heads.svr_grid import GridReport
