@@ -110,6 +110,26 @@ def test_spectrum_tells_enlarged_pictures():
     assert share(captioned) == pytest.approx(share(soft), rel=0.05)  # nor is what was laid over a part of it
 
 
+@pytest.mark.parametrize("shape", [(33, 64), (48, 97), (35, 39)])
+def test_facts_are_what_their_definitions_say(shape):
+    random = np.random.default_rng(shape[0])
+    pictures = random.integers(0, 256, (2, *shape), dtype=np.uint8)
+    pictures[:, :20] = random.integers(40, 60, (2, 20, shape[1]), dtype=np.uint8)
+    facts = PixelFacts(*measured(pictures, pictures, 25.0)[: len(PixelFacts._fields)])
+    x = pictures.astype(int)
+    assert facts.dark == (x <= 40).mean()
+    assert facts.bright == (x >= 234).mean()
+    assert facts.detail == np.percentile(np.abs(x[:, :, :-2] - 2 * x[:, :, 1:-1] + x[:, :, 2:]), 99)
+    correlations = [np.corrcoef(one[:, :-1].ravel(), one[:, 1:].ravel())[0, 1] for one in x]
+    assert facts.likeness == pytest.approx(np.mean(correlations), rel=1e-12)
+
+    def stands_out(above, levels, below):
+        return ((levels - above > 12) & (levels - below > 12) | (above - levels > 12) & (below - levels > 12)).mean()
+
+    lines = stands_out(x[:, :-2], x[:, 1:-1], x[:, 2:])
+    assert facts.combs == pytest.approx(lines - stands_out(x[:, :, :-2], x[:, :, 1:-1], x[:, :, 2:]), rel=1e-12)
+
+
 def test_exposure_noise_and_combs_are_named(luma):
     plain = facts(luma)
     assert (plain.bars, plain.rate, plain.lines) == (0, 24, 180)

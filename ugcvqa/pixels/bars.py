@@ -39,19 +39,21 @@ def content_box(frames: Levels) -> Box:
         The whole frame where there are no bars, or nothing between them.
     """
     height, width = frames.shape[1:]
-    top, bottom = _bars(frames)
-    left, right = _bars(frames[:, top : height - bottom].transpose(0, 2, 1))
+    sums = frames[0].astype(np.uint32)
+    for frame in frames[1:]:
+        sums += frame
+    top, bottom = _bars(sums, len(frames))
+    left, right = _bars(sums[top : height - bottom].T, len(frames))
     if min(height - top - bottom, width - left - right) < _SMALLEST_PX:
         return Box(0, height, 0, width)
     return Box(top, height - bottom, left, width - right)
 
 
-def _bars(frames: Levels) -> tuple[int, int]:
-    """Lines under the bar at the start and at the end of the first axis of each frame."""
-    count = max(1, frames.shape[2] // _ALONG)
-    means = (
-        frames[:, :, : count * _ALONG].mean(axis=0, dtype=np.float32).reshape(frames.shape[1], count, -1).mean(axis=2)
-    )
+def _bars(sums: npt.NDArray[np.uint32], n_frames: int) -> tuple[int, int]:
+    """Lines under the bar at the start and at the end of the first axis, given the (H, W) sum of the frames."""
+    count = max(1, sums.shape[1] // _ALONG)
+    blocks = sums[:, : count * _ALONG].reshape(len(sums), count, -1)
+    means = blocks.sum(axis=2) / (n_frames * blocks.shape[2])
     dark, bright = np.percentile(means, (100 - _SEEN, _SEEN), axis=1)
     (one, is_edge), (other, is_other_edge) = _bar(dark, bright), _bar(dark[::-1], bright[::-1])
     widest = max(one * is_edge, other * is_other_edge)
