@@ -1,15 +1,13 @@
 """Compares an epoch of GRU training here with the published way, on the same features and the same losses.
 
-    python tools/speed_training.py [--size konvid | --videos 96 --frames 240 --distinct 96] [--epochs 2] [--splits S]
+    python tools/speed_training.py [--size konvid | --videos 96 --frames 240 --distinct 96] [--epochs 2]
 
 The published way pads all videos with zeros to the longest in one float64 array, sends padding through the linear map,
 and pools each video over time by itself; both ways evaluate the validation part after every epoch, no more. They take
 turns for three rounds; printed are medians of CPU seconds per epoch on one thread and the range of the ratios, without
 making the features, and what they fill in memory. The values are synthetic. `--size konvid` has
 1200 videos of 240 frames at most, as KoNViD-1k has; these share the features of 240, so that the 9.4e9 bytes of the
-published way need not fit: an epoch reads and computes as much. `--splits S` compares S
-splits that are trained at once, as `ugcvqa benchmark --rows [VSFACNN+gru]` does, with the same ones one by one instead;
-a GPU is used where there is one, and then seconds are those of the clock.
+published way need not fit: an epoch reads and computes as much.
 """
 
 import argparse
@@ -27,8 +25,6 @@ from ugcvqa.heads.gru import VSFAHead
 from ugcvqa.models.losses import quality_loss
 from ugcvqa.samples.batches import Draw, EpochSampler
 from ugcvqa.samples.sequences import SequenceSource, pack
-from ugcvqa.settings.training import GRUSettings, RecipeSettings
-from ugcvqa.training.gru_splits import RowSplit, train_gru_splits
 
 SEED, BATCH, LR, DIM, ROUNDS = 19920517, 16, 1e-5, 4096, 3
 KONVID = {"videos": 1200, "frames": 240, "distinct": 240, "epochs": 1}
@@ -126,47 +122,18 @@ def run(way: Published | Ours, count: int, distinct: int, epochs: int) -> tuple[
     return (time.process_time() - started) / epochs, losses
 
 
-def compare_splits(features: Sequence[np.ndarray], mos: np.ndarray, count: int, epochs: int) -> None:
-    """Prints seconds per split and epoch, all splits at once and one by one."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    clock = time.perf_counter if device.type == "cuda" else time.process_time
-    random, n_train = np.random.default_rng(SEED), int(0.6 * len(mos))
-    orders = [random.permutation(len(mos)) for _ in range(count)]
-    splits = [RowSplit(*np.split(order, [n_train, int(0.8 * len(mos))])) for order in orders]
-    settings = GRUSettings(recipe=RecipeSettings(epochs=epochs, batch_size=BATCH, lr=1e-4))
-    for dtype in (torch.float32, torch.bfloat16):
-        table = pack([str(row) for row in range(len(mos))], features, dtype).to(device)
-        train_gru_splits(table, mos, splits[:1], settings, device)  # the first use of torch's parts takes seconds
-        seconds, losses = {}, {}
-        for at_once in (1, count):
-            started = clock()
-            groups = [splits[start : start + at_once] for start in range(0, count, at_once)]
-            trained = [one for group in groups for one in train_gru_splits(table, mos, group, settings, device)]
-            seconds[at_once] = (clock() - started) / count / epochs
-            losses[at_once] = np.array([one.losses for one in trained])
-        difference = np.abs(losses[1] - losses[count]).max()
-        print(
-            f"{dtype} on {device}: {seconds[1]:.3f} s per split and epoch one by one, {seconds[count]:.3f} s for "
-            f"{count} at once, {seconds[1] / seconds[count]:.2f}x, largest difference of a loss {difference:.1e}"
-        )
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the comparison."""
     parser = argparse.ArgumentParser(description="Compares an epoch of GRU training with the published way.")
     parser.add_argument("--size", choices=["konvid"])
     for name, value in OTHERWISE.items():
         parser.add_argument(f"--{name}", type=int, help=f"{value} by default")
-    parser.add_argument("--splits", type=int, help="compare so many splits at once with the same one by one")
     given = parser.parse_args(argv)
     defaults = KONVID if given.size else OTHERWISE
     videos, frames, distinct, epochs = (getattr(given, name) or value for name, value in defaults.items())
     distinct = min(videos, distinct)
     torch.set_num_threads(1)
     features, mos = make_videos(distinct, frames)
-    if given.splits:
-        compare_splits(features, mos, given.splits, epochs)
-        return 0
     ways: dict[str, Published | Ours] = {
         "published way": Published(features, mos),
         "ours, float32": Ours(features, mos, torch.float32),

@@ -15,7 +15,7 @@ from ugcvqa.settings.training import GRUSettings
 
 log = logging.getLogger(__name__)
 
-_NOT_RECORDED = ("jobs", "at_once", "backend", "scheduler", "style", "figures", "font", "wandb")
+_NOT_RECORDED = ("jobs", "backend", "scheduler", "style", "figures", "font", "wandb")
 
 
 def benchmark(
@@ -41,7 +41,6 @@ def benchmark(
     out: str = "benchmarks",
     name: str | None = None,
     jobs: int = 0,
-    at_once: int = 0,
     backend: str = "loky",
     scheduler: str | None = None,
     style: Literal["compare", "paper"] = "compare",
@@ -90,8 +89,6 @@ def benchmark(
         out: folder in which the benchmark's folder lies.
         name: name of the benchmark's folder; by default data sets and mode.
         jobs: processes; 0 for one per core.
-        at_once: splits on which a GRU head is trained at once; 0 for as many as half of the free memory of a GPU
-            holds, and one on a CPU.
         backend: loky, dask, or another backend of joblib.
         scheduler: address of a Dask scheduler; without it workers are started on this machine.
         style: of the LaTeX tables: `compare` with published figures, differences and footnotes, as on the screen;
@@ -120,7 +117,7 @@ def benchmark(
     )
     gathered = collect(names, labels, rows, sources, protocol)
     holdouts = {one.problem.data: run.make_splits(one, protocol) for one in gathered}
-    workers = run.Workers(jobs, backend, scheduler, at_once)
+    workers = run.Workers(jobs, backend, scheduler)
     results = run.run(gathered, holdouts, run.rules_of(protocol, svr, gp, sparse_gp, gru), folder / "parts", workers)
     record = {
         "settings": plain_settings(settings),

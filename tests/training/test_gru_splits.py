@@ -1,4 +1,4 @@
-"""The GRU head on many splits at once gives what `fit` gives on each split alone."""
+"""The GRU head on the splits of the benchmark gives what `fit` gives on each."""
 
 import csv
 
@@ -7,16 +7,15 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 
-from tests.support.trainings import DIM, QUIET, sequences
+from tests.support.trainings import QUIET, sequences
 from ugcvqa.benchmark import main
 from ugcvqa.datamodules.samples import SampleDataModule
 from ugcvqa.errors import ConfigError
-from ugcvqa.heads.gru import VSFAHead, build_gru
-from ugcvqa.heads.gru_stack import stacked_parameters, stacked_scores
+from ugcvqa.heads.gru import build_gru
 from ugcvqa.models.regressor import QualityRegressor
 from ugcvqa.samples.sequences import SequenceSource, pack
 from ugcvqa.settings.training import GRUSettings, RecipeSettings
-from ugcvqa.training.gru_splits import RowSplit, train_gru_splits
+from ugcvqa.training.gru_splits import RowSplit, train_gru_split
 from ugcvqa.training.learning import train
 
 CPU = torch.device("cpu")
@@ -49,20 +48,6 @@ def one_by_one(folder, table, mos, split, chosen):
     return head, outcome, losses
 
 
-def test_stacked_scores_are_those_of_each_head():
-    random = torch.Generator().manual_seed(0)
-    heads = [VSFAHead(DIM, 8, 6, tau=3) for _ in range(3)]
-    lengths = torch.tensor([[3, 1, 9], [5, 5, 2], [1, 1, 1]])
-    frames = torch.full((3, 13, DIM), 7.0)
-    expected = []
-    for at, head in enumerate(heads):
-        total = int(lengths[at].sum())
-        frames[at, :total] = torch.randn(total, DIM, generator=random)
-        expected.append(head(frames[at, :total], lengths[at].tolist()))
-    found = stacked_scores(stacked_parameters(heads), frames, lengths, 3, 0.5)
-    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-5, atol=1e-6)
-
-
 @pytest.mark.parametrize(
     "recipe",
     [
@@ -72,10 +57,10 @@ def test_stacked_scores_are_those_of_each_head():
     ],
     ids=["clipped AdamW", "published kind of recipe", "early stopping"],
 )
-def test_splits_at_once_equal_splits_one_by_one(tmp_path, recipe):
+def test_splits_equal_those_of_fit(tmp_path, recipe):
     ids, frames, mos = sequences()
     table, chosen = pack(ids, frames, torch.float32), settings(**recipe)
-    found = train_gru_splits(table, mos, splits(), chosen, CPU)
+    found = [train_gru_split(table, mos, split, chosen, CPU) for split in splits()]
     for at, split in enumerate(splits()):
         head, outcome, losses = one_by_one(tmp_path / str(at), table, mos, split, chosen)
         one = found[at]
@@ -96,7 +81,7 @@ def test_splits_at_once_equal_splits_one_by_one(tmp_path, recipe):
 def test_an_average_of_weights_is_refused():
     ids, frames, mos = sequences()
     with pytest.raises(ConfigError, match=r"recipe\.ema is 0\.9"):
-        train_gru_splits(pack(ids, frames, torch.float32), mos, splits(1), settings(ema=0.9), CPU)
+        train_gru_split(pack(ids, frames, torch.float32), mos, splits(1)[0], settings(ema=0.9), CPU)
 
 
 @pytest.fixture
@@ -123,8 +108,8 @@ def results(folder):
         return list(csv.DictReader(lines))
 
 
-def test_benchmark_gives_the_same_however_many_splits_are_trained_at_once(own, caplog):
-    assert benchmarked(own, "--at_once", "3") == 0
+def test_benchmark_goes_on_where_it_stopped(own, caplog):
+    assert benchmarked(own) == 0
     together = results(own)
     assert [(line["row"], line["head"], line["split"]) for line in together] == [("MINE", "gru", k) for k in "123"]
     parts = sorted((own / "out/own/parts").rglob("*.safetensors"))
@@ -133,10 +118,9 @@ def test_benchmark_gives_the_same_however_many_splits_are_trained_at_once(own, c
     with caplog.at_level("INFO"):
         assert benchmarked(own) == 0
     assert "2 of 3 fits are there already" in caplog.text
-    assert "1 splits at once" in caplog.text
     for one, other in zip(together, results(own), strict=True):
         for name in ("srcc", "krcc", "plcc", "rmse"):
-            assert float(one[name]) == pytest.approx(float(other[name]), abs=1e-4)
+            assert one[name] == other[name]
     assert min(float(line["srcc"]) for line in together) > 0.5
 
 

@@ -375,7 +375,7 @@ def _columns(problem: Problem, entry: Entry) -> list[list[Any]]:
 def code_sha256(head: str) -> str:
     """Checksum of the code that decides a head's numbers, and of the versions of what it calls."""
     waiting = ["training.gru_splits" if head == "gru" else f"heads.{head}", "evaluation.metrics", "evaluation.splits"]
-    plumbing = ["benchmarks.protocol", *(["benchmarks.at_once"] if head == "gru" else [])]
+    plumbing = ["benchmarks.protocol", *(["benchmarks.gru_entries"] if head == "gru" else [])]
     texts = {name: _source(name) for name in plumbing}
     while waiting:
         name = waiting.pop()

@@ -41,13 +41,11 @@ class Workers:
         jobs: processes; 0 for one per core.
         backend: of joblib.
         scheduler: address of a Dask scheduler.
-        at_once: splits on which a GRU head is trained at once, in this process; 0 for as many as fit.
     """
 
     jobs: int = 0
     backend: str = "loky"
     scheduler: str | None = None
-    at_once: int = 0
 
 
 def rules_of(
@@ -121,29 +119,25 @@ def run(data: Sequence[Gathered], splits: Splits, rules: Rules, folder: Path, wo
             unit = by_key[results[0].data, results[0].split]
             unit.keep(parts, results, rules)
             bar.update(len(unit.for_workers))
-        for group in _at_once(units, rules, workers.at_once):
-            for unit, results in group:
-                unit.keep(parts, results, rules)
-                bar.update(1)
+        for unit, results in _gru_results(units, rules):
+            unit.keep(parts, results, rules)
+            bar.update(1)
     return _in_order(data, splits, rules, by_key)
 
 
-def _at_once(units: "Sequence[_Unit]", rules: Rules, asked: int) -> "Iterator[list[tuple[_Unit, list[SplitResult]]]]":
-    """Trains what is left of GRU heads, many splits at once."""
+def _gru_results(units: "Sequence[_Unit]", rules: Rules) -> "Iterator[tuple[_Unit, list[SplitResult]]]":
+    """Trains what is left of GRU heads, in this process, with the features of one entry at a time on a GPU."""
     left: dict[tuple[str, Entry], list[_Unit]] = {}
     for unit in units:
         for entry in unit.left:
             if entry.head == "gru":
                 left.setdefault((unit.problem.data, entry), []).append(unit)
     for (_, entry), waiting in left.items():
-        from ugcvqa.benchmarks.at_once import number_at_once, run_at_once  # torch takes seconds to import
+        from ugcvqa.benchmarks.gru_entries import placed, run_gru  # torch takes seconds to import
 
-        problem = waiting[0].problem
-        number = number_at_once(problem, entry, rules, asked)
-        for start in range(0, len(waiting), number):
-            group = waiting[start : start + number]
-            results = run_at_once(problem, entry, [(unit.index, unit.split) for unit in group], rules)
-            yield list(zip(group, results, strict=True))
+        table = placed(waiting[0].problem.sequences[entry.row])
+        for unit in waiting:
+            yield unit, run_gru(unit.problem, table, entry, unit.index, unit.split, rules)
 
 
 class _Unit:

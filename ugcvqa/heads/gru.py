@@ -151,14 +151,10 @@ def published_head(path: Path, tau: int = 12, beta: float = 0.5) -> tuple[VSFAHe
     return head.eval(), None if scale is None else float(scale)
 
 
-def product_type(frames: Tensor) -> torch.dtype:
-    """Precision of the linear map: that of the frames, but float16 on a CPU is too slow and goes up to float32."""
-    return torch.float32 if frames.dtype == torch.float16 and frames.device.type == "cpu" else frames.dtype
-
-
 def _project(projection: nn.Linear, frames: Tensor) -> Tensor:
     """Applies the linear map in the precision of the frames."""
-    dtype = product_type(frames)
+    is_slow = frames.dtype == torch.float16 and frames.device.type == "cpu"
+    dtype = torch.float32 if is_slow else frames.dtype
     weight, bias = projection.weight.to(dtype), projection.bias
     # The bias is added in float32: it would lose digits that nothing is gained by.
     return functional.linear(frames.to(dtype), weight).float() + bias

@@ -16,7 +16,7 @@ from ugcvqa.datamodules.sampling import Sampling
 from ugcvqa.devices import use_float32_products
 from ugcvqa.models.losses import quality_loss
 from ugcvqa.models.metrics import GatheredMetric, gathered_batch, quality_metrics
-from ugcvqa.models.schedule import rate_factor
+from ugcvqa.models.schedule import optimiser_of, rate_factor
 from ugcvqa.samples.batches import Batch
 from ugcvqa.settings.training import RecipeSettings
 
@@ -162,8 +162,7 @@ class QualityRegressor(LightningModule):
     def configure_optimizers(self) -> Any:  # noqa: ANN401 (Lightning knows many forms)
         """Makes the optimiser and its schedule, stepped after each batch (`cosine`) or epoch (`step`)."""
         recipe = self.recipe
-        kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
-        optimiser = kind(self._groups())
+        optimiser = optimiser_of(self.network, recipe)
         trainer: Any = self.trainer
         epochs = max(1, trainer.max_epochs or recipe.epochs)
         if isinstance(trainer.datamodule, SampleDataModule):
@@ -191,27 +190,6 @@ class QualityRegressor(LightningModule):
         self.log_dict({**metrics.compute(), f"{part}/loss": loss.compute()}, prog_bar=True)
         metrics.reset()
         loss.reset()
-
-    def _groups(self) -> list[dict[str, Any]]:
-        """Groups of parameters by learning rate and weight decay; biases and normalisations do not decay."""
-        recipe = self.recipe
-        groups: dict[str, dict[str, Any]] = {}
-        for name, parameter in self.network.named_parameters():
-            if not parameter.requires_grad:
-                continue
-            part = "backbone" if name.startswith("backbone.") else "head"
-            decays = parameter.ndim > 1
-            group = groups.setdefault(
-                part if decays else f"{part} without decay",
-                {
-                    "name": part if decays else f"{part} without decay",
-                    "params": [],
-                    "lr": recipe.backbone_lr if part == "backbone" else recipe.lr,
-                    "weight_decay": recipe.weight_decay if decays else 0.0,
-                },
-            )
-            group["params"].append(parameter)
-        return list(groups.values())
 
 
 def recipe_callbacks(recipe: RecipeSettings) -> list[Callback]:

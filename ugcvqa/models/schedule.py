@@ -1,11 +1,36 @@
-"""How the learning rate goes over a training."""
+"""The optimiser of a training, and how its learning rate goes."""
 
 import math
+from typing import Any
+
+import torch
+from torch import nn
 
 from ugcvqa.settings.training import RecipeSettings
 
 _STEPS_OF_DECAY = 10  # of the schedule `step`: one every tenth of the epochs
 _DECAY = 0.8
+
+
+def optimiser_of(network: nn.Module, recipe: RecipeSettings) -> torch.optim.Optimizer:
+    """Makes the optimiser of a recipe; biases and normalisations do not decay.
+
+    Args:
+        network: parameters below `backbone.` get the backbone's learning rate; those without gradient are left alone.
+        recipe: how to train.
+    """
+    groups: dict[str, dict[str, Any]] = {}
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        part = "backbone" if name.startswith("backbone.") else "head"
+        decays = parameter.ndim > 1
+        key = part if decays else f"{part} without decay"
+        lr = recipe.backbone_lr if part == "backbone" else recipe.lr
+        group = {"name": key, "params": [], "lr": lr, "weight_decay": recipe.weight_decay if decays else 0.0}
+        groups.setdefault(key, group)["params"].append(parameter)
+    kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
+    return kind(list(groups.values()))
 
 
 def rate_factor(recipe: RecipeSettings, step: int, epochs: int, steps_per_epoch: int) -> float:
