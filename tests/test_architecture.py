@@ -28,7 +28,7 @@ DOORS = {
         *("training.throughput", "training.progress"),
         *("training.learning", "training.tracking"),
     },
-    "wandb": {"training.tracking", "benchmarks.dashboard", "studies.study_run"},
+    "wandb": {"dashboard"},
     "sklearn": {"heads.svr_grid"},
     "torchmetrics": {"models.metrics"},
     "openvino": {"deep.engine"},

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from ugcvqa import benchmark, check, config_files, extract, fit
+from ugcvqa import benchmark, check, config_files, extract, fit, study
 from ugcvqa.errors import ConfigError
 from ugcvqa.media.encode import write_video
 
@@ -67,8 +67,14 @@ def test_one_file_serves_check_extract_fit_and_benchmark(tmp_path, monkeypatch, 
             {"data": {"name": "mine", "labels": "l.csv", "features": ["a.npz", "b.npz"]}, "row": "A", "head": "gp"},
             {"data": ["mine"], "labels": "l.csv", "rows": ["A+gp"], "tables": {"A": ["a.npz", "b.npz"]}},
         ),
-        (benchmark.benchmark, {"wandb": {"mode": "offline"}, "logger": "wandb"}, {"wandb": "offline"}),
-        (benchmark.benchmark, {"wandb": {"mode": "offline"}}, {"wandb": "disabled"}),
+        (
+            benchmark.benchmark,
+            {"wandb": {"tags": ["a"]}, "logger": "wandb"},
+            {"wandb": {"mode": "offline", "tags": ["a"]}},
+        ),
+        (benchmark.benchmark, {"wandb": {"mode": "online"}, "logger": "csv"}, {"wandb": {"mode": "disabled"}}),
+        (benchmark.benchmark, {"wandb": "offline"}, {"wandb": {"mode": "offline"}}),
+        (study.study, {"wandb": "offline"}, {"wandb": {"mode": "offline"}}),
         (fit.fit, {"split.index": 3, "split": {"kind": "protocol"}}, {"split": {"index": 3, "kind": "protocol"}}),
     ],
 )

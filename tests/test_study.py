@@ -4,14 +4,15 @@ import csv
 import json
 import re
 import sys
-import types
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
+from matplotlib import pyplot as plt
 
 from tests.support.networks_vgg import SmallVGG
+from tests.support.wandb_files import offline_run
 from ugcvqa import study
 from ugcvqa.datasets.catalogue import Dataset, Video
 from ugcvqa.deep.pooling import CNN
@@ -25,6 +26,7 @@ from ugcvqa.media.video import read_frames
 from ugcvqa.settings.data import DecodeLimits
 from ugcvqa.settings.features import FamilySettings, SaliencySettings
 from ugcvqa.settings.study import MeasureSettings
+from ugcvqa.settings.training import WandbSettings
 from ugcvqa.studies import study_run
 from ugcvqa.studies.analysis import Collection, published_frames
 from ugcvqa.studies.frames import (
@@ -390,59 +392,14 @@ def test_families_of_the_study_differ_by_network_and_number_of_frames():
     assert "as published" in made[1].facts[0].remark
 
 
-class Wandb(types.ModuleType):
-    """Stands for the library: takes down what is logged."""
-
-    Error = ConnectionError
-
-    def __init__(self):
-        super().__init__("wandb")
-        self.logged, self.asked, self.summary = {}, {}, {}
-
-    def init(self, **asked):
-        self.asked = asked
-        return self
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def log(self, values):
-        self.logged |= values
-
-    def Image(self, path, caption):
-        return path, caption
-
-    Video = Image
-
-
-def page_of(folder):
-    """A page of one picture and one video."""
-    for name in ("a.png", "b.mp4"):
-        (folder / name).write_bytes(b"0")
-    exhibits = (Exhibit("a.png", "still"), Exhibit("b.mp4", "moving"))
-    return Page("title", (), {"why?": ("because",)}, (Section("part", (), exhibits),), ())
-
-
-def test_images_and_answers_go_to_wandb_when_it_is_on(tmp_path, monkeypatch):
-    library = Wandb()
-    monkeypatch.setitem(sys.modules, "wandb", library)
-    study_run.Study(tmp_path, {"frames": 2}).log_images(page_of(tmp_path), "offline")
-    assert library.asked["mode"] == "offline"
-    assert library.asked["config"] == {"frames": 2}
-    stems = {"study/a": (str(tmp_path / "a.png"), "still"), "study/b": (str(tmp_path / "b.mp4"), "moving")}
-    assert library.logged == stems
-    assert library.summary == {"warnings": [], "conclusions": {"why?": ("because",)}}
-
-
-def test_wandb_that_refuses_is_a_user_error(tmp_path, monkeypatch):
-    library = Wandb()
-    monkeypatch.setitem(sys.modules, "wandb", library)
-    monkeypatch.setattr(library, "init", lambda **_: (_ for _ in ()).throw(ConnectionError("no key")))
-    with pytest.raises(ConfigError, match="wandb online: no key; the study is in"):
-        study_run.Study(tmp_path, {}).log_images(page_of(tmp_path), "online")
+def test_images_and_answers_go_to_wandb_when_it_is_on(tmp_path):
+    plt.imsave(tmp_path / "a.png", np.zeros((4, 4, 3)))
+    page = Page("title", (), {"why?": ("because",)}, (Section("part", (), (Exhibit("a.png", "still"),)),), ())
+    study_run.Study(tmp_path, {"frames": 2}).log_images(page, WandbSettings())
+    found = offline_run(tmp_path)
+    assert (found["job_type"], found["config"]["frames"]) == ("study", 2)
+    assert found["history"][0]["study/a/caption"] == "still"
+    assert found["summary"]["conclusions"]["why?"] == ["because"]
 
 
 def test_nothing_imports_wandb_when_it_is_off(videos, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from ugcvqa.errors import ConfigError
 from ugcvqa.settings.benchmark import BenchmarkSettings
 from ugcvqa.settings.features import FamilySettings
 from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
-from ugcvqa.settings.training import GRUSettings
+from ugcvqa.settings.training import GRUSettings, WandbSettings
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def benchmark(
     style: Literal["compare", "paper"] = "compare",
     figures: list[Literal["pdf", "svg"]] = [],
     font: Literal["sans", "serif"] = "sans",
-    wandb: Literal["disabled", "offline", "online"] = "disabled",
+    wandb: WandbSettings = WandbSettings(mode="disabled"),
 ) -> int:
     """Trains and tests rows of features by the paper's protocol, and writes tables, figures and every number.
 
@@ -95,7 +95,8 @@ def benchmark(
             `paper` as a float to publish, with medians, deviations and a label, its footnotes as comments.
         figures: kinds in which each figure is written beside its PNG of 300 dpi.
         font: of the figures.
-        wandb: log tables and figures to Weights & Biases.
+        wandb: Weights & Biases for the figures of each line and split, tables and pictures, in one group;
+            `--wandb offline` is short for `--wandb.mode offline`.
     """
     families = families.with_backbones(backbone, saliency_backbone)
     tables, rows = _with_predictions(tables, rows, predictions)
@@ -131,10 +132,11 @@ def benchmark(
     made = report.write_tables(folder, gathered, results, mode, style)
     with fonts(font):
         pictures = report.write_figures(folder, gathered, results, mode, figures)
-    if wandb != "disabled":
-        from ugcvqa.benchmarks.dashboard import log_benchmark
+    if wandb.mode != "disabled":
+        from ugcvqa.benchmarks import dashboard
 
-        log_benchmark(folder, wandb, made, pictures)
+        dashboard.log_lines(folder, wandb, results, mode, record)
+        dashboard.log_tables(folder, wandb, "benchmark_tables", record, made, pictures)
     sys.stdout.write(f"{made['table'].markdown()}\nbenchmark folder: {folder}\n")
     return 0
 

@@ -200,7 +200,7 @@ def _parser(function: Callable[..., int], prog: str, positional: Sequence[str]) 
 
 def _call_arguments(parser: ArgumentParser, argv: Sequence[str] | None, function: Callable[..., int]) -> dict[str, Any]:
     set_loader("yaml", _checked_yaml, (yaml.YAMLError,))
-    given = config_files.with_own_row_flag(sys.argv[1:] if argv is None else argv, function.__name__)
+    given = config_files.with_own_flags(sys.argv[1:] if argv is None else argv, function.__name__)
     namespace = parser.parse_args(_with_configs(given, function))
     settings = parser.instantiate(namespace)
     arguments = {name: unshared(value) for name, value in vars(settings).items()}

@@ -49,10 +49,11 @@ def find(name: str) -> Path:
     raise ConfigError(f"--config {name}: no such file{near or '; by name there are ' + ', '.join(known)}")
 
 
-def with_own_row_flag(argv: Iterable[str], verb: str) -> list[str]:
-    """A command line in which `--row` and `--rows` are what the verb calls them."""
+def with_own_flags(argv: Iterable[str], verb: str) -> list[str]:
+    """A command line in which `--row` and `--rows` are what the verb calls them, and `--wandb MODE` its mode."""
+    argv = ["--wandb.mode" + one[len("--wandb") :] if one.partition("=")[0] == "--wandb" else one for one in argv]
     if verb not in _TAKES_ROW + _TAKES_ROWS:
-        return list(argv)
+        return argv
     other, own = ("--rows", "--row") if verb in _TAKES_ROW else ("--row", "--rows")
     return [own + one[len(other) :] if one == other or one.startswith(f"{other}=") else one for one in argv]
 
@@ -119,6 +120,8 @@ def _joined(one: Any, other: Mapping[str, Any], trees: list[Tree]) -> dict[str, 
 
 def _for_verb(config: dict[str, Any], verb: str, own: Tree) -> dict[str, Any]:
     """The options that a verb knows, in its own form."""
+    if isinstance(config.get("wandb"), str):
+        config = {**config, "wandb": {"mode": config["wandb"]}}
     if verb not in SHARING:
         return config
     options = _with_rows(config, verb)
@@ -154,8 +157,9 @@ def _with_rows(config: Mapping[str, Any], verb: str) -> dict[str, Any]:
 def _with_names(config: Mapping[str, Any], verb: str) -> dict[str, Any]:
     """A data set with its settings as `benchmark` takes it: its name, labels, and files of features."""
     options = dict(config)
-    if isinstance(wandb := options.get("wandb"), Mapping):
-        options["wandb"] = wandb.get("mode", "offline") if options.get("logger") == "wandb" else "disabled"
+    if isinstance(wandb := options.get("wandb"), Mapping) and "logger" in options:
+        used = options["logger"] == "wandb"
+        options["wandb"] = {**wandb, "mode": wandb.get("mode", "offline") if used else "disabled"}
     data = options.get("data")
     if not isinstance(data, Mapping):
         return options

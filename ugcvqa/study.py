@@ -12,6 +12,7 @@ from ugcvqa.errors import ConfigError
 from ugcvqa.settings.data import DataSettings, DecodeLimits, LoaderSettings
 from ugcvqa.settings.features import FamilySettings
 from ugcvqa.settings.study import MeasureSettings, PictureSettings
+from ugcvqa.settings.training import WandbSettings
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def study(
     pictures: PictureSettings = PictureSettings(),
     published: str | None = None,
     benchmark: str | None = None,
-    wandb: Literal["disabled", "offline", "online"] = "disabled",
+    wandb: WandbSettings = WandbSettings(mode="disabled"),
     device: str | None = None,
     loader: LoaderSettings = LoaderSettings(),
     limits: DecodeLimits = DecodeLimits(),
@@ -58,7 +59,7 @@ def study(
         pictures: how much is drawn.
         published: .npz file with `deep`, `saliency` and `cosine` of the published frames.
         benchmark: folder of a finished benchmark, for what saliency adds to predicted quality.
-        wandb: whether pictures and numbers also go to Weights & Biases.
+        wandb: Weights & Biases for pictures and numbers; `--wandb offline` is short for `--wandb.mode offline`.
         device: where maps are checked: cpu, cuda, cuda:1; a GPU if there is one.
         loader: how clips are read.
         limits: bounds on what is decoded.
@@ -66,7 +67,7 @@ def study(
     """
     families = families.with_backbones(backbone, saliency_backbone)
     backbone = saliency_backbone = None  # recorded once, with the families
-    settings = {name: value for name, value in locals().items() if name not in ("loader", "trainer")}
+    settings = {name: value for name, value in locals().items() if name not in ("loader", "trainer", "wandb")}
     if videos and data is not None:
         raise ConfigError("videos and --data exclude each other; give one of them")
     if not (videos or data or published or benchmark):
@@ -85,7 +86,7 @@ def study(
     if not is_main_process():
         return 0
     page = job.finish()
-    if wandb != "disabled":
+    if wandb.mode != "disabled":
         job.log_images(page, wandb)
     sys.stdout.write("".join(f"{warning}\n" for warning in page.warnings))
     for question, answers in page.conclusions.items():

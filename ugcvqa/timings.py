@@ -12,6 +12,7 @@ from ugcvqa.settings.benchmark import BenchmarkSettings
 from ugcvqa.settings.data import DecodeLimits
 from ugcvqa.settings.features import FamilySettings
 from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
+from ugcvqa.settings.training import WandbSettings
 
 if TYPE_CHECKING:
     from ugcvqa.benchmarks.costs import Extraction, Fitting
@@ -40,7 +41,7 @@ def timings(
     limits: DecodeLimits = DecodeLimits(),
     figures: list[Literal["pdf", "svg"]] = [],
     font: Literal["sans", "serif"] = "sans",
-    wandb: Literal["disabled", "offline", "online"] = "disabled",
+    wandb: WandbSettings = WandbSettings(mode="disabled"),
 ) -> int:
     """Measures what each row costs, and writes the paper's Table 2 and Figure 4 with these numbers.
 
@@ -69,11 +70,11 @@ def timings(
         limits: bounds on what is decoded.
         figures: kinds in which each figure is written beside its PNG of 300 dpi.
         font: of the figures.
-        wandb: log table and figures to Weights & Biases.
+        wandb: Weights & Biases for table and figures; `--wandb offline` is short for `--wandb.mode offline`.
     """
     families = families.with_backbones(backbone, saliency_backbone)
     backbone = saliency_backbone = None  # recorded once, with the families
-    settings = dict(locals())
+    settings = {name: value for name, value in locals().items() if name != "wandb"}
     if not videos and data is None:
         raise ConfigError("nothing to measure; give videos for extract seconds, --data with --features for fit seconds")
     if repetitions < 1:
@@ -111,10 +112,10 @@ def timings(
     table = cost_table(spent, notes)
     with fonts(font):
         pictures = report.write(folder, table, spent, srcc, source, record, figures)
-    if wandb != "disabled":
-        from ugcvqa.benchmarks.dashboard import log_benchmark
+    if wandb.mode != "disabled":
+        from ugcvqa.benchmarks.dashboard import log_tables
 
-        log_benchmark(folder, wandb, {"table2": table}, pictures)
+        log_tables(folder, wandb, "timings", record, {"table2": table}, pictures)
     sys.stdout.write(f"{table.markdown()}\nfolder of the timings: {folder}\n")
     return 1 if extraction.failures else 0
 

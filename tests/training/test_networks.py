@@ -1,6 +1,5 @@
 """The `fit` verb with heads that are networks: run folders, resuming, scoring, logs, two processes."""
 
-import ast
 import csv
 import json
 import os
@@ -16,10 +15,11 @@ import yaml
 from matplotlib import pyplot as plt
 from scipy import ndimage, stats
 
+from tests.support.wandb_files import offline_run
 from ugcvqa import fit, score
 from ugcvqa.media.encode import write_video
 from ugcvqa.scoring.model_file import load
-from ugcvqa.training import checkpoints, tracking
+from ugcvqa.training import checkpoints
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml"))
 QUICK = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.enable_progress_bar", "false"]
@@ -267,14 +267,20 @@ def test_wandb_offline_run_holds_metrics_config_table_and_model(here, videos, mo
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setenv("WANDB_DATA_DIR", "to be replaced")
     monkeypatch.delenv("WANDB_DATA_DIR")
+    steps = ["--gru.recipe.batch_size", "4", "--wandb.project", "tests"]
     maps = ["--saliency_backbone", "squeezenet1_1", "--families.saliency.weights", "random:0", "--wandb.overlays", "2"]
-    assert fit.main([*videos, *GRU, *TINY, *maps, "--logger", "wandb", "--wandb.project", "tests"]) == 0
+    assert fit.main([*videos, *GRU, *TINY, *maps, *steps, "--logger", "wandb"]) == 0
     folder = here / "runs" / "own_vsfacnn_gru"
     (run,) = (folder / "wandb").glob("offline-run-*")
     (log,) = run.glob("run-*.wandb")
     data = written(log, b"model.safetensors")
     for text in (b"train/loss", b"val/srcc", b"test/srcc", b"model.safetensors", b"squeezenet1_1", b"val/loss"):
         assert text in data, text
+    history = offline_run(folder)["history"]
+    seen = [entry["trainer/global_step"] for entry in history if "train/loss_of_step" in entry]
+    assert seen == list(range(len(seen)))
+    assert len(seen) > len([entry for entry in history if "train/loss" in entry])
+    assert any("residuals_by_resolution/nrows" in entry for entry in history)
     media = {path.suffix for path in (run / "files" / "media").rglob("*") if path.is_file()}
     assert media >= {".json", ".png"}
     overlays = list((run / "files" / "media" / "images").glob("saliency_*.png"))
@@ -282,13 +288,15 @@ def test_wandb_offline_run_holds_metrics_config_table_and_model(here, videos, mo
     assert all(plt.imread(path).shape == (224, 224, 3) for path in overlays)
     (table,) = (run / "files" / "media" / "table").glob("predictions*.json")
     content = json.loads(table.read_text())
-    assert content["columns"] == ["video_id", "part", "label", "pred", "thumbnail"]
+    assert content["columns"] == ["video_id", "part", "resolution", "label", "pred", "residual", "thumbnail"]
     assert len(content["data"]) == 16
     assert content["data"][0][1] == "test"
     staged = [path for path in folder.rglob("*") if "artifacts" in path.parts and path.is_file()]
     tables = [json.loads(path.read_text()) for path in staged if b'"columns"' in path.read_bytes()[:4000]]
-    assert any(row[4]["_type"] == "image-file" for table in tables for row in table["data"] if len(row) == 5)
+    assert any(row[6]["_type"] == "image-file" for table in tables for row in table["data"] if len(row) == 7)
     assert sum(path.read_bytes()[:4] == b"\x89PNG" for path in staged) >= 16
+    assert {path.relative_to(folder).parts[0] for path in staged} == {"wandb"}
+    assert not [path for path in staged if path.read_bytes() == (folder / "model.safetensors").read_bytes()]
 
 
 @pytest.mark.parametrize("mode", ["offline", "disabled"])
@@ -314,11 +322,6 @@ def test_wandb_takes_heads_without_epochs_too(here, mode, monkeypatch):
     assert fit.main([*arguments, *quick, "--logger", "wandb", "--wandb.mode", mode]) == 0
     logs = list((here / "runs" / "own_mine_svr" / "wandb").glob("offline-run-*/*.wandb"))
     assert [b"test/srcc" in written(log, b"test/srcc") for log in logs] == ([True] if mode == "offline" else [])
-
-
-def test_wandb_is_imported_only_for_its_logger():
-    tree = ast.parse(Path(tracking.__file__).read_text())
-    assert not [node for node in tree.body if isinstance(node, ast.Import) and node.names[0].name == "wandb"]
 
 
 def owner_set(here, name, ids, mos):

@@ -1,23 +1,16 @@
-"""Loggers: what Weights & Biases is told of a run, so that runs can be found and grouped."""
+"""Loggers: what Weights & Biases is told of a training beyond its figures."""
 
-import lightning.pytorch.loggers
+import numpy as np
 
-from ugcvqa.settings.training import WandbSettings
-from ugcvqa.training import tracking
+from ugcvqa.training.tracking import Row, residuals
 
 
-def test_a_run_has_its_group_tags_notes_and_kind(tmp_path, monkeypatch):
-    told = {}
-
-    class Logger:
-        experiment = None
-
-        def __init__(self, **settings):
-            told.update(settings)
-
-    monkeypatch.setattr(lightning.pytorch.loggers, "WandbLogger", Logger)
-    settings = WandbSettings(group="rows", tags=("nss", "seed 1"), notes="first try", job_type="ablation")
-    tracking.make_loggers("wandb", settings, tmp_path, {"row": "NSS"})
-    wanted = {"group": "rows", "tags": ["nss", "seed 1"], "notes": "first try", "job_type": "ablation"}
-    assert wanted.items() <= told.items()
-    assert (told["name"], told["config"]) == (tmp_path.name, {"row": "NSS"})
+def test_residuals_are_summed_up_by_part_and_resolution():
+    values = {("test", "360p"): [1.0, -1.0, 3.0], ("test", "1080p"): [0.5], ("val", "360p"): [2.0, 0.0]}
+    rows = [Row("id", *key, 3.0 + one, 3.0, one) for key, several in values.items() for one in several]
+    rows.append(Row("id", "train", "360p", 9.0, 0.0, 9.0))
+    table = residuals(rows)
+    assert [line[0] for line in table] == ["test 360p", "test 1080p", "val 360p"]
+    for name, n, mean, rmse in table:
+        errors = np.array(values[tuple(name.split())])
+        assert (n, mean, rmse) == (errors.size, errors.mean(), np.sqrt((errors**2).mean()))

@@ -1,43 +1,78 @@
-"""Tables and figures in Weights & Biases, for those who switched it on."""
+"""A benchmark in Weights & Biases: each line a run with the figures of every split, all in one group."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
+import numpy as np
+
+from ugcvqa import dashboard
+from ugcvqa.benchmarks.ranking import plain_mapping
+from ugcvqa.benchmarks.results import Results
 from ugcvqa.display.text_tables import Table
-from ugcvqa.errors import ConfigError
+from ugcvqa.evaluation.published import METRICS
+from ugcvqa.settings.training import WandbSettings
 
-PROJECT = "ugcvqa"
+
+def log_lines(folder: Path, settings: WandbSettings, results: Results, mode: str, config: Mapping[str, Any]) -> None:
+    """Logs each line of each data set as a run of its own, so that rows and heads compare on one dashboard.
+
+    Its history has the figures of each split, its summary their medians and deviations, its config data set, row and
+    head. Its group is the folder's name unless the settings have one.
+
+    Args:
+        folder: of the benchmark.
+        settings: of W&B.
+        results: of all lines; those on all videos at once and after other maps are left to the tables.
+        mode: of the benchmark.
+        config: plain settings of the benchmark, added to each run.
+
+    Raises:
+        ConfigError: if W&B cannot be used.
+    """
+    wanted = plain_mapping(mode)
+    for data, row, head, mapping in dict.fromkeys(result.key for result in results):
+        lines = [line for line in results.of(data, row, head, mapping) if line.split and mapping == wanted]
+        if not lines:
+            continue
+        own = {"data": data, "row": row, "head": head, "mode": mode, "n_test": lines[0].n_test}
+        name = f"{data} {row}{'' if head in ('svr', 'none') else f'+{head}'}"
+        group = settings.group or folder.name
+        with dashboard.opened(folder, settings, "benchmark", {**config, **own}, name, group=group) as run:
+            for line in lines:
+                run.log({"split": line.split, **{f"split/{m}": getattr(line, m) for m in METRICS}})
+            for metric in METRICS:
+                values = np.array([getattr(line, metric) for line in lines])
+                finite = values[np.isfinite(values)]
+                if finite.size:
+                    run.summary.update({metric: float(np.median(finite)), f"{metric}_std": float(finite.std())})
 
 
-def log_benchmark(
+def log_tables(
     folder: Path,
-    mode: Literal["offline", "online"],
+    settings: WandbSettings,
+    kind: str,
+    config: Mapping[str, Any],
     tables: Mapping[str, Table],
     pictures: Mapping[str, Path],
 ) -> None:
-    """Logs a benchmark as one run of the project `ugcvqa`, with each table in full precision and each picture.
+    """Logs a run with each table in full precision and each picture, in the group of the lines.
 
     Args:
-        folder: folder of the benchmark; its name is the run's, and offline files lie in its `wandb`.
-        mode: `offline` needs neither a network nor an account; `wandb sync` uploads such a run later.
+        folder: of the results; its name is the run's.
+        settings: of W&B.
+        kind: job type of the run, unless the settings have one.
+        config: plain settings of what was done.
         tables: name -> table.
         pictures: name -> picture file.
 
     Raises:
-        ConfigError: if Weights & Biases refuses, for example because no key is set.
+        ConfigError: if W&B cannot be used.
     """
-    import wandb  # here because the import takes seconds and few want it
-
-    try:
-        run = wandb.init(
-            project=PROJECT, name=folder.name, dir=folder, mode=mode, job_type="benchmark", settings={"silent": True}
-        )
-    except (wandb.Error, OSError) as error:
-        raise ConfigError(f"wandb {mode}: {error}; the results are in {folder}") from error
-    with run:
+    wandb = dashboard.library()
+    with dashboard.opened(folder, settings, kind, config, group=settings.group or folder.name) as run:
         for name, table in tables.items():
-            columns: list[str | int] = [*table.records[0]] if table.records else []
-            rows = [[record[str(column)] for column in columns] for record in table.records]
+            columns = [*table.records[0]] if table.records else []
+            rows = [[record[column] for column in columns] for record in table.records]
             run.log({f"tables/{name}": wandb.Table(columns=columns, data=rows)})
         run.log({f"figures/{name}": wandb.Image(str(path)) for name, path in pictures.items()})

@@ -111,6 +111,7 @@ class QualityRegressor(LightningModule):
         recipe = self.recipe
         loss = quality_loss(pred, mos / self.label_scale, recipe.l1, recipe.plcc, recipe.rank)
         self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(mos))  # the same everywhere
+        self.log("train/loss_of_step", loss.detach(), on_step=True, on_epoch=False, batch_size=len(mos))
         trainer: Any = self.trainer
         return loss if trainer.world_size == 1 else trainer.world_size * loss + 0 * own.sum()
 

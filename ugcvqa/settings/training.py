@@ -185,16 +185,17 @@ class EndToEndSettings:
 
 @dataclass(frozen=True)
 class WandbSettings:
-    """Where Weights & Biases keeps a run; used with `--logger wandb` only.
+    """Where Weights & Biases keeps a run; `fit` uses it with `--logger wandb` only.
 
     Attributes:
-        mode: `offline` writes to the run folder, for `wandb sync`; `online` needs an account; `disabled` does nothing.
+        mode: `offline` writes to the folder of the results, for `wandb sync`; `online` needs an account; `disabled`
+            does nothing.
         project: name of the project.
         entity: user or team; W&B's default if left out.
         group: runs of one group are shown together, such as the rows or seeds of an experiment.
         tags: words by which runs are found.
         notes: a sentence about the run.
-        job_type: kind of the run within its group.
+        job_type: kind of the run within its group; the verb if left out.
         overlays: held-out videos of which a saliency map is shown, if the weights of `families.saliency` are there.
     """
 
@@ -204,7 +205,7 @@ class WandbSettings:
     group: str | None = None
     tags: tuple[str, ...] = ()
     notes: str | None = None
-    job_type: str = "fit"
+    job_type: str | None = None
     overlays: int = 4
 
     def __post_init__(self) -> None:

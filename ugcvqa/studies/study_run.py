@@ -11,13 +11,14 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from ugcvqa import dashboard
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.deep.backbones import load_backbone
 from ugcvqa.deep.engine import chosen_engine
 from ugcvqa.devices import is_main_process
 from ugcvqa.display.lines import failure_rows
 from ugcvqa.display.text_tables import Table
-from ugcvqa.errors import ConfigError, VideoError
+from ugcvqa.errors import VideoError
 from ugcvqa.features.extraction import usable_device
 from ugcvqa.features.inputs import open_dataset
 from ugcvqa.features.network_families import SaliencyFamily
@@ -27,6 +28,7 @@ from ugcvqa.records import plain_settings, versions
 from ugcvqa.settings.data import DataSettings, LoaderSettings
 from ugcvqa.settings.features import FamilySettings
 from ugcvqa.settings.study import MeasureSettings, PictureSettings
+from ugcvqa.settings.training import WandbSettings
 from ugcvqa.studies.ablation import read_ablations
 from ugcvqa.studies.analysis import Collection, count, published_frames
 from ugcvqa.studies.figures import (
@@ -183,39 +185,21 @@ class Study:
         self._write("conclusions.html", page.html(self.folder).encode("utf-8", "replace"))
         return page
 
-    def log_images(self, page: Page, mode: str) -> None:
+    def log_images(self, page: Page, settings: WandbSettings) -> None:
         """Sends pictures, videos and numbers of a finished study to Weights & Biases.
 
         Args:
             page: what `finish` returned.
-            mode: `offline` or `online`.
+            settings: of W&B.
 
         Raises:
-            ConfigError: if Weights & Biases refuses, for example because no key is set.
+            ConfigError: if W&B cannot be used.
         """
-        import wandb  # here because the import takes seconds and few want it
-
-        try:
-            run = wandb.init(
-                project="ugcvqa",
-                name=self.folder.name,
-                dir=self.folder,
-                mode=mode,  # type: ignore[arg-type]  # a plain word here
-                job_type="study",
-                config=plain_settings(self.settings),
-                settings={"silent": True},
-            )
-        except (wandb.Error, OSError) as error:
-            raise ConfigError(f"wandb {mode}: {error}; the study is in {self.folder}") from error
-        with run:
+        wandb = dashboard.library()
+        with dashboard.opened(self.folder, settings, "study", plain_settings(self.settings)) as run:
             for exhibit in (one for section in page.sections for one in section.exhibits):
-                path = str(self.folder / exhibit.file)
-                is_video = exhibit.file.endswith(".mp4")
-                shown = (
-                    wandb.Video(path, caption=exhibit.caption)
-                    if is_video
-                    else wandb.Image(path, caption=exhibit.caption)
-                )
+                kind = wandb.Video if exhibit.file.endswith(".mp4") else wandb.Image
+                shown = kind(str(self.folder / exhibit.file), caption=exhibit.caption)
                 run.log({f"study/{exhibit.file.rsplit('.', 1)[0]}": shown})
             run.summary.update({"warnings": list(page.warnings), "conclusions": dict(page.conclusions)})
 

@@ -1,22 +1,23 @@
-"""Where the figures of a training go: CSV files, or Weights & Biases, which is imported only then."""
+"""Where the figures of a training go: CSV files, or Weights & Biases."""
 
 import json
 import logging
-import os
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from lightning.pytorch.loggers import CSVLogger, Logger
 
-from ugcvqa.datasets.catalogue import Dataset
+from ugcvqa import dashboard
+from ugcvqa.datasets.catalogue import Dataset, Video
+from ugcvqa.devices import is_main_process
 from ugcvqa.errors import UgcvqaError
 from ugcvqa.evaluation.splits import Split
-from ugcvqa.files import error_reason, write_atomic
+from ugcvqa.files import write_atomic
 from ugcvqa.media.video import probe, read_frames
 from ugcvqa.settings.training import WandbSettings
 
@@ -51,7 +52,7 @@ def log_results(
     folder: Path,
     overlays: Iterable[tuple[str, npt.NDArray[np.uint8]]] = (),
 ) -> None:
-    """Sends the end of a run to W&B: held-out figures, predictions with thumbnails, scatter plots, maps, the model.
+    """Sends the end of a run to W&B: held-out figures, predictions, residuals by resolution, plots, maps, the model.
 
     Does nothing for other loggers.
 
@@ -67,18 +68,22 @@ def log_results(
     run = next((logger.experiment for logger in named if type(logger).__name__ == "WandbLogger"), None)
     if run is None:
         return
-    import wandb
-
+    wandb = dashboard.library()
     record = json.loads((folder / "metrics.json").read_bytes())["test"]
     figures = {f"test/{name}": record[name] for name in ("srcc", "krcc", "plcc", "rmse")}
-    table = wandb.Table(columns=["video_id", "part", "label", "pred", "thumbnail"])
-    for video_id, part, mos, value, picture in _rows(dataset, split, pred):
-        table.add_data(video_id, part, mos, value, None if picture is None else wandb.Image(picture))
+    rows = _rows(dataset, split, pred)
+    table = wandb.Table(columns=["video_id", "part", "resolution", "label", "pred", "residual", "thumbnail"])
+    for row in rows:
+        table.add_data(*row[:-1], None if row.thumbnail is None else wandb.Image(row.thumbnail))
+    pairs = wandb.Table(columns=["label", "pred"], data=[[r.label, r.pred] for r in rows if r.part == "test"])
+    by_resolution = wandb.Table(columns=["group", "videos", "mean residual", "RMSE"], data=residuals(rows))
     run.log(
         {
             **figures,
             "predictions": table,
-            "test/scatter": wandb.plot.scatter(_of_part(table, "test"), "pred", "label", "held-out videos"),
+            "test/scatter": wandb.plot.scatter(pairs, "pred", "label", "held-out videos"),
+            "residuals_by_resolution": by_resolution,
+            "residuals": wandb.plot.bar(by_resolution, "group", "mean residual", "label minus prediction"),
             "scatter": wandb.Image(str(folder / "scatter.png")),
         }
     )
@@ -87,31 +92,55 @@ def log_results(
     run.summary.update(figures)
     artifact = wandb.Artifact(f"model-{run.id}", type="model", metadata=figures)
     for name in ("model.safetensors", "config.yaml", "metrics.json", "predictions.csv"):
-        artifact.add_file(str(folder / name))
+        artifact.add_file(str(folder / name), policy="immutable")  # not copied: it is sent from where it is
     run.log_artifact(artifact)
-    run.finish()
+    dashboard.finish(run, folder)
 
 
-def _rows(
-    dataset: Dataset, split: Split, pred: npt.NDArray[np.float64]
-) -> list[tuple[str, str, float, float, npt.NDArray[np.uint8] | None]]:
+class Row(NamedTuple):
+    """A video in the table of predictions; `thumbnail` is (H, W, 3), None where there is none."""
+
+    video_id: str
+    part: str
+    resolution: str
+    label: float
+    pred: float
+    residual: float
+    thumbnail: npt.NDArray[np.uint8] | None = None
+
+
+def residuals(rows: Iterable[Row]) -> list[list[Any]]:
+    """Residuals of the validation and test part by resolution: `test 720p`, videos, mean residual, RMSE."""
+    groups: dict[str, list[float]] = {}
+    for row in rows:
+        if row.part != "train":
+            groups.setdefault(f"{row.part} {row.resolution}", []).append(row.residual)
+    found = sorted(groups.items(), key=lambda item: (item[0].split()[0], len(item[0]), item[0]))
+    return [[name, len(of), float(np.mean(of)), float(np.sqrt(np.mean(np.square(of))))] for name, of in found]
+
+
+def _rows(dataset: Dataset, split: Split, pred: npt.NDArray[np.float64]) -> list[Row]:
     """Rows of the table, held-out videos first, because these get the thumbnails."""
     position = {video.video_id: row for row, video in enumerate(dataset.videos)}
-    rows: list[tuple[str, str, float, float, npt.NDArray[np.uint8] | None]] = []
+    rows: list[Row] = []
     for part, ids in (("test", split.test), ("val", split.val), ("train", split.train)):
         for video_id in ids:
-            video = dataset.videos[position[video_id]]
+            video, value = dataset.videos[position[video_id]], float(pred[position[video_id]])
+            size = _resolution(video) if part != "train" or video.resolution else ""
             picture = _thumbnail(video.path) if len(rows) < _THUMBNAILS else None
-            rows.append((video_id, part, float(video.mos), float(pred[position[video_id]]), picture))
+            rows.append(Row(video_id, part, size, video.mos, value, video.mos - value, picture))
     return rows
 
 
-def _of_part(table: Any, part: str) -> Any:  # noqa: ANN401 (W&B's table)
-    """The rows of one part as a table for a plot."""
-    import wandb
-
-    chosen = [[label, value] for _, name, label, value, _ in table.data if name == part]
-    return wandb.Table(columns=["label", "pred"], data=chosen)
+def _resolution(video: Video) -> str:
+    """Class of YouTube-UGC, else the short side of the frame; `unknown` without a readable file."""
+    if video.resolution is None and video.path is not None:
+        try:
+            info = probe(video.path)
+            return f"{min(info.width, info.height)}p"
+        except UgcvqaError as error:
+            log.warning("no frame size: %s", error)
+    return (video.resolution or "unknown").lower()
 
 
 def _thumbnail(path: Path | str | None) -> npt.NDArray[np.uint8] | None:
@@ -131,33 +160,11 @@ def _thumbnail(path: Path | str | None) -> npt.NDArray[np.uint8] | None:
 def _wandb_logger(settings: WandbSettings, folder: Path, config: Mapping[str, Any]) -> Logger:
     from lightning.pytorch.loggers import WandbLogger
 
-    try:
-        import wandb
-    except ImportError as error:
-        raise UgcvqaError(f"--logger wandb needs the package wandb ({error}); install it, or leave it out") from error
-    # Pictures and models wait there for their upload; by default that is a folder in the home directory.
-    os.environ.setdefault("WANDB_DATA_DIR", str(folder.resolve()))
-    try:
-        logger = WandbLogger(
-            name=folder.name,
-            project=settings.project,
-            entity=settings.entity,
-            group=settings.group,
-            tags=list(settings.tags),
-            notes=settings.notes,
-            job_type=settings.job_type,
-            save_dir=folder.resolve(),
-            mode=settings.mode,
-            id=_run_id(folder),
-            resume="allow",
-            config=dict(config),
-        )
-        logger.experiment  # noqa: B018 (connects now, not after the first epoch)
-    except (wandb.Error, OSError) as error:
-        raise UgcvqaError(
-            f"W&B cannot start ({error_reason(error)}); run `wandb login`, or use --wandb.mode offline"
-        ) from error
-    return logger
+    dashboard.library()  # says in one line if it is not there
+    run = None  # only the first of several processes logs
+    if is_main_process():
+        run = dashboard.start(folder, settings, "fit", config, id=_run_id(folder), resume="allow")
+    return WandbLogger(experiment=run, save_dir=folder.resolve())
 
 
 def _run_id(folder: Path) -> str:
