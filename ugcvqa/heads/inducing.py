@@ -10,10 +10,7 @@ import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 
 from ugcvqa.arrays import Array
-from ugcvqa.heads.kernels import Kernel, squared_distances
-
-JITTER = 1e-6
-"""Added to the diagonal of the inducing points' covariance, so that it has a Cholesky factor."""
+from ugcvqa.heads.kernels import JITTER, Kernel, squared_distances
 
 _POWER_STEPS = 4
 _SURPLUS = 16  # columns of the random start beyond those that are kept

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_solve, lapack
 
 from ugcvqa.arrays import Array
 
@@ -18,6 +17,9 @@ Mask = npt.NDArray[np.bool_]
 
 CONSTANT = 4.0
 """Prior variance of the unknown mean of the scores."""
+
+JITTER = 1e-6
+"""Added to the diagonal of inducing points' covariance, so that it has a Cholesky factor."""
 
 _START_SIGNAL, _START_NOISE = 0.6, 0.3  # variances
 _RANGE = 8.0  # natural logarithms that a parameter may move from its start, either way
@@ -197,6 +199,8 @@ class ParameterPosterior:
 
 def factorised(covariance: Array, noise: float) -> Array | None:
     """Lower Cholesky factor of a covariance (N, N) plus noise on its diagonal; None where there is none."""
+    from scipy.linalg import lapack  # here because the import takes a noticeable part of a second
+
     noisy = covariance.copy()
     noisy.flat[:: len(noisy) + 1] += noise
     factor, status = lapack.dpotrf(noisy, lower=1, clean=1)
@@ -205,6 +209,8 @@ def factorised(covariance: Array, noise: float) -> Array | None:
 
 def solved(factor: Array, scores: Array) -> tuple[Array, Array]:
     """Solves for the scores: (K + noise)^-1 scores (N,), and (K + noise)^-1 (N, N), filled in its lower half only."""
+    from scipy.linalg import cho_solve, lapack
+
     coefficients: Array = cho_solve((factor, True), scores, check_finite=False)
     inverse, _ = lapack.dpotri(factor, lower=1)
     return coefficients, np.asarray(inverse)

@@ -18,7 +18,7 @@ from ugcvqa.heads.kernels import Kernel, squared_distances
 from ugcvqa.heads.pairs import Pairs, pairs_of_ladders, read_pairs
 from ugcvqa.heads.parts import GPPart
 from ugcvqa.heads.scaling import fit_scaling
-from ugcvqa.heads.sparse_gp import RESIDUAL_AXES, FittedSparseGP, factor_of, residual, scaled_blocks, term
+from ugcvqa.heads.sparse_gp import RESIDUAL_AXES, FittedSparseGP, inverse_factor, residual, scaled_blocks, term
 from ugcvqa.settings.heads import GPSettings, SparseGPSettings
 
 # Share of left-out MOS that intervals hold, so that they hold 90 % of new ones: kernel, inducing points and spread have
@@ -199,11 +199,9 @@ def _solve(problem: _Problem, inducing: npt.NDArray[np.float32], settings: Spars
 
     def whitened(points: Sequence[Array]) -> Array:
         pairs = zip(points, places, strict=True)
-        covariance = problem.kernel([squared_distances(one, other) for one, other in pairs])
-        explained: Array = solve_triangular(prior, covariance.T, lower=True, check_finite=False)
-        return explained
+        return prior @ problem.kernel([squared_distances(one, other) for one, other in pairs]).T
 
-    prior = factor_of(problem.kernel([squared_distances(place, place) for place in places]))
+    prior = inverse_factor(problem.kernel([squared_distances(place, place) for place in places]))
     explained, rungs = whitened(problem.points), whitened(problem.rungs)
     pairs = problem.pairs
     steps = (rungs[:, pairs.better] - rungs[:, pairs.worse]).T

@@ -1,7 +1,7 @@
 """A Gaussian process of fixed size: learned inducing points in place of the training videos, for released models.
 
 It predicts with an uncertainty and an interval, tells inputs that lie outside the training, and says what each group of
-columns contributes. Numpy and scipy only.
+columns contributes. It needs NumPy only: a single score does not wait for SciPy.
 """
 
 import math
@@ -12,15 +12,13 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
 from ugcvqa import untrusted
 from ugcvqa.arrays import Array
 from ugcvqa.errors import CheckpointError, LabelError
 from ugcvqa.evaluation.metrics import Logistic
 from ugcvqa.heads.fitted import FittedHead, Interval, Parts
-from ugcvqa.heads.inducing import JITTER
-from ugcvqa.heads.kernels import Kernel, squared_distances
+from ugcvqa.heads.kernels import JITTER, Kernel, squared_distances
 from ugcvqa.heads.motion import lost_motion
 from ugcvqa.heads.parts import GPPart, parts_from
 from ugcvqa.heads.scaling import apply_scaling, check_scaling
@@ -39,13 +37,12 @@ _BLOCK_ROWS = 2048  # videos whose scaled columns are in memory at a time
 
 
 class Reference(NamedTuple):
-    """What new videos are compared with."""
+    """What new videos are compared with: inducing points of each term, and the inverses of two Cholesky factors."""
 
     places: list[Array]
     prior: Array
     posterior: Array
     weights: Array
-    own: list[Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +134,8 @@ class FittedSparseGP(FittedHead):
         Source: Titsias (2009), equation 6; the intervals' width is conformal (Lei et al., 2018, section 5.2).
         """
         covariance = self._covariance(self.points(features))
-        explained = solve_triangular(self.reference.prior, covariance.T, lower=True, check_finite=False)
-        doubt = solve_triangular(self.reference.posterior, explained, lower=True, check_finite=False)
+        explained = self.reference.prior @ covariance.T
+        doubt = self.reference.posterior @ explained
         variance = self.kernel.variance - np.sum(explained**2, axis=0) + np.sum(doubt**2, axis=0)
         deviation = np.sqrt(np.maximum(variance, 0) + self.noise) * self.mos_deviation
         if self.spread.size:
@@ -208,7 +205,7 @@ class FittedSparseGP(FittedHead):
     def openness(self, points: Sequence[Array], index: int) -> Array:
         """Share of a term's variance (N,) that the inducing points leave open, 0..1."""
         covariance = term(self.kernel, index, points[index], self.reference.places[index])
-        explained = solve_triangular(self.reference.own[index], covariance.T, lower=True, check_finite=False)
+        explained = self._own_factors[index] @ covariance.T
         share: Array = 1 - np.sum(explained**2, axis=0) / self.kernel.amplitudes[index]
         return share
 
@@ -216,11 +213,15 @@ class FittedSparseGP(FittedHead):
     def reference(self) -> Reference:
         """What new videos are compared with, computed once."""
         places = np.split(self.inducing.astype(np.float64), np.cumsum([a.shape[1] for a in self.axes])[:-1], axis=1)
-        prior = factor_of(self.kernel([squared_distances(place, place) for place in places]))
-        posterior = np.tril(self.factor.astype(np.float64))
-        weights = solve_triangular(prior, self.whitened, lower=True, trans="T", check_finite=False)
-        own = [factor_of(term(self.kernel, index, place, place)) for index, place in enumerate(places)]
-        return Reference(places, prior, posterior, weights, own)
+        prior = inverse_factor(self.kernel([squared_distances(place, place) for place in places]))
+        posterior = _inverse(np.tril(self.factor.astype(np.float64)))
+        return Reference(places, prior, posterior, prior.T @ self.whitened)
+
+    @cached_property
+    def _own_factors(self) -> list[Array]:
+        """Inverse Cholesky factor of each term's covariance of its inducing points."""
+        places = enumerate(self.reference.places)
+        return [inverse_factor(term(self.kernel, index, place, place)) for index, place in places]
 
     def points(self, features: npt.NDArray[Any]) -> list[Array]:
         """Projects videos into the space of each term of the kernel: (N, d_t) float64 each.
@@ -395,8 +396,8 @@ def term(kernel: Kernel, index: int, a: Array, b: Array) -> Array:
     return values
 
 
-def factor_of(covariance: Array) -> Array:
-    """Lower Cholesky factor of a covariance (M, M) of inducing points.
+def inverse_factor(covariance: Array) -> Array:
+    """Inverse of the lower Cholesky factor of a covariance (M, M) of inducing points; the jitter keeps it accurate.
 
     Raises:
         CheckpointError: if it has none.
@@ -404,10 +405,16 @@ def factor_of(covariance: Array) -> Array:
     noisy = covariance.copy()
     noisy.flat[:: len(noisy) + 1] += JITTER
     try:
-        factor: Array = cholesky(noisy, lower=True)
-    except (LinAlgError, ValueError) as error:
+        return _inverse(np.asarray(np.linalg.cholesky(noisy), np.float64))
+    except np.linalg.LinAlgError as error:
         raise CheckpointError("the sparse GP head's covariance is not positive definite; train it again") from error
-    return factor
+
+
+def _inverse(factor: Array) -> Array:
+    try:
+        return np.asarray(np.linalg.inv(factor), np.float64)
+    except np.linalg.LinAlgError as error:
+        raise CheckpointError("a factor of the sparse GP head is singular; train it again") from error
 
 
 def _beyond(name: str, value: float, low: float, high: float) -> str:
