@@ -12,15 +12,41 @@ from ugcvqa.media.video import read_clips, read_frames
 
 def test_memory_is_used_again_once_no_view_of_it_is_held():
     memory = Memory()
-    first = memory.take((4, 6))
-    second = memory.take((4, 6))
+    (first, is_empty), (second, _) = memory.take((4, 6), "a"), memory.take((4, 6), "b")
+    assert is_empty
     assert not np.shares_memory(first, second)
     view, address = first[1:, ::2], first.ctypes.data
     del first
-    assert memory.take((4, 6)).ctypes.data != address
+    assert memory.take((4, 6), "c")[0].ctypes.data != address
     del view
-    assert memory.take((4, 6)).ctypes.data == address
-    assert memory.take((4, 7)).shape == (4, 7)
+    again, is_empty = memory.take((4, 6), "d")
+    assert again.ctypes.data == address
+    assert is_empty
+    assert memory.take((4, 7), "e")[0].shape == (4, 7)
+
+
+def test_who_asks_for_the_same_content_gets_the_same_memory_until_it_is_used_again():
+    memory = Memory()
+    first, _ = memory.take((4, 6), "a")
+    same, is_empty = memory.take((4, 6), "a")
+    assert same is first
+    assert not is_empty
+    del first, same
+    memory.take((4, 6), "b")
+    assert memory.take((4, 6), "a")[1]
+
+
+def test_pieces_of_two_families_that_want_the_same_frames_share_them(tmp_path):
+    path, video = tmp_path / "v.mkv", rgb_frames(24, 48, 64)
+    encode_frames(path, video)
+    plans = {"one": groups(24, 6, "y"), "other": groups(24, 6, "y"), "third": groups(24, 8, "y")}
+    clips = {(clip.family, clip.piece_index): clip.frames["y"] for clip in read_clips(path, plans)}
+    alone = np.stack([image for _, _, image in read_frames(path, form="y")])
+    for (family, index), frames in clips.items():
+        size = 8 if family == "third" else 6
+        np.testing.assert_array_equal(frames, alone[index * size : (index + 1) * size])
+    assert all(np.shares_memory(clips["one", k], clips["other", k]) for k in range(4))
+    assert not any(np.shares_memory(clips["one", 0], clips["third", k]) for k in range(3))
 
 
 def groups(count, size, form):

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import sys
+from collections.abc import Hashable
 
 import numpy as np
 import numpy.typing as npt
@@ -24,15 +25,28 @@ class Memory:
 
     def __init__(self) -> None:
         self._arrays: list[npt.NDArray[np.uint8]] = []
+        self._contents: list[Hashable] = []
 
-    def take(self, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-        """An array with arbitrary content; new memory if all arrays of that shape are in use."""
+    def take(self, shape: tuple[int, ...], content: Hashable) -> tuple[npt.NDArray[np.uint8], bool]:
+        """Takes an array.
+
+        Args:
+            shape: of the array.
+            content: names what shall be in it, once and for all: who asks for the same gets the same array.
+
+        Returns:
+            The array, and whether the caller has to fill it; arbitrary values are in it then.
+        """
+        if content in self._contents:
+            return self._arrays[self._contents.index(content)], False
         for index in range(len(self._arrays)):
             if self._arrays[index].shape == shape and _references(self._arrays, index) == _IDLE:
-                return self._arrays[index]
+                self._contents[index] = content
+                return self._arrays[index], True
         array = np.empty(shape, np.uint8)
         self._arrays = [*self._arrays[1 - _MOST_ARRAYS :], array]
-        return array
+        self._contents = [*self._contents[1 - _MOST_ARRAYS :], content]
+        return array, True
 
 
 def _keep_freed_frames() -> None:

@@ -209,7 +209,8 @@ def read_clips(
 
     A frame is converted only to the forms that some open piece wants of it, each form once. Frames live as long as a
     piece that holds them, so memory does not grow with the length of the video, and the memory of pieces that nobody
-    holds any more is reused. A clip that is kept stays as it is.
+    holds any more is reused. A clip that is kept stays as it is. Planes as coded are shared by families that want the same
+    of them, so nobody writes into these.
 
     A caller may trust the clips once the iterator has ended without an error: damage shows when the decoder
     reaches it, and the number of frames is compared with the plan's at the end.
@@ -347,12 +348,18 @@ def _shape(form: str, info: VideoInfo) -> tuple[int, ...]:
 
 @dataclass
 class _OpenPiece:
-    """A piece whose frames are being gathered."""
+    """A piece whose frames are being gathered.
+
+    Attributes:
+        buffers: form -> (T, ...) frames.
+        filled: forms that this piece fills; others are filled by a piece of another family that wants the same frames.
+    """
 
     piece: Piece
     piece_index: int
     info: VideoInfo
     buffers: dict[str, np.ndarray] = field(init=False, default_factory=dict)
+    filled: set[str] = field(init=False, default_factory=set)
     times: dict[str, list[float]] = field(init=False)
     slots: dict[int, list[tuple[str, int]]] = field(init=False, default_factory=dict)
 
@@ -365,14 +372,17 @@ class _OpenPiece:
 
     def put(self, form: str, slot: int, image: np.ndarray, unclaimed: set[str], memory: Memory) -> None:
         """Takes a frame: its own memory where that is all the piece wants and nobody has it, else a copy."""
-        n_frames = len(self.piece.frames[form])
-        if n_frames == 1 and form in unclaimed:
+        indices = self.piece.frames[form]
+        if len(indices) == 1 and form in unclaimed:
             unclaimed.remove(form)
             self.buffers[form] = image[None]
             return
         if form not in self.buffers:
-            self.buffers[form] = memory.take((n_frames, *image.shape))
-        self.buffers[form][slot] = image
+            content = (form, indices) if form in CODED else (form, indices, id(self))
+            self.buffers[form], is_empty = memory.take((len(indices), *image.shape), content)
+            self.filled |= {form} if is_empty else set()
+        if form in self.filled:
+            self.buffers[form][slot] = image
 
     def clip(self, family: str) -> Clip:
         """The finished piece."""
