@@ -209,8 +209,8 @@ def read_clips(
 
     A frame is converted only to the forms that some open piece wants of it, each form once. Frames live as long as a
     piece that holds them, so memory does not grow with the length of the video, and the memory of pieces that nobody
-    holds any more is reused. A clip that is kept stays as it is. Planes as coded are shared by families that want the same
-    of them, so nobody writes into these.
+    holds any more is reused. A clip that is kept stays as it is. Planes as coded are shared by families that want the
+    same of them, so nobody writes into these.
 
     A caller may trust the clips once the iterator has ended without an error: damage shows when the decoder
     reaches it, and the number of frames is compared with the plan's at the end.
