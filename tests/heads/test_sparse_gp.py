@@ -188,7 +188,7 @@ def test_what_lies_outside_the_training_is_named(fitted):
     new[1, 9] = 4320
     assert head.warnings(new)[1] == ("frame height 4320 is beyond the training videos (232.7..2253)",)
     new[1, :5] = 40
-    assert any("the nss features are unlike" in sentence for sentence in head.warnings(new)[1])
+    assert any("statistics of the picture (NSS) are unlike" in sentence for sentence in head.warnings(new)[1])
     assert sum(map(bool, head.warnings(features))) < 10
 
 
@@ -203,7 +203,7 @@ def test_means_of_few_seconds_may_be_further_off(fitted, n_seconds, more):
     for share, is_novel in ((0.999, True), (1.001, False)):
         novelty[place] = share * own / (1 + more)
         found = replace(head, novelty=novelty).warnings(features[:1], n_seconds)[0]
-        assert any("the nss features are unlike" in sentence for sentence in found) == is_novel
+        assert any("statistics of the picture (NSS) are unlike" in sentence for sentence in found) == is_novel
 
 
 def test_saved_and_loaded_head_says_the_same(fitted, tmp_path):

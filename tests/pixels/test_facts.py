@@ -145,9 +145,10 @@ def test_exposure_noise_and_combs_are_named(luma):
     assert any("interlaced" in word for word in in_words(facts(woven)))
     gradient = np.broadcast_to(np.linspace(16, 235, 320).astype(np.uint8), luma.shape)
     assert any("no detail" in word for word in in_words(facts(gradient)))
-    assert any("frames repeat: 3" in word for word in in_words(facts(luma[np.arange(24) // 6 * 6])))
+    assert any("frames repeat, 3" in word for word in in_words(facts(luma[np.arange(24) // 6 * 6])))
     assert any(
-        "detail is that of about 100 lines" in word for word in in_words(plain._replace(native_lines=100, lines=720))
+        "enlarged or blurred: detail of about 100 lines in a picture of 720" in word
+        for word in in_words(plain._replace(native_lines=100, lines=720))
     )
 
 

@@ -45,6 +45,9 @@ class Reference(NamedTuple):
     weights: Array
 
 
+_WORDS = {"nss": "the statistics of the picture (NSS)"}  # of a group, for people
+
+
 @dataclass(frozen=True, eq=False)
 class FittedSparseGP(FittedHead):
     """A fitted process with its scaling; keeps no training video.
@@ -186,7 +189,8 @@ class FittedSparseGP(FittedHead):
             if not self._is_of_facts(group):
                 for row in np.flatnonzero(novelty[index] > usual[index]).tolist():
                     found[row].append(
-                        f"the {group} features are unlike those of nearly all training videos, so the score is a guess"
+                        f"{_WORDS.get(group, f'the {group} features')} are unlike those of nearly all training "
+                        "videos, so the score is a guess"
                     )
         return [tuple(sentences) for sentences in found]
 
@@ -418,6 +422,8 @@ def _inverse(factor: Array) -> Array:
 
 
 def _beyond(name: str, value: float, low: float, high: float) -> str:
-    what = {"container/rate": "frame rate", "pixels/lines": "true height"}.get(name, "frame " + name.rpartition("/")[2])
     side = "beyond" if value > high else "below"
+    if name == "pixels/lines":
+        return f"detail of {value:.0f} lines is {side} that of the training videos ({low:.0f} to {high:.0f})"
+    what = "frame rate" if name == "container/rate" else "frame " + name.rpartition("/")[2]
     return f"{what} {value:.4g} is {side} the training videos ({low:.4g}..{high:.4g})"

@@ -170,12 +170,12 @@ def in_words(vector: Sequence[float] | Array) -> Iterator[str]:
     elif facts.detail < _PLAIN:
         yield "the picture has no detail anywhere, so the score is a guess"
     if facts.bright > _BURNT:
-        yield f"{facts.bright:.0%} of the picture is nearly white: it may be overexposed"
+        yield f"{facts.bright:.0%} of the picture is nearly white: probably overexposed"
     if facts.dark > _BLACKENED:
-        yield f"{facts.dark:.0%} of the picture is nearly black: it may be underexposed"
+        yield f"{facts.dark:.0%} of the picture is nearly black: probably underexposed"
     if facts.combs > _COMBED:
-        yield "lines stand out as in interlaced video, though frames are scored as they are coded"
+        yield "lines stand out as in interlaced video: deinterlace it, as frames are scored as they are coded"
     if facts.shown_rate < _SLOW * facts.rate:
-        yield f"frames repeat: {facts.shown_rate:.3g} of {facts.rate:.3g} per second show something new"
+        yield f"judder: frames repeat, {facts.shown_rate:.3g} of {facts.rate:.3g} per second show something new"
     if facts.native_lines < _ENLARGED * facts.lines:
-        yield f"the detail is that of about {facts.native_lines:.0f} lines, while the frames have {facts.lines:.0f}"
+        yield f"enlarged or blurred: detail of about {facts.native_lines:.0f} lines in a picture of {facts.lines:.0f}"

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 PART_NAMES = {
     "nss": "statistics of the picture (sharpness, noise, colour)",
-    "pixels": "true resolution",
+    "pixels": "resolution of the detail",
     "motion": "repeated frames",
     "container": "frame size and rate",
     "cnn": "what is shown, as ResNet-50 sees it",
