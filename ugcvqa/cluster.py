@@ -81,7 +81,7 @@ def in_order(
         client: Dask's.
         function: what can be pickled.
         tasks: its arguments.
-        retries: how often a task is tried again that raised what is no error of a user.
+        retries: how often a task is tried again after an error that is not the user's.
 
     Raises:
         UgcvqaError: what the function raised, or that the scheduler is gone.
@@ -133,6 +133,6 @@ def _called(name: str, task: Any) -> Any:  # noqa: ANN401 (any task)
 
 @functools.cache
 def end_with(parent: int) -> None:
-    """Ends a worker with the process that started it; not those of a cluster."""
+    """Ends a worker with the process that started it; workers of a cluster stay."""
     if os.getppid() == parent:
         end_with_parent(parent)

@@ -59,7 +59,7 @@ def with_own_flags(argv: Iterable[str], verb: str) -> list[str]:
 
 
 def options_of(function: Callable[..., Any]) -> Tree:
-    """The options of a verb, those of its settings included."""
+    """The options of a verb, including those of its settings."""
     return {
         name: _below(parameter.annotation)
         for name, parameter in inspect.signature(function, eval_str=True).parameters.items()
@@ -78,7 +78,7 @@ def merged(configs: Iterable[tuple[str, Any]], function: Callable[..., Any]) -> 
         function: the verb.
 
     Raises:
-        ConfigError: if one is no mapping, or holds an option that no verb with which it can be shared knows.
+        ConfigError: if one is not a mapping, or holds an option that no verb with which it can be shared knows.
     """
     trees: list[Tree] = [{**options_of(function), "log": None}]
     if function.__name__ in SHARING:

@@ -114,7 +114,7 @@ def check_array(name: str, array: Array, shape: Sequence[int], dtype: str) -> No
 
 
 def nothing_else(arrays: Mapping[str, Array], known: Collection[str]) -> None:
-    """Checks that there is no array but those that are known."""
+    """Checks that there are no arrays other than the known ones."""
     if others := sorted(set(arrays) - set(known)):
         raise Unfit(f"the array {shown(others[0])} is not part of such a head")
 

@@ -25,7 +25,7 @@ class Parts:
         self.root = root
 
     def read(self, path: Path, facts: dict[str, Any]) -> SplitResult | None:
-        """Reads a part; None if there is none that can be used, so that it is computed anew.
+        """Reads a part; None if there is none that can be used, so that it is computed again.
 
         Args:
             path: what `path` gave for these facts.

@@ -95,7 +95,7 @@ def _of_same_parts(lines: Lines) -> Iterator[Group]:
 
 
 def _of_kept_splits(lines: Lines) -> Iterator[Group]:
-    """Each line is of the one split that it keeps; those of one split only can be ranked."""
+    """Each line is of the one split that it keeps; only lines of the same split can be ranked."""
     splits = {(result.split, result.video_ids) for results in lines.values() for result in results}
     if lines:
         reason = "" if len(splits) == 1 else "each line is of the split that it keeps, so they are of different videos"

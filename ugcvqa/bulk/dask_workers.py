@@ -1,4 +1,4 @@
-"""Scoring by Dask workers, here or on other machines; the rows are those of processes on this machine."""
+"""Scoring by Dask workers, here or on other machines; the rows equal those that processes on this machine give."""
 
 import math
 import threading

@@ -125,7 +125,7 @@ def check_dataset(dataset: Dataset, root: Path | None, *, probe_files: bool = Fa
         The findings, also for files that cannot be read.
 
     Raises:
-        ConfigError: if files shall be opened but no folder is given, or `workers` is below 1.
+        ConfigError: if files are to be opened but no folder is given, or `workers` is below 1.
         LabelError: if the folder cannot be listed.
     """
     if workers < 1:

@@ -146,7 +146,7 @@ def _marks(medians: Sequence[float], is_lower_better: bool) -> list[Mark]:
 
 
 def _missing_notes(groups: Sequence[RowGroup]) -> Iterator[str]:
-    """Says which figures are not those of all splits."""
+    """Says which figures do not come from all splits."""
     for group in groups:
         for row, figures in group.rows.items():
             missing = {metric: int(np.count_nonzero(~np.isfinite(figures[metric]))) for metric in METRICS}

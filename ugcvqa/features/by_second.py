@@ -49,7 +49,7 @@ class Grid:
         return len(self.starts)
 
     def entry(self, frame_index: int) -> int:
-        """The entry that a frame belongs to; -1 for -1, which is no frame."""
+        """The entry that a frame belongs to; -1, which means no frame, stays."""
         return bisect_right(self.starts, frame_index) - 1
 
     def times_s(self, info: VideoInfo) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -12,7 +12,7 @@ AT_ONCE_BYTES = 48 << 20
 
 
 def merged(items: Iterable[Item], families: Container[str], most_bytes: int = AT_ONCE_BYTES) -> Iterator[Item]:
-    """Puts the pieces of a video together, those of each family for themselves.
+    """Puts the pieces of a video together, each family's on their own.
 
     What is joined depends on the video alone, so that features depend neither on batches nor on processes.
 

@@ -176,7 +176,7 @@ def stated_maker(stated: str | Mapping[str, str] | None, part: str) -> str:
     """The maker that the user states of a part: one name for all, or a mapping from part to name.
 
     Raises:
-        LabelError: if it is no name.
+        LabelError: if it is not a valid name.
     """
     name = stated if isinstance(stated, str) else (stated or {}).get(part, "")
     return checked_name(name, "--data.made_by") if name else ""

@@ -1,7 +1,7 @@
 """The feature rows of the benchmark as data: name -> parts, in the order of their columns.
 
-Source: Wang, Katsenou and Bull, Table 2; the orders are those of the published feature files. This table is the only
-place that knows what a row is made of.
+Source: Wang, Katsenou and Bull, Table 2; the orders of columns follow the published feature files. This table is
+the only place that knows what a row is made of.
 """
 
 from collections.abc import Mapping

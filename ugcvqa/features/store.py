@@ -115,7 +115,7 @@ class FeatureStore:
         """Content key of a video file: the SHA-256 of its bytes.
 
         The hash is remembered with the file's size, inode and change times, so that a second run over a large
-        collection does not read every file again. A changed file has other times and is hashed anew.
+        collection does not read every file again. A changed file has other times and is hashed again.
 
         Raises:
             VideoError: if the file cannot be read.

@@ -34,7 +34,7 @@ class Backbone(nn.Module):
         width: channels C of the last maps.
 
     Raises:
-        ConfigError: if the network is no such chain, or has fewer stages.
+        ConfigError: if the network is not such a chain, or has fewer stages.
     """
 
     def __init__(

@@ -75,7 +75,7 @@ class Head(ABC):
         return self._known.predict_interval(_table(X))
 
     def contributions(self, X: npt.ArrayLike) -> dict[str, Array]:
-        """Group of features -> what it adds to the prediction (N,); empty for a head that is no such sum."""
+        """Group of features -> what it adds to the prediction (N,); empty for a head that is not such a sum."""
         return self._known.contributions(_table(X)) or {}
 
     def save(self, path: str | Path) -> None:

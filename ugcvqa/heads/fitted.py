@@ -82,7 +82,7 @@ class FittedHead(ABC):
         return [()] * len(features)
 
     def contributions(self, features: Any) -> dict[str, Array] | None:  # noqa: ANN401
-        """Splits predictions into sums over groups of features, each (N,); None where they are no such sums."""
+        """Splits predictions into sums over groups of features, each (N,); None where they are not such sums."""
         del features
         return None
 

@@ -146,7 +146,7 @@ def _unit_distances(values: Sequence[Array]) -> tuple[list[Array], Array]:
 
 
 def check_training(features: npt.NDArray[Any], mos: Array, parts: Sequence[GPPart]) -> None:
-    """Checks what a process shall be fitted to.
+    """Checks the data that a process is to be fitted to.
 
     Raises:
         LabelError: as `fit_gp` says.

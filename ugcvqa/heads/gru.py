@@ -90,7 +90,7 @@ class VSFAHead(nn.Module):
 
 
 def build_gru(settings: GRUSettings, input_dim: int) -> VSFAHead:
-    """Builds an untrained GRU head; its weights are those of the seed of the recipe."""
+    """Builds an untrained GRU head; the recipe's seed determines its weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.recipe.seed)
         return VSFAHead(input_dim, settings.reduced_dim, settings.hidden_dim, settings.tau, settings.beta)

@@ -23,7 +23,7 @@ def fit_scaling(values: npt.NDArray[Any], scaling: Scaling, n_quantiles: int = N
 
     Args:
         values: (N, D) floats of the training videos; NaN and infinite values are allowed.
-        scaling: what `apply_scaling` shall do.
+        scaling: the scaling that `apply_scaling` is to apply.
         n_quantiles: quantiles per column for `rank`, at most `N_QUANTILES`.
 
     Returns:

@@ -383,7 +383,7 @@ def _numbers(values: Mapping[str, Any], n_parts: int, n_groups: int) -> dict[str
 
 
 def _ranges(values: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """Part -> ends; infinite ones are those of a column without a finite value."""
+    """Part -> ends; infinite for a column without a finite value."""
     ranges = {}
     for name, ends in values.items():
         low, high = untrusted.sequence(ends, f"range of {name[:20]!r}", 2)

@@ -32,7 +32,8 @@ class Memory:
 
         Args:
             shape: of the array.
-            content: names what shall be in it, once and for all: who asks for the same gets the same array.
+            content: identifies what will be in it, once and for all: a caller who asks for the same content gets the
+                same array.
 
         Returns:
             The array, and whether the caller has to fill it; arbitrary values are in it then.

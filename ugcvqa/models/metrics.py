@@ -1,7 +1,7 @@
 """SRCC, KRCC, PLCC and RMSE as torchmetrics for Lightning loops, exact over several processes; batches of all of them.
 
-The figures are those of `evaluation.metrics`, in float64, on the predictions of all processes together. PLCC and RMSE
-are of the plain predictions: the logistic map belongs to the final evaluation (`metrics.evaluate`).
+The figures are computed by `evaluation.metrics`, in float64, on the predictions of all processes together. PLCC and
+RMSE are of the plain predictions: the logistic map belongs to the final evaluation (`metrics.evaluate`).
 """
 
 import math

@@ -278,7 +278,7 @@ def _comparison(entries: Sequence[Entry], limits: DecodeLimits) -> Comparison | 
 
 
 def _evenly(entry: Entry) -> list[Image]:
-    """The frames at the evenly spaced moments among those of an entry."""
+    """The frames of an entry at the evenly spaced moments."""
     if entry.info is None:
         return []
     times = np.array([shot.time_s for shot in entry.shots])

@@ -15,7 +15,7 @@ MOST_DETAILED = 12
 """Videos that are shown one by one; more are a folder."""
 
 MOST_ROWS = 2000
-"""Videos in a folder's table, those of the lowest scores."""
+"""Videos in a folder's table: the ones with the lowest scores."""
 
 MOST_FAILED_ROWS = 500
 """Failed videos in a folder's table."""

@@ -32,7 +32,7 @@ VERSION = 3
 class ClipFamily(NetworkFamily):
     """The frames that end-to-end models see, resized or cut to fragments, kept as pictures.
 
-    It is no network, but like one it states which frames it needs, so they come from the same decode pass, survive
+    It is not a network, but like one it states which frames it needs, so they come from the same decode pass, survive
     interruptions and are made by any number of processes. Cutting the training crops is left to `ClipSource`.
     """
 

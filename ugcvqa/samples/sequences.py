@@ -166,7 +166,7 @@ class SequenceSource(Dataset[int]):
     """Serves batches of sequences from memory, or from the memory of a GPU.
 
     Args:
-        table: the features; its rows are those of the data set.
+        table: the features; one row per video of the data set.
         mos: (N,) labels.
         times: gives the times (T,) of a row's frames in seconds, once for each row; None leaves them out of batches.
     """

@@ -20,7 +20,7 @@ def contributions_of(head: FittedHead, row: str, features: npt.NDArray[Any]) -> 
     """Splits the score of one video over the parts of its features.
 
     For a head that is a sum over groups (the Gaussian process and what is derived from it) these are the exact sums.
-    An SVR is no sum, so there each part is replaced by a typical value and the change is told; the typical value is
+    An SVR is not a sum, so there each part is replaced by a typical value and the change is told; the typical value is
     the mean of the support vectors, the training videos that the model keeps. Networks have no parts.
 
     Args:

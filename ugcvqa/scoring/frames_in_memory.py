@@ -135,7 +135,7 @@ def memory_result(
         The result, and what reads a single frame for as long as the context lasts.
 
     Raises:
-        VideoError: if these are no frames; what is found in later frames is the result's reason.
+        VideoError: if these are not frames; what is found in later frames is the result's reason.
     """
     rate = _rate(fps)
     with temporary_folder() as folder:
@@ -154,7 +154,7 @@ def memory_items(frames: Tensor, fps: float, families: Mapping[str, Family]) -> 
         families: feature families.
 
     Raises:
-        VideoError: if these are no frames, or a family cannot use them.
+        VideoError: if these are not frames, or a family cannot use them.
     """
     video, info = _opened(frames, _rate(fps), Path(), False)
     stream = MemoryStream(video, info, families, by_second=False)

@@ -1,6 +1,6 @@
 """Known answers of every kind of model, with small or seeded weights: they show that an installation computes.
 
-Source: own. The stored numbers are those of plain NumPy for the heads, of torchvision's own layers for the networks,
+Source: own. The stored numbers come from plain NumPy for the heads, from torchvision's own layers for the networks,
 of this package for UVQ, whose networks with the same seeded weights meet the reference code, and of the package
 efficientnet_lite_pytorch in float64 for EfficientNet-Lite0 with its real weights.
 """

@@ -136,7 +136,7 @@ class QualityModel:
                 off by 0.7 MOS.
 
         Raises:
-            VideoError: if the frames are no video, or too few.
+            VideoError: if the frames are not a video, or too few.
             CheckpointError: if the features of this model cannot be computed from a video.
         """
         from ugcvqa.features.extraction import usable_device

@@ -71,7 +71,7 @@ class SparseGPSettings:
         steps: bound on the search for the inducing points.
         kernel_videos: most videos, evenly chosen, that the kernel is learned from; memory grows with the square of
             their number, time with its cube.
-        margin: by how much each rung of a ladder shall be worse than the one before, in MOS.
+        margin: by how much each rung of a ladder should be worse than the one before, in MOS.
         tolerated: deviation from the margin that is as bad as one standard deviation, in MOS.
         max_evaluations: as of the exact process.
         tolerance: as of the exact process.

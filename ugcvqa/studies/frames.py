@@ -202,7 +202,7 @@ def build_study(settings: FamilySettings, network: DeepNetwork, limit: int) -> S
     """Builds the networks of the study.
 
     Args:
-        settings: settings of the feature families; those of the networks count.
+        settings: settings of the feature families, of which the networks' count.
         network: `complete`, or the network `as_published`, without the first normalisation, activation and pooling.
         limit: most frames of a video.
 
@@ -238,7 +238,7 @@ def build_study(settings: FamilySettings, network: DeepNetwork, limit: int) -> S
 
 
 def adopt_maps(networks: StudyNetworks, store: FeatureStore, paths: Iterable[Path], limit: int) -> int:
-    """Takes maps that `extract` kept in the store (`keep_maps`) as those of the study, and counts the videos.
+    """Takes maps that `extract` kept in the store (`keep_maps`) for the study, and counts the videos.
 
     A video or file that cannot be read is left to the extraction, which says why.
     """

@@ -32,7 +32,7 @@ from ugcvqa.studies.map_quality import centre_map, map_energy, pixel_curves, shi
 from ugcvqa.studies.similarity import permuted_cosine, shrink_maps, window_cosine
 
 ORDERS = ("map", "shifted map", "centre")
-"""Orders in which pixels are deleted and inserted: the map's; those of the same shape elsewhere; from the middle."""
+"""Orders in which pixels are deleted and inserted: the map's; the same shape elsewhere; from the middle."""
 
 PREDICTED_SIDE = 14
 """Rows and columns of the maps that the tests predict: the size at which Score-CAM of VGG-16 makes them."""

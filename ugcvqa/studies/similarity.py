@@ -305,7 +305,7 @@ def group_folds(groups: Indices, folds: int, seed: int) -> Iterator[Fold]:
 
 
 def sign_flip_p(differences: npt.ArrayLike, permutations: int, seed: int) -> float:
-    """Tests whether differences, one per video, lie around 0: their signs are drawn anew.
+    """Tests whether differences, one per video, lie around 0: their signs are drawn at random.
 
     Args:
         differences: (V,) real.

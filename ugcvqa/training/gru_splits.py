@@ -65,7 +65,7 @@ class TrainedSplit:
 def train_gru_split(
     table: SequenceTable, mos: Array, split: RowSplit, settings: GRUSettings, device: torch.device
 ) -> TrainedSplit:
-    """Trains a GRU head on a split; initial weights and order of batches are those of the seed of the recipe.
+    """Trains a GRU head on a split; the recipe's seed determines the initial weights and the order of batches.
 
     Args:
         table: frame features of N videos; best on the device already.

@@ -45,7 +45,7 @@ class Preemption(Callback):
             self._before = {number: signal.signal(number, self._receive) for number in _SIGNALS}
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stops to listen."""
+        """Stops listening: the former signal handlers are back."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}

@@ -135,7 +135,7 @@ def find_files(version: str, weights: str) -> dict[str, Path]:
 
 
 def _absent_scores(absent: set[str]) -> set[str]:
-    """Networks of scores for which no file exists; never those of the default score."""
+    """Networks of scores for which no file exists; never the default score's."""
     scores = [{f"aggregation.{score}.{number}" for number in range(N_AGGREGATION)} for score in SCORE_NAMES[:-1]]
     return set[str]().union(*(networks for networks in scores if networks <= absent))
 
