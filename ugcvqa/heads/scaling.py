@@ -1,10 +1,10 @@
 """Column scalings for distance-based heads: fitted on training videos, stored as small float32 tables."""
 
-from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtri
 
 from ugcvqa.errors import LabelError
 
@@ -14,7 +14,6 @@ Scaling = Literal["rank", "root", "log", "standard"]
 N_QUANTILES = 128
 """Training quantiles kept per column by `rank`; fewer where there are fewer videos."""
 
-_FEW_VALUES = 20_000  # several videos' NSS columns
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -131,21 +130,8 @@ def _normal_scores(x: npt.NDArray[np.float64], quantiles: Float32) -> Float32:
     last = _places(known, ordered)
     first = count - 1 - _places(-known, -ordered[::-1])
     place = np.where(np.isnan(known), (count - 1) / 2, (first + last) / 2)
-    return _normal_quantiles((place + 0.5) / count).astype(np.float32)
-
-
-def _normal_quantiles(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Quantiles of the standard normal distribution, of shares in (0, 1).
-
-    Few are taken one by one, so that the score of a video need not wait for SciPy's import; both agree to 1e-15.
-    """
-    if shares.size <= _FEW_VALUES:
-        quantile = NormalDist().inv_cdf
-        return np.array([quantile(share) for share in shares.ravel().tolist()]).reshape(shares.shape)
-    from scipy.special import ndtri
-
-    found: npt.NDArray[np.float64] = ndtri(shares)
-    return found
+    scores: Float32 = ndtri((place + 0.5) / count).astype(np.float32)
+    return scores
 
 
 def _places(x: npt.NDArray[np.float64], ordered: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

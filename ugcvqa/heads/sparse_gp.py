@@ -1,7 +1,7 @@
 """A Gaussian process of fixed size: learned inducing points in place of the training videos, for released models.
 
 It predicts with an uncertainty and an interval, tells inputs that lie outside the training, and says what each group of
-columns contributes. It needs NumPy only: a single score does not wait for SciPy.
+columns contributes. NumPy does all of it.
 """
 
 import math
