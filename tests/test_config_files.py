@@ -45,6 +45,30 @@ def test_one_file_serves_check_extract_fit_and_benchmark(tmp_path, monkeypatch, 
     assert "14 of 14 videos of mine have" in capsys.readouterr().out
     with (tmp_path / "benchmarks" / "mine" / "splits.csv").open(newline="") as file:
         assert {(row["row"], row["head"]) for row in csv.DictReader(file)} == {("NSS", "svr")}
+    table = (tmp_path / "benchmarks" / "mine" / "table.csv").read_bytes()
+    quick = [
+        "--store",
+        "features",
+        "--svr",
+        "{c_exponents: [1, 3], gamma_exponents: [-8, -4]}",
+        "--splits",
+        "2",
+        "--jobs",
+        "1",
+    ]
+    flags = [
+        "--data.name",
+        "mine",
+        "--data.root=videos",
+        "--data.labels",
+        "labels.csv",
+        "--row",
+        "NSS",
+        "--name",
+        "flags",
+    ]
+    assert benchmark.main([*flags, *quick]) == 0
+    assert (tmp_path / "benchmarks" / "flags" / "table.csv").read_bytes() == table
 
 
 @pytest.mark.parametrize(

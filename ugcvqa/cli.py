@@ -145,6 +145,7 @@ def _with_configs(argv: Sequence[str], function: Callable[..., int]) -> list[str
     Raises:
         ConfigError: if one is missing, too large, or holds what is no option.
     """
+    argv, data = config_files.data_flags(argv, function.__name__)
     names, rest, arguments = list[str](), list[str](), iter(argv)
     for argument in arguments:
         if argument == "--":
@@ -155,9 +156,10 @@ def _with_configs(argv: Sequence[str], function: Callable[..., int]) -> list[str
             names.append(argument.removeprefix("--config="))
         else:
             rest.append(argument)
-    if not names:
+    if not names and not data:
         return rest
-    options = config_files.merged([(name, _config(name)) for name in names], function)
+    configs = [(name, _config(name)) for name in names] + ([("flags", {"data": data})] if data else [])
+    options = config_files.merged(configs, function)
     return ["--config", config_files.as_text(options), *rest] if options else rest
 
 

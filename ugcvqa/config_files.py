@@ -20,6 +20,7 @@ SHARING = ("check", "extract", "fit", "benchmark", "timings")
 
 _TAKES_ROW, _TAKES_ROWS = ("fit",), ("extract", "benchmark", "timings")
 _BY_NAME, _BY_NAME_LIST = ("timings",), ("benchmark",)  # how these take a data set, which is a mapping elsewhere
+_DATA_FLAGS = tuple(f"--data.{name}" for name in ("name", "labels", "root", "subset"))
 _UGC, _CLASSES = "youtube_ugc", ("360p", "480p", "720p", "1080p", "all")
 
 Tree = dict[str, "Tree | None"]
@@ -56,6 +57,24 @@ def with_own_flags(argv: Iterable[str], verb: str) -> list[str]:
         return argv
     other, own = ("--rows", "--row") if verb in _TAKES_ROW else ("--row", "--rows")
     return [own + one[len(other) :] if one == other or one.startswith(f"{other}=") else one for one in argv]
+
+
+def data_flags(argv: Iterable[str], verb: str) -> tuple[list[str], dict[str, str]]:
+    """Takes `--data.name` and the like, as other verbs spell them, from the command line of `--data NAME`.
+
+    Returns:
+        What is left, and the settings of the data set.
+    """
+    if verb not in _BY_NAME + _BY_NAME_LIST:
+        return list(argv), {}
+    rest, found, arguments = list[str](), dict[str, str](), iter(argv)
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        if flag in _DATA_FLAGS:
+            found[flag.rpartition(".")[2]] = value if equals else next(arguments, "")
+        else:
+            rest.append(argument)
+    return rest, found
 
 
 def options_of(function: Callable[..., Any]) -> Tree:
