@@ -18,7 +18,10 @@ ROOMS = (
 )
 """Folders in the order of imports: a module imports from its own room and from rooms before it."""
 
-VERBS = ("check", "extract", "fit", "score", "doctor", "benchmark", "timings", "study", "__main__")
+VERBS = (
+    *("check", "extract", "fit", "score", "doctor", "benchmark", "timings", "study", "__main__"),
+    *("convert_features", "convert_vsfa", "export_model"),
+)
 
 DOORS = {
     "av": {f"media.{name}" for name in ("marks", "opening", "damage", "decode", "convert", "encode", "memory")},

@@ -160,7 +160,8 @@ def _table(data: Sequence[Gathered], results: Results, mode: str, has_published:
                 )
             )
             notes += _group_notes(shown[-1].name, group, mode)
-    return main_table(shown, (*notes, *_mode_notes(results, mode)), has_published)
+    has_published = has_published and any(group.has_published for group in shown)
+    return main_table(shown, (*notes, *_mode_notes(results, mode, has_published)), has_published)
 
 
 def _group_notes(name: str, group: Group, mode: str) -> Iterator[str]:
@@ -211,7 +212,7 @@ def _fit_notes(lines: Sequence[SplitResult], mode: str) -> Iterator[str]:
         yield f"split {lines[0].split}"
 
 
-def _mode_notes(results: Results, mode: str) -> Iterator[str]:
+def _mode_notes(results: Results, mode: str, has_published: bool) -> Iterator[str]:
     if mode == "single_split":
         yield (
             "one split each, that of median test RMSE among those run; all figures are plain statistics after "
@@ -225,7 +226,9 @@ def _mode_notes(results: Results, mode: str) -> Iterator[str]:
         )
     n_splits = len({result.split for result in results if result.split})
     if mode != "single_split" and n_splits:
-        published = "" if n_splits == _N_PUBLISHED else f"; published figures are of {_N_PUBLISHED}"
+        published = (
+            "" if n_splits == _N_PUBLISHED or not has_published else f"; published figures are of {_N_PUBLISHED}"
+        )
         yield f"medians over {n_splits} splits{published}"
 
 

@@ -48,6 +48,11 @@ class RowGroup:
         is_shown = self.published is None or row in self.published
         return published_figure(self.data, row, metric) if is_shown else Figure()
 
+    @property
+    def has_published(self) -> bool:
+        """Whether something was published for any row."""
+        return any(self.published_figure(row, metric).is_known for row in self.rows for metric in METRICS)
+
     def marks(self, metric: str) -> list[Mark]:
         """Marks the best and the second best of the rows that have the figure in all splits."""
         medians = [
@@ -72,9 +77,7 @@ def main_table(groups: Sequence[RowGroup], notes: Sequence[str] = (), has_publis
     Returns:
         The table; best and second best of each group are marked by the digits shown, published figures never.
     """
-    has_published = has_published and any(
-        group.published_figure(row, metric).is_known for group in groups for row in group.rows for metric in METRICS
-    )
+    has_published = has_published and any(group.has_published for group in groups)
     beside = ("published", "difference") if has_published else ()
     sizes = {np.size(of["srcc"]) for group in groups for of in group.rows.values()} - {1}
     splits = f"{sizes.pop()} splits" if len(sizes) == 1 else "splits"

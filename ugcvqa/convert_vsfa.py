@@ -1,6 +1,6 @@
 """Makes a model that scores videos from a published state dict of VSFA's head.
 
-    python tools/convert_vsfa.py VSFA.pt model.safetensors --label-scale 4.64 --trained-on "konvid_1k (VSFA.pt)"
+    python -m ugcvqa.convert_vsfa VSFA.pt model.safetensors --label-scale 4.64 --trained-on "konvid_1k (VSFA.pt)"
     python -m ugcvqa.score clip.mp4 --checkpoint model.safetensors
 
 The published files are those of lidq92/VSFA and of later users of its code (.pt, or .npz with one array per parameter).

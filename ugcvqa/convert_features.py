@@ -1,8 +1,8 @@
 """Converts feature tables between .npz, .csv and .mat, and moves them into and out of a feature store.
 
-    python tools/convert_features.py convert INPUT OUTPUT [--ids-from LABELS] [--dataset NAME] [--subset PART]
-    python tools/convert_features.py import INPUT STORE --family NAME [--ids-from LABELS] ...
-    python tools/convert_features.py export STORE/FAMILY-FOLDER OUTPUT
+    python -m ugcvqa.convert_features convert INPUT OUTPUT [--ids-from LABELS] [--dataset NAME] [--subset PART]
+    python -m ugcvqa.convert_features import INPUT STORE --family NAME [--ids-from LABELS] ...
+    python -m ugcvqa.convert_features export STORE/FAMILY-FOLDER OUTPUT
 
 A bare matrix, such as `feats_mat` in the .mat files of VIDEVAL, RAPIQUE and RVS-resize, has no ids. Its rows
 follow the data set in benchmark order (`--dataset konvid_1k`, `youtube_ugc` or `combined`), or, without

@@ -1,6 +1,6 @@
 """Exports an end-to-end model for use without this package.
 
-    python tools/export_model.py runs/konvid_1k_clip_end_to_end model.pt2     # or model.onnx
+    python -m ugcvqa.export_model runs/konvid_1k_clip_end_to_end model.pt2     # or model.onnx
 
 The file maps the clip of one video, (frames, 3, side, side) uint8 RGB, to its predicted MOS, (1,) float32.
 """

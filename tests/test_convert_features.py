@@ -1,25 +1,19 @@
 """The conversion tool, driven through its command line."""
 
-import importlib.util
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.io
 
+from ugcvqa import convert_features
 from ugcvqa.datasets.catalogue import load_dataset
 from ugcvqa.datasets.tables import align, read_table
-
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "convert_features.py"
 
 
 @pytest.fixture(scope="module")
 def main():
-    spec = importlib.util.spec_from_file_location("convert_features", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return lambda *arguments: module.main([str(argument) for argument in arguments])
+    return lambda *arguments: convert_features.main([str(argument) for argument in arguments])
 
 
 def test_chain_of_all_formats_returns_the_same_numbers(main, shared, tmp_path, capsys):

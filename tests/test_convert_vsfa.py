@@ -1,27 +1,15 @@
 """The command that makes a model of a published state dict."""
 
-import importlib.util
-from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
+from ugcvqa import convert_vsfa
 from ugcvqa.scoring.model_file import load
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "convert_vsfa.py"
 
-
-@pytest.fixture(scope="module")
-def tool():
-    spec = importlib.util.spec_from_file_location("convert_vsfa", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_converted_head_scores_as_published(tool, shared, tmp_path, capsys):
-    assert tool.main([str(shared / "golden/vsfa_gru_konvid.npz"), str(tmp_path / "m.safetensors")]) == 0
+def test_converted_head_scores_as_published(shared, tmp_path, capsys):
+    assert convert_vsfa.main([str(shared / "golden/vsfa_gru_konvid.npz"), str(tmp_path / "m.safetensors")]) == 0
     assert "label scale 4.64" in capsys.readouterr().out
     with np.load(shared / "golden/deep_public.npz") as archive:
         lengths, scores = archive["gru_lengths"], archive["gru_score"]
@@ -31,13 +19,13 @@ def test_converted_head_scores_as_published(tool, shared, tmp_path, capsys):
     assert model.row == "VSFACNN"
 
 
-def test_torch_file_needs_its_label_scale(tool, shared, tmp_path, capsys):
+def test_torch_file_needs_its_label_scale(shared, tmp_path, capsys):
     with np.load(shared / "golden/vsfa_gru_konvid.npz") as archive:
         state = {name: torch.from_numpy(archive[name]) for name in archive.files if name != "label_scale"}
     torch.save(state, tmp_path / "VSFA.pt")
     arguments = [str(tmp_path / "VSFA.pt"), str(tmp_path / "m.safetensors")]
-    assert tool.main(arguments) == 2
+    assert convert_vsfa.main(arguments) == 2
     assert "give --label-scale" in capsys.readouterr().err
-    assert tool.main([*arguments, "--label-scale", "4.677"]) == 0
+    assert convert_vsfa.main([*arguments, "--label-scale", "4.677"]) == 0
     assert load(tmp_path / "m.safetensors").head.line.slope == 4.677
-    assert tool.main([str(tmp_path / "none.pt"), *arguments[1:]]) == 2
+    assert convert_vsfa.main([str(tmp_path / "none.pt"), *arguments[1:]]) == 2
