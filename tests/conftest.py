@@ -28,6 +28,26 @@ def device(request):
     return request.param
 
 
+@pytest.fixture
+def there(device):
+    """Moves networks and tensors to the device, where float32 means IEEE's; networks come back."""
+    from torch import nn
+
+    from ugcvqa.devices import float32_products
+
+    moved = []
+
+    def move(thing):
+        if isinstance(thing, nn.Module):
+            moved.append(thing)
+        return thing.to(device)
+
+    with float32_products():
+        yield move
+    for network in moved:
+        network.cpu()
+
+
 @pytest.fixture(scope="session", params=["torch", "openvino"])
 def engine(request):
     """Each library that computes networks, where it is installed."""

@@ -12,11 +12,13 @@ import pytest
 import torch
 
 from tests.support.pretend_cuda import PretendCuda
+from ugcvqa.deep.taps import hooked
 from ugcvqa.features.computing import compute
 from ugcvqa.features.extraction import Assembler
 from ugcvqa.features.families import build_families
 from ugcvqa.features.loading import ClipDataset
 from ugcvqa.features.merging import merged
+from ugcvqa.features.precisions import forget
 from ugcvqa.features.stream import ClipStream, Item, Task
 from ugcvqa.media.encode import write_video
 from ugcvqa.models.regressors import EndToEndRegressor, GRURegressor
@@ -29,8 +31,9 @@ NETWORKS = ("cnn", "vsfacnn", "saliency", "vsfacnn_saliency", "vsfacnn_224", "st
 LARGE = ("uvq", "uvq15")
 N_FRAMES = 21
 MOST_WAITS, MOST_COPIES = 0, 2  # of a training step, which takes its rows and lengths along
-# waits of the host for a video: one copy back, and what Score-CAM decides by the values of each frame it has not seen
-WAITS = {"saliency": (3, 10), "vsfacnn_saliency": (2, 10), "uvq": (40, 0), "uvq15": (40, 0)}
+# waits of the host for a video: one copy back, and what Score-CAM decides by the values of each frame, UVQ by those of
+# each piece
+WAITS = {"saliency": (3, 3), "vsfacnn_saliency": (2, 3), "uvq": (12, 0), "uvq15": (9, 0)}
 
 
 def build(names):
@@ -69,6 +72,7 @@ def test_extractor_on_a_gpu(clip, name):
     with PretendCuda() as gpu:
         gpu.module(families[name])
         video(families, name, clip, gpu)
+        forget(families[name])
         gpu.reset()
         found, pieces = video(families, name, clip, gpu)
     for key, values in expected.items():
@@ -137,31 +141,84 @@ class Recurrent(torch.nn.Module):
         self.own = torch.nn.Linear(gru.hidden_size, gru.hidden_size)
 
     def forward(self, frames):
-        states = [frames.new_zeros(len(frames), self.own.in_features)]
+        states = [torch.zeros(len(frames), self.own.in_features, device=frames.device)]
         for frame in frames.unbind(1):
             states.append(torch.tanh(self.given(frame) + self.own(states[-1])))
         return torch.stack(states[1:], 1), states[-1]
 
 
+def stepped(make, gpu):
+    """A regressor whose training step can run, and the batch, on a GPU if there is one."""
+    torch.manual_seed(0)
+    regressor, batch = make()
+    regressor._trainer, regressor.log = SimpleNamespace(world_size=1), lambda *_, **__: None
+    head = getattr(regressor.network, "head", regressor.network)
+    head.gru = Recurrent(head.gru)
+    if gpu is not None:
+        gpu.module(regressor)
+        batch = batch._replace(frames=gpu.tensor(batch.frames), mos=gpu.tensor(batch.mos))
+    return regressor, batch
+
+
 @pytest.mark.parametrize("make", [gru_step, end_to_end_step])
-def test_training_step_on_a_gpu(make):
-    """The loss within rounding of the CPU's, with few waits; autograd has no thread for a device that is not there."""
+def test_loss_of_a_training_step_on_a_gpu(make):
+    """Within rounding of the CPU's, with few waits."""
     losses = []
     for is_on_gpu in (False, True):
-        torch.manual_seed(0)
-        regressor, batch = make()
-        regressor._trainer, regressor.log = SimpleNamespace(world_size=1), lambda *_, **__: None
-        head = getattr(regressor.network, "head", regressor.network)
-        head.gru = Recurrent(head.gru)
         with PretendCuda() if is_on_gpu else nullcontext() as gpu, torch.no_grad():
-            if gpu is not None:
-                gpu.module(regressor)
-                batch = batch._replace(frames=gpu.tensor(batch.frames), mos=gpu.tensor(batch.mos))
-                regressor.training_step(batch, 0)
-                gpu.reset()
+            regressor, batch = stepped(make, gpu)
             loss = regressor.training_step(batch, 0)
             if gpu is not None:
+                gpu.reset()
+                loss = regressor.training_step(batch, 0)
                 assert gpu.waits.total() <= MOST_WAITS, gpu.waits
                 assert gpu.copies.total() <= MOST_COPIES, gpu.copies
             losses.append(float(loss.cpu()))
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("make", [gru_step, end_to_end_step])
+def test_gradients_of_a_training_step_on_a_gpu(make):
+    """Forward and backward: the gradients within rounding of the CPU's, with few waits."""
+    gradients = []
+    for is_on_gpu in (False, True):
+        with PretendCuda(has_backward=True) if is_on_gpu else nullcontext() as gpu:
+            regressor, batch = stepped(make, gpu)
+            if gpu is not None:
+                gpu.reset()
+            regressor.training_step(batch, 0).backward()
+            if gpu is not None:
+                assert gpu.waits.total() <= MOST_WAITS, gpu.waits
+                assert gpu.copies.total() <= MOST_COPIES, gpu.copies
+            found = [parameter.grad for parameter in regressor.parameters() if parameter.grad is not None]
+            gradients.append([one.inner if gpu else one for one in found])
+    assert len(gradients[0]) == len(gradients[1]) >= 8
+    for ours, expected in zip(gradients[1], gradients[0], strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone"), [("vsfacnn", "resnet50"), pytest.param("saliency", "vgg16", marks=pytest.mark.slow)]
+)
+def test_networks_compute_in_channels_last_on_a_gpu(name, backbone):
+    """Convolutions get weights and maps in the order that tensor cores want; but those of Score-CAM's first pass."""
+    deep, cam = DeepSettings(backbone, "random:0"), SaliencySettings(backbone, weights="random:0", method="top:2")
+    family = build_families((name,), FamilySettings(deep=deep, saliency=cam, engine="torch"))[name]
+    seen = []
+
+    def look(module, inputs, _):
+        layouts = (value.is_contiguous(memory_format=torch.channels_last) for value in (module.weight, *inputs))
+        seen.append(all(layouts))
+
+    with PretendCuda() as gpu:
+        gpu.module(family)
+        frames = torch.randint(0, 256, (1, 3, 224, 224), dtype=torch.uint8)
+        form, size = ("rgb", 64) if name == "vsfacnn" else ("rgb224", 224)
+        frames = {form: gpu.tensor(frames[..., :size, :size].contiguous())}
+        family(frames)  # Score-CAM splits its network at the first frame
+        forget(family)
+        scoring = family.network if name == "vsfacnn" else next(iter(family.cam._score._parts.values()))[0]
+        with hooked([module for module in scoring.modules() if isinstance(module, torch.nn.Conv2d)], look):
+            family(frames)
+    assert len(seen) >= 13
+    assert all(seen)

@@ -1,7 +1,11 @@
 """The report on a GPU runs to its end on a CPU, so that it does not rot; its judgements are those of its numbers."""
 
+import importlib
+import io
 import json
 import time
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,18 +15,84 @@ from ugcvqa.benchmarks import gpu_report
 from ugcvqa.errors import UgcvqaError
 
 
-@pytest.mark.slow
-def test_small_report_of_a_cpu(tmp_path, capsys):
-    assert doctor.main(["--gpu_report", str(tmp_path / "gpu.txt"), "--device", "cpu", "--small"]) == 0
+class InThisProcess:
+    """A verb that has run here, as Python and Lightning take long to start; it cannot be stopped half-way."""
+
+    def __init__(self, folder, arguments):
+        out, errors = io.TextIOWrapper(io.BytesIO()), io.TextIOWrapper(io.BytesIO())
+        with redirect_stdout(out), redirect_stderr(errors):
+            self.returncode = importlib.import_module(f"ugcvqa.{arguments[0]}").main(arguments[1:])
+        for stream in (out, errors):
+            stream.flush()
+        self._told = out.buffer.getvalue().decode(), errors.buffer.getvalue().decode()
+
+    def poll(self):
+        return self.returncode
+
+    def terminate(self):
+        pass
+
+    def communicate(self, timeout=None):
+        return self._told
+
+
+@pytest.mark.parametrize("is_started", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_small_report_of_a_cpu(tmp_path, monkeypatch, capsys, is_started):
+    monkeypatch.chdir(tmp_path)
+    if not is_started:
+        monkeypatch.setattr(gpu_report, "_started", InThisProcess)
+    found = doctor.main(["--gpu_report", str(tmp_path / "gpu.txt"), "--device", "cpu", "--small"])
     text = (tmp_path / "gpu.txt").read_text()
+    assert found == 0, text
     steps = json.loads((tmp_path / "gpu.json").read_text())["steps"]
     assert [step["state"] for step in steps if "NCCL" not in step["name"]] == ["ok"] * (len(steps) - 1)
     assert all(step["name"] in text for step in steps)
+    for part in (
+        "machine",
+        "known answers",
+        "extract --rows",
+        "NCCL",
+        "GRU head, bf16",
+        "end-to-end model, bf16",
+        "score",
+    ):
+        assert part in text
     by_name = {step["name"]: step["figures"] for step in steps}
-    for name in ("cnn", "vsfacnn", "saliency", "vsfacnn_saliency"):
+    for name in ("cnn", "vsfacnn", "stages", "saliency", "vsfacnn_saliency"):
         assert by_name[f"{name}: differences from the CPU"]["float32"]["difference"] < 1e-6
+    for name, target in (("cnn", 0.9), ("vsfacnn", 1.5), ("saliency", 1.2)):
+        assert f"target for 20 s of 1080p on an H100: {target} s" in text
         for each in by_name[f"{name}: speed"].values():
             assert each["waiting"] + each["computing"] == pytest.approx(1)
+    was_stopped = [step["figures"]["was_stopped"] for step in steps if "resumed" in step["name"]]
+    assert was_stopped == [is_started] * 2
+
+
+def test_no_frame_of_a_clip_comes_twice(monkeypatch, tmp_path):
+    """Else its saliency would be known, and the speed one of looking up."""
+    seen = []
+    monkeypatch.setattr(
+        gpu_report,
+        "write_video",
+        lambda path, frames, *_, **__: path.write_bytes(seen.extend(map(bytes, frames)) or b""),
+    )
+    scale = replace(gpu_report.scale_of(True), frames=600)
+    gpu_report._write_clips(tmp_path / "clips", scale)
+    assert len(set(seen)) == len(seen) == 600
+
+
+def test_judgement_of_the_targets(monkeypatch, tmp_path):
+    whole = gpu_report.scale_of(False)
+    assert whole.is_whole
+    monkeypatch.setattr(gpu_report, "_family", lambda *_: {"cnn": None})
+    monkeypatch.setattr(gpu_report, "_first_frames", lambda *_: {})
+    monkeypatch.setattr(gpu_report, "timed_vector", lambda *_, **__: None)
+    for seconds, verdict in ((0.8, "0.9 s; met"), (1.0, "0.9 s; missed, 1.00 s")):
+        monkeypatch.setattr(
+            gpu_report, "_one_speed", lambda *_, s=seconds: {"clip_s": s, "waiting": 0.5, "computing": 0.5}
+        )
+        text, _ = gpu_report._speed("cnn", [tmp_path], (0, 15), "cuda", whole, time.monotonic())
+        assert text.endswith(verdict)
 
 
 def test_failures_and_lack_of_time_are_lines(monkeypatch, tmp_path, capsys):
@@ -46,8 +116,9 @@ def test_failures_and_lack_of_time_are_lines(monkeypatch, tmp_path, capsys):
 
 def test_differences_are_those_from_the_cpu_in_float32(monkeypatch, tmp_path):
     figures = iter([([1.0, 0.0], 9.0), ([1.0, 1e-7], 3.0), ([1.0, 4e-3], 2.0), ([1.0, 6e-3], 1.0), ([1.0, 1.0], 0.5)])
-    monkeypatch.setattr(gpu_report, "_family", lambda *_: {})
-    monkeypatch.setattr(gpu_report, "_first_features", lambda *_: (np.array((found := next(figures))[0]), found[1]))
+    monkeypatch.setattr(gpu_report, "_family", lambda *_: {"cnn": None})
+    monkeypatch.setattr(gpu_report, "_first_frames", lambda *_: {})
+    monkeypatch.setattr(gpu_report, "timed_vector", lambda *_, **__: (np.array((found := next(figures))[0]), found[1]))
     text, found = gpu_report._differences("cnn", tmp_path, "cuda", gpu_report.scale_of(True))
     assert found["advised"] == "tf32"
     assert found["bfloat16"] == {"difference": pytest.approx(6e-3), "seconds": 1.0}

@@ -1,5 +1,6 @@
 """Score-CAM maps and the saliency feature against reference data, closed forms and their own plain versions."""
 
+import dataclasses
 import gc
 
 import numpy as np
@@ -13,7 +14,7 @@ from tests.support.networks_vgg import VGG_LAYER, SmallVGG, normalise, seeded_vg
 from ugcvqa.deep import masking
 from ugcvqa.deep.masking import unit_range, upsample
 from ugcvqa.deep.saliency import MapMean, add_map, column_profile
-from ugcvqa.deep.scorecam import ScoreCAM, weighted_maps
+from ugcvqa.deep.scorecam import SaliencyMaps, ScoreCAM, weighted_maps
 from ugcvqa.deep.taps import tap
 from ugcvqa.errors import ConfigError, WeightsError
 
@@ -58,6 +59,10 @@ def largest(found, expected):
     return float(np.nanmax(np.abs(np.asarray(found, np.float64) - expected)))
 
 
+def on_host(result):
+    return SaliencyMaps(**{field.name: getattr(result, field.name).cpu() for field in dataclasses.fields(result)})
+
+
 def random_cam(seed=0, **settings):
     torch.manual_seed(seed)
     network = SmallVGG()
@@ -65,13 +70,13 @@ def random_cam(seed=0, **settings):
 
 
 @pytest.mark.parametrize("name", [f"tiny{index}" for index in range(5)])
-def test_small_network_matches_reference(data, engine, name):
+def test_small_network_matches_reference(data, engine, name, there):
     requested = int(data[f"{name}.class_idx"])
-    cam = cam_of(data, engine=engine)
-    result = cam(frame(data, name), None if requested < 0 else requested)
+    cam, frames = there(cam_of(data, engine=engine)), there(frame(data, name))
+    result = on_host(cam(frames, None if requested < 0 else requested))
     with torch.inference_mode(), tap(cam.network, cam.layer) as found:
-        cam.network(frame(data, name))
-        assert largest(found.value[0], data[f"{name}.act"]) <= TOLERANCE["tiny.act"]
+        cam.network(frames)
+        assert largest(found.value[0].cpu(), data[f"{name}.act"]) <= TOLERANCE["tiny.act"]
     assert int(result.classes[0]) == data[f"{name}.class"]
     assert largest(result.logits[0], data[f"{name}.logits"]) <= TOLERANCE["tiny.logits"]
     skipped = np.isnan(data[f"{name}.scores"])
@@ -85,20 +90,17 @@ def test_small_network_matches_reference(data, engine, name):
 
 
 @pytest.mark.parametrize("name", ["vgg0", "vgg1"])
-def test_map_of_stored_scores_matches_reference(data, name):
-    maps, is_empty = weighted_maps(
-        torch.from_numpy(data[f"{name}.act"])[None],
-        torch.from_numpy(data[f"{name}.scores"])[None],
-        data[f"{name}.map"].shape,
-    )
-    assert largest(maps[0], data[f"{name}.map"]) <= TOLERANCE["vgg.map of stored scores"]
+def test_map_of_stored_scores_matches_reference(data, name, there):
+    act, scores = (there(torch.from_numpy(data[f"{name}.{key}"])[None]) for key in ("act", "scores"))
+    maps, is_empty = weighted_maps(act, scores, data[f"{name}.map"].shape)
+    assert largest(maps[0].cpu(), data[f"{name}.map"]) <= TOLERANCE["vgg.map of stored scores"]
     assert not is_empty.any()
 
 
 @pytest.mark.parametrize("name", ["vgg0", "vgg1"])
-def test_twelve_channels_of_vgg16_match_reference(data, vgg, engine, name):
-    cam = ScoreCAM(vgg, VGG_LAYER, method="top:12", engine=engine)
-    result = cam(frame(data, name))
+def test_twelve_channels_of_vgg16_match_reference(data, vgg, engine, name, there):
+    cam = there(ScoreCAM(vgg, VGG_LAYER, method="top:12", engine=engine))
+    result = on_host(cam(there(frame(data, name))))
     assert int(result.classes[0]) == data[f"{name}.class"]
     assert largest(result.logits[0], data[f"{name}.logits"]) <= TOLERANCE["vgg.logits"]
     scored = ~result.scores[0].isnan().numpy()
@@ -107,18 +109,18 @@ def test_twelve_channels_of_vgg16_match_reference(data, vgg, engine, name):
     assert largest(result.scores[0].numpy()[scored] / expected, 1) <= TOLERANCE["vgg.scores relative"]
 
 
-def test_dead_and_constant_channels_of_vgg16_are_skipped(data, vgg):
-    cam = ScoreCAM(vgg, VGG_LAYER)
+def test_dead_and_constant_channels_of_vgg16_are_skipped(data, vgg, there):
+    cam = there(ScoreCAM(vgg, VGG_LAYER))
     with torch.inference_mode():
-        _, activations = cam._first_pass(frame(data, "vgg1"))
+        _, activations = cam._first_pass(there(frame(data, "vgg1")))
         used = cam._channels(activations, (112, 112))
-    assert largest(activations[0], data["vgg1.act"]) <= TOLERANCE["vgg.act"]
-    np.testing.assert_array_equal(used[0], ~np.isnan(data["vgg1.scores"]))
+    assert largest(activations[0].cpu(), data["vgg1.act"]) <= TOLERANCE["vgg.act"]
+    np.testing.assert_array_equal(used[0].cpu(), ~np.isnan(data["vgg1.scores"]))
 
 
 @pytest.mark.slow
-def test_all_channels_of_vgg16_match_reference(data, vgg, engine):
-    result = ScoreCAM(vgg, VGG_LAYER, engine=engine)(frame(data, "vgg1"))
+def test_all_channels_of_vgg16_match_reference(data, vgg, engine, there):
+    result = on_host(there(ScoreCAM(vgg, VGG_LAYER, engine=engine))(there(frame(data, "vgg1"))))
     scored = ~np.isnan(data["vgg1.scores"])
     np.testing.assert_array_equal(~result.scores[0].isnan(), scored)
     ratio = result.scores[0].numpy()[scored] / data["vgg1.scores"][scored]
@@ -126,16 +128,16 @@ def test_all_channels_of_vgg16_match_reference(data, vgg, engine):
     assert largest(result.maps[0], data["vgg1.map"]) <= TOLERANCE["vgg.map"]
 
 
-def test_feature_of_a_video_matches_reference(data):
+def test_feature_of_a_video_matches_reference(data, there):
     mean = MapMean()
-    mean.add(torch.from_numpy(data["pool_maps"]), torch.zeros(3, dtype=torch.bool))
+    mean.add(there(torch.from_numpy(data["pool_maps"])), there(torch.zeros(3, dtype=torch.bool)))
     assert largest(mean.mean_map(), data["pool_mean_map"]) <= TOLERANCE["saliency224"]
     assert largest(mean.result(), data["saliency224"]) <= TOLERANCE["saliency224"]
     assert mean.result().dtype == torch.float64
 
 
-def test_fusion_maps_match_reference(data):
-    result = cam_of(data)(normalise(data["vsfasal_frames"]))
+def test_fusion_maps_match_reference(data, there):
+    result = on_host(there(cam_of(data))(there(normalise(data["vsfasal_frames"]))))
     assert largest(result.maps, data["vsfasal_maps"]) <= TOLERANCE["tiny.map"]
 
 
@@ -301,25 +303,16 @@ def test_state_holds_the_network_only_and_stays_frozen():
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_reduced_precision_touches_scores_only(data, engine, precision):
+def test_reduced_precision_touches_scores_only(data, engine, precision, there):
     if (engine, precision) == ("openvino", "float16"):
         pytest.skip("OpenVINO has no float16 on a CPU")
     exact, reduced = (
-        cam_of(data, precision=name, engine=engine)(frame(data, "tiny0")) for name in ("float32", precision)
+        on_host(there(cam_of(data, precision=name, engine=engine))(there(frame(data, "tiny0"))))
+        for name in ("float32", precision)
     )
     torch.testing.assert_close(reduced.logits, exact.logits, rtol=0, atol=0)
     assert reduced.maps.dtype == reduced.scores.dtype == torch.float32
     assert 0 < largest(reduced.maps, exact.maps.numpy()) <= TOLERANCE[f"{precision} map"]
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize(("precision", "tolerance"), [("float32", "vgg.map"), ("tf32", "float16 map")])
-def test_gpu_matches_reference(data, vgg, precision, tolerance):
-    result = ScoreCAM(vgg, VGG_LAYER, precision=precision).cuda()(frame(data, "vgg1").cuda())
-    assert result.maps.is_cuda
-    assert int(result.classes[0]) == data["vgg1.class"]
-    assert largest(result.maps[0].cpu(), data["vgg1.map"]) <= TOLERANCE[tolerance]
 
 
 def test_top_channels_are_those_of_largest_mean(data):

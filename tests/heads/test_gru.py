@@ -38,44 +38,45 @@ def published(shared):
     return published_head(shared / "golden/vsfa_gru_konvid.npz")
 
 
-def test_published_head_gives_the_published_scores(golden, frames, published):
+def test_published_head_gives_the_published_scores(golden, frames, published, there):
     head, scale = published
+    head, frames = there(head), there(frames)
     lengths = golden["gru_lengths"].tolist()
     assert scale == pytest.approx(4.64)
     with torch.no_grad():
-        together = head(frames, lengths)
-        alone = torch.cat([head(part, [len(part)]) for part in frames.split(lengths)])
+        together = head(frames, lengths).cpu()
+        alone = torch.cat([head(part, [len(part)]) for part in frames.split(lengths)]).cpu()
     for key in ("gru_score", "gru_score_batch_zero_pad", "gru_score_batch_seven_pad"):
         np.testing.assert_allclose(together, golden[key], rtol=0, atol=1e-5)
         np.testing.assert_allclose(alone, golden[key], rtol=0, atol=1e-5)
 
 
-def test_published_head_gives_the_published_frame_qualities(golden, frames, published):
-    head, _ = published
+def test_published_head_gives_the_published_frame_qualities(golden, frames, published, there):
+    head = there(published[0])
     lengths = golden["gru_lengths"].tolist()
     with torch.no_grad():
-        q = head.frame_quality(frames, lengths)
-        pooled = temporal_pool(q, torch.tensor(lengths), 12, 0.5)
-    flat = [torch.cat([row[:n] for row, n in zip(rows, lengths, strict=True)]) for rows in (q, pooled)]
+        q = head.frame_quality(there(frames), lengths)
+        pooled = temporal_pool(q, there(torch.tensor(lengths)), 12, 0.5)
+    flat = [torch.cat([row[:n] for row, n in zip(rows.cpu(), lengths, strict=True)]) for rows in (q, pooled)]
     np.testing.assert_allclose(flat[0], golden["gru_q"], rtol=0, atol=1e-5)
     np.testing.assert_allclose(flat[1], golden["gru_tp"], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 1e-6), (torch.bfloat16, 5e-3)])
-def test_half_precision_features_give_nearly_the_same_scores(golden, frames, published, dtype, tolerance):
+def test_half_precision_features_give_nearly_the_same_scores(golden, frames, published, dtype, tolerance, there):
     lengths = golden["gru_lengths"].tolist()
     with torch.no_grad():
-        scores = published[0](frames.to(dtype), lengths)
-    np.testing.assert_allclose(scores, golden["gru_score"], rtol=0, atol=tolerance)
+        scores = there(published[0])(there(frames.to(dtype)), lengths)
+    np.testing.assert_allclose(scores.cpu(), golden["gru_score"], rtol=0, atol=tolerance)
 
 
-def test_temporal_pooling_equals_the_published_code(golden):
+def test_temporal_pooling_equals_the_published_code(golden, there):
     lengths = torch.from_numpy(golden["tp_lengths"])
     parts = torch.from_numpy(golden["tp_q"]).split(lengths.tolist())
     padded = torch.full((len(parts), int(lengths.max())), math.nan)
     for row, part in zip(padded, parts, strict=True):
         row[: len(part)] = part
-    pooled = temporal_pool(padded, lengths, 12, 0.5)
+    pooled = temporal_pool(there(padded), there(lengths), 12, 0.5).cpu()
     assert torch.isfinite(pooled).all()
     flat = torch.cat([row[:n] for row, n in zip(pooled, lengths.tolist(), strict=True)])
     np.testing.assert_allclose(flat, golden["tp_out"], rtol=0, atol=1e-5)
@@ -111,23 +112,23 @@ def test_padding_gets_no_gradient():
     assert torch.isfinite(q.grad).all()
 
 
-def test_training_repeats_the_published_code_step_by_step(golden, frames):
+def test_training_repeats_the_published_code_step_by_step(golden, frames, there):
     torch.manual_seed(int(golden["train_seed"]))
-    head = VSFAHead()
+    head, frames = there(VSFAHead()), there(frames)
     parameters = dict(head.named_parameters())
 
     def check_sums(key, tolerance):
         for name, total in zip(golden["train_init_names"], golden[key], strict=True):
             if str(name) in PUBLISHED:
-                value = parameters[PUBLISHED[str(name)]].detach().double().sum()
+                value = float(parameters[PUBLISHED[str(name)]].detach().double().sum())
                 assert value == pytest.approx(total, abs=tolerance), name
 
     check_sums("train_init_sum", 1e-6)
-    labels = torch.from_numpy(golden["train_labels"])
+    labels = there(torch.from_numpy(golden["train_labels"]))
     optimiser = torch.optim.Adam(head.parameters(), lr=float(golden["train_lr"]))
     for loss_expected, pred_expected in zip(golden["train_loss"], golden["train_pred"], strict=True):
         pred = head(frames, golden["gru_lengths"].tolist())
-        np.testing.assert_allclose(pred.detach(), pred_expected, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(pred.detach().cpu(), pred_expected, rtol=0, atol=1e-5)
         loss = quality_loss(pred, labels, 1.0, 0.0, 0.0)
         assert loss.item() == pytest.approx(loss_expected, abs=1e-5)
         optimiser.zero_grad()

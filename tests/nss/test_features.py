@@ -62,6 +62,18 @@ def nss(precision="float32", **settings):
     return NSS(precision=precision, **settings)
 
 
+@pytest.fixture
+def model_there(there, device):
+    """The same on the device; compiled kernels are a CPU's."""
+
+    def model(precision="float32", **settings):
+        if device == "cuda" and precision == "compiled":
+            pytest.skip("compiled kernels compute on a CPU")
+        return there(nss(precision, **settings))
+
+    return model
+
+
 def as_planes(rgb):
     return torch.from_numpy(rgb).movedim(-1, -3)
 
@@ -72,7 +84,7 @@ def noise(*shape, seed=0):
 
 def assert_close(features, reference, precision, stable=None):
     """Equal NaN and Inf pattern on stable dimensions, finite values within the tolerances."""
-    features, reference = (torch.as_tensor(values).numpy().copy() for values in (features, reference))
+    features, reference = (torch.as_tensor(values).cpu().numpy().copy() for values in (features, reference))
     for values in (features, reference):
         values[np.abs(values) > UNBOUNDED] = np.inf
     stable = np.ones(len(reference), dtype=bool) if stable is None else stable
@@ -109,14 +121,14 @@ def split_planes(yuv):
     return {"y": yuv[:, :height], "u": chroma[:, 0], "v": chroma[:, 1]}
 
 
-def chunk_vectors(model, planes, rate):
+def chunk_vectors(model, planes, rate, there):
     for piece in nss_pieces(len(planes["y"]), Fraction(int(rate))):
-        yield model(*(torch.from_numpy(planes[form][list(piece.frames[form])]) for form in "yuv"))
+        yield model(*(there(torch.from_numpy(planes[form][list(piece.frames[form])])) for form in "yuv")).cpu()
 
 
-def assert_video(model, planes, rate, chunks, video, stable):
+def assert_video(model, planes, rate, chunks, video, stable, there):
     mean = ChunkMean()
-    for vector, reference in zip(chunk_vectors(model, planes, rate), chunks, strict=True):
+    for vector, reference in zip(chunk_vectors(model, planes, rate, there), chunks, strict=True):
         assert_close(vector, reference, model.precision, stable)
         mean.add(vector.numpy())
     assert_close(mean.result(), video, model.precision, stable)
@@ -128,15 +140,15 @@ def assert_video(model, planes, rate, chunks, video, stable):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", ["clean", "noisy", "synthetic", "odd"])
-def test_frames_match_the_reference(golden, name, precision):
-    features = nss(precision).spatial(as_planes(golden[f"frame_{name}_rgb"])[None])[0]
+def test_frames_match_the_reference(golden, name, precision, model_there, there):
+    features = model_there(precision).spatial(there(as_planes(golden[f"frame_{name}_rgb"])[None]))[0]
     assert_close(features, golden[f"frame_{name}_feats"], precision, golden[f"frame_{name}_feats_stable"])
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(("key", "min_side"), [("stack_feats", 512), ("stack_feats_min100", 100)])
-def test_luma_stacks_match_the_reference(golden, key, min_side, precision):
-    features = nss(precision, min_side=min_side).temporal(torch.from_numpy(golden["stack_luma"]))
+def test_luma_stacks_match_the_reference(golden, key, min_side, precision, model_there, there):
+    features = model_there(precision, min_side=min_side).temporal(there(torch.from_numpy(golden["stack_luma"])))
     assert_close(features, golden[key], precision, golden[f"{key}_stable"])
 
 
@@ -145,30 +157,30 @@ def test_luma_stacks_match_the_reference(golden, key, min_side, precision):
     ("suffix", "settings"),
     [("", {}), ("_min200", {"min_side": 200}), ("_min200_rapique", {"min_side": 200, "colour": "rapique"})],
 )
-def test_clip_matches_the_reference(golden, suffix, settings, precision):
-    model = nss(precision, **settings)
+def test_clip_matches_the_reference(golden, suffix, settings, precision, model_there, there):
+    model = model_there(precision, **settings)
     chunks, stable = golden[f"clip_chunks{suffix}"], golden[f"clip_chunks{suffix}_stable"]
     planes = split_planes(golden["clip_yuv"])
-    assert_video(model, planes, golden["clip_rate"], chunks, golden[f"clip_video{suffix}"], stable)
+    assert_video(model, planes, golden["clip_rate"], chunks, golden[f"clip_video{suffix}"], stable, there)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_letterboxed_static_clip_has_the_reference_pattern(golden, precision):
+def test_letterboxed_static_clip_has_the_reference_pattern(golden, precision, model_there, there):
     planes = split_planes(golden["degenerate_yuv"])
     chunks, stable = golden["degenerate_chunks"], golden["degenerate_chunks_stable"]
     rate, video = golden["degenerate_rate"], golden["degenerate_video"]
-    features = assert_video(nss(precision), planes, rate, chunks, video, stable)
+    features = assert_video(model_there(precision), planes, rate, chunks, video, stable, there)
     np.testing.assert_array_equal(np.isnan(features), np.isnan(video))
     np.testing.assert_array_equal(np.isinf(features), np.isinf(video))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_whole_file_matches_the_reference(golden, precision, tmp_path):
+def test_whole_file_matches_the_reference(golden, precision, tmp_path, model_there, there):
     planes = read_planes(golden, "full_test", tmp_path)
     rate = golden["full_test_info"][2]
     chunks, stable = golden["full_test_chunks"], golden["full_test_chunks_stable"]
-    assert_video(nss(precision), planes, rate, chunks, golden["full_test_video"], stable)
+    assert_video(model_there(precision), planes, rate, chunks, golden["full_test_video"], stable, there)
 
 
 @pytest.fixture(scope="module")
@@ -176,16 +188,16 @@ def konvid_planes(golden, tmp_path_factory):
     return read_planes(golden, "konvid", tmp_path_factory.mktemp("konvid"))
 
 
-def test_konvid_chunks_match_the_reference_in_float32(golden, konvid_planes):
-    vectors = chunk_vectors(nss(), konvid_planes, golden["konvid_info"][2])
+def test_konvid_chunks_match_the_reference_in_float32(golden, konvid_planes, model_there, there):
+    vectors = chunk_vectors(model_there(), konvid_planes, golden["konvid_info"][2], there)
     for vector, reference in zip(itertools.islice(vectors, 2), golden["konvid_chunks"][:2], strict=True):
         assert_close(vector, reference, "float32", golden["konvid_chunks_stable"])
 
 
-def test_konvid_video_matches_the_published_row(golden, konvid_planes):
+def test_konvid_video_matches_the_published_row(golden, konvid_planes, model_there, there):
     stable = golden["konvid_chunks_stable"]
     rate, chunks, video = golden["konvid_info"][2], golden["konvid_chunks"], golden["konvid_video"]
-    features = assert_video(nss("float64"), konvid_planes, rate, chunks, video, stable)
+    features = assert_video(model_there("float64"), konvid_planes, rate, chunks, video, stable, there)
     published = golden["konvid_video_published"].astype(np.float64)
     limits = TOLERANCES["published"]
     index = np.arange(len(published))
@@ -201,9 +213,10 @@ def test_konvid_video_matches_the_published_row(golden, konvid_planes):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("size", ["360x640", "480x640", "512x911"])
-def test_grey_frames_match_the_published_values(golden, size, precision):
+def test_grey_frames_match_the_published_values(golden, size, precision, model_there, there):
     height, width = (int(n) for n in size.split("x"))
-    features = nss(precision).spatial(noise(1, 1, height, width).expand(1, 3, height, width))[0, 408:].numpy()
+    frames = there(noise(1, 1, height, width)).expand(1, 3, height, width)
+    features = model_there(precision).spatial(frames)[0, 408:].cpu().numpy()
     published = golden[f"grey_{size}_published"]
     np.testing.assert_array_equal(np.isnan(features), np.isnan(published))
     np.testing.assert_array_equal(np.isinf(features), np.isinf(published))
@@ -217,8 +230,9 @@ def test_grey_frames_match_the_published_values(golden, size, precision):
 # --- parts against the reference code and scipy -------------------------------------------------------------------
 
 
-def test_maps_match_the_reference(golden):
-    maps = torch.stack(list(spatial_maps(as_planes(golden["frame_odd_rgb"]), torch.float64))).numpy()
+def test_maps_match_the_reference(golden, there):
+    frame = there(as_planes(golden["frame_odd_rgb"]))
+    maps = torch.stack(list(spatial_maps(frame, torch.float64))).cpu().numpy()
     np.testing.assert_allclose(maps, golden["maps_full"], rtol=0, atol=TOLERANCES["maps"])
     np.testing.assert_array_equal(maps[12:14], golden["maps_full"][12:14])
 
@@ -231,10 +245,10 @@ def test_float32_maps_round_colours_like_float64(golden):
 
 
 @pytest.mark.parametrize("colour", ["bt601", "rapique"])
-def test_colour_conversions_match_the_reference_exactly(golden, colour):
-    planes = [torch.from_numpy(golden[f"colour_{plane}"])[None] for plane in "YUV"]
+def test_colour_conversions_match_the_reference_exactly(golden, colour, there):
+    planes = [there(torch.from_numpy(golden[f"colour_{plane}"])[None]) for plane in "YUV"]
     rgb = yuv_to_rgb(*planes, colour)[0].movedim(0, -1)
-    np.testing.assert_array_equal(rgb.numpy(), golden[f"colour_rgb_{colour}"])
+    np.testing.assert_array_equal(rgb.cpu().numpy(), golden[f"colour_rgb_{colour}"])
 
 
 def test_kernels_and_curves_match_the_reference(golden):

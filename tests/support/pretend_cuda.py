@@ -41,10 +41,12 @@ class OnGpu(Tensor):
     @staticmethod
     def __new__(cls, inner, requires_grad=False):
         shape = {"strides": inner.stride(), "storage_offset": inner.storage_offset(), "dtype": inner.dtype}
-        more = {"layout": inner.layout, "device": DEVICE, "requires_grad": requires_grad}
+        more = {"layout": inner.layout, "device": PretendCuda.active.inside, "requires_grad": requires_grad}
         self = Tensor._make_wrapper_subclass(cls, inner.shape, **shape, **more)
         self.inner = inner
         return self
+
+    device = property(lambda _: DEVICE)
 
     def __repr__(self):
         return f"OnGpu({tuple(self.shape)}, {self.dtype})"
@@ -101,6 +103,11 @@ def autocast(kind, dtype=None, enabled=True):
 class PretendCuda(TorchDispatchMode):
     """In this context there is such a device.
 
+    Args:
+        has_backward: autograd works too, whose threads PyTorch would refuse to a device that is not there: below
+            Python the tensors are a CPU's, so that `cpu()` and autocast do nothing to them, and new ones are taken to
+            be on the device, wherever they were made.
+
     Attributes:
         kernels: place -> kernels that it launched.
         waits: place -> times that the host waited.
@@ -110,8 +117,9 @@ class PretendCuda(TorchDispatchMode):
 
     active = None
 
-    def __init__(self):
+    def __init__(self, has_backward=False):
         super().__init__()
+        self.inside = torch.device("cpu") if has_backward else DEVICE
         self.reset()
 
     def reset(self):
@@ -186,7 +194,7 @@ class PretendCuda(TorchDispatchMode):
         flat, _ = tree_flatten((args, kwargs))
         ours = [value for value in flat if isinstance(value, OnGpu)]
         device = kwargs.get("device")
-        goes_there = device is not None and torch.device(device).type == "cuda"
+        goes_there = device is not None and torch.device(device).type in ("cuda", self.inside.type)
         if not ours and not goes_there:
             return func(*args, **kwargs)
         name, at = func._schema.name.split("::")[1], place()

@@ -73,25 +73,27 @@ def test_seeded_weights_are_those_of_the_reference(golden):
     np.testing.assert_allclose(sums, golden["fp_uvq15.content"][:, :2], rtol=1e-6, atol=1e-9)
 
 
-def test_uvq10_has_the_reference_maps_labels_and_score(golden, uvq10, first_second):
+def test_uvq10_has_the_reference_maps_labels_and_score(golden, uvq10, first_second, there):
     with torch.inference_mode():
-        maps, topics, distortions, levels = uvq10.maps(*first_second)
+        maps, *labels = there(uvq10).maps(*map(there, first_second))
         score = uvq10._score(DEFAULT, maps)
+    topics, distortions, levels = (part.cpu() for part in labels)
     for name, values in maps.items():
-        assert_near(values.permute(0, 2, 3, 1), golden[f"v10_{name}_features"], TOLERANCES[name])
+        assert_near(values.permute(0, 2, 3, 1).cpu(), golden[f"v10_{name}_features"], TOLERANCES[name])
     assert_near(topics, golden["v10_content_labels"], 2e-4)
     assert_near(distortions, golden["v10_distortion_labels"], 2e-4)
     assert_near(levels, golden["v10_compression_labels"], 1e-3)
     assert abs(float(score) - golden[f"v10_score_{DEFAULT}"]) < 2e-5
 
 
-def test_uvq15_has_the_reference_maps_and_scores(golden, uvq15):
+def test_uvq15_has_the_reference_maps_and_scores(golden, uvq15, there):
     frames = torch.from_numpy(golden["v10_frames"]).permute(0, 3, 1, 2)[..., 180:540, :]
     inputs = [torch.cat([frames[j], frames[j + 1]], 2)[..., :640] for j in (0, 3)]
     inputs = torch.stack(inputs).repeat_interleave(3, 2).repeat_interleave(3, 3)
     with torch.inference_mode():
-        content, distortion = uvq15.maps(inputs)
-        hidden, scores = uvq15.head.hidden(content, distortion), uvq15.head(content, distortion)
+        maps = there(uvq15).maps(there(inputs))
+        hidden, scores = uvq15.head.hidden(*maps).cpu(), uvq15.head(*maps).cpu()
+    content, distortion = (part.cpu() for part in maps)
     assert_near(content.permute(0, 2, 3, 1), golden["v15_content_features"], 2e-4)
     assert_near(distortion.permute(0, 2, 3, 1), golden["v15_distortion_features"], 2e-4)
     assert_near(hidden, golden["v15_hidden"], 2e-4)
@@ -103,22 +105,22 @@ def fixed_maps(name, shape):
     return torch.from_numpy(z).permute(0, 3, 1, 2)
 
 
-def test_real_aggregation_networks_have_the_reference_scores(golden):
+def test_real_aggregation_networks_have_the_reference_scores(golden, there):
     names = ("compression", "content", "distortion")
     maps = [(0.5 * fixed_maps(f"uvq/agg/public/{name}", (3, 16, 16, 100)) + 0.1).clamp(min=0).float() for name in names]
     head = Aggregation([tensors(golden, f"w10|ytugc20s_{number}_avgpool_{DEFAULT}|") for number in range(5)])
     expected = dict(zip(golden["agg10_names"].tolist(), golden["agg10_values"].tolist(), strict=True))
-    each = head(torch.cat(maps, 1)).double().mean(0).tolist()
+    each = there(head)(there(torch.cat(maps, 1))).double().mean(0).tolist()
     np.testing.assert_allclose(each, [expected[f"ytugc20s_{n}_avgpool_{DEFAULT}"] for n in range(5)], atol=2e-5)
     assert abs(np.mean(each) - golden[f"agg10_mean_{DEFAULT}"]) < 2e-5
 
 
-def test_real_aggregation_of_uvq15_has_the_reference_scores(golden):
-    head = Aggregation15(tensors(golden, "w15|"))
+def test_real_aggregation_of_uvq15_has_the_reference_scores(golden, there):
+    head = there(Aggregation15(tensors(golden, "w15|")))
     maps = [
         0.05 * fixed_maps(f"uvq/agg15b/public/{n}", (3, s, s, 128)) for n, s in (("content", 8), ("distortion", 24))
     ]
-    np.testing.assert_allclose(head(*(part.float() for part in maps)), golden["agg15b_scores"], atol=2e-5)
+    np.testing.assert_allclose(head(*(there(part.float()) for part in maps)).cpu(), golden["agg15b_scores"], atol=2e-5)
 
 
 def test_patches_computed_together_or_alone_agree(uvq10, first_second, monkeypatch):
@@ -176,14 +178,3 @@ def test_black_patches_are_computed_once_and_put_in_their_places():
     assert seen == [3]
     torch.testing.assert_close(maps, patches.float() + 1)
     assert sums.tolist() == [0, 12, 0, 0, 20, 0]
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_gpu_agrees_with_the_cpu(golden, uvq10, first_second):
-    frames, small = (part.cuda() for part in first_second)
-    try:
-        score = uvq10.cuda()(frames, small).scores[0, -1]
-    finally:
-        uvq10.cpu()
-    assert abs(float(score) - golden[f"v10_score_{DEFAULT}"]) < 2e-4

@@ -357,10 +357,10 @@ def seeded_folder(golden, folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["uvq", "uvq15"])
-def test_whole_clip_has_the_reference_score(golden, tmp_path, name):
+def test_whole_clip_has_the_reference_score(golden, tmp_path, name, device):
     (tmp_path / "1724.mp4").write_bytes(golden["file|1724.mp4"].tobytes())
     seeded_folder(golden, tmp_path)
-    found = features((name,), tmp_path / "1724.mp4", UVQSettings(str(tmp_path), "reference"))[name]
+    found = features((name,), tmp_path / "1724.mp4", UVQSettings(str(tmp_path), "reference"), device=device)[name]
     key = "e2e15_score" if name == "uvq15" else f"e2e10_score_{SCORE_NAMES[-1]}"
     assert abs(found["scores"][-1] - golden[key]) < 2e-5
     if name == "uvq15":

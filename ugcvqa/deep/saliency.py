@@ -45,6 +45,10 @@ class KnownMaps:
         names = [field.name for field in fields(SaliencyMaps)]
         return SaliencyMaps(**{name: torch.cat([getattr(one, name) for one in found]) for name in names})
 
+    def forget(self) -> None:
+        """Forgets all maps, as who measures speed needs."""
+        self._known.clear()
+
 
 def column_profile(mean_map: Tensor) -> Tensor:
     """Averages a map over its rows; one value per column, left to right.

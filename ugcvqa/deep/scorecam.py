@@ -131,11 +131,18 @@ class ScoreCAM(nn.Module):
         if class_index is not None and not 0 <= class_index < logits.shape[1]:
             raise ValueError(f"class {class_index} does not exist: the network has classes 0..{logits.shape[1] - 1}")
         classes = logits.argmax(1) if class_index is None else torch.full_like(logits[:, 0], class_index).long()
-        used = self._channels(activations, size)
-        scores = torch.full(activations.shape[:2], torch.nan, device=frames.device)
-        scores[used] = self._score(inputs, activations, used.nonzero(), classes)
-        if scores[used].isnan().any():
+        pairs = self._channels(activations, size).nonzero()
+        found = self._score(inputs, activations, pairs, classes)
+        # looked at together, as a GPU is waited for each time
+        is_wrong = torch.stack([~frames.isfinite().all(), ~logits.isfinite().all(), found.isnan().any()]).tolist()
+        if is_wrong[0]:
+            raise ValueError("frames hold NaN or infinite values")
+        if is_wrong[1]:
+            raise WeightsError("class scores of the unmasked frames are not finite; the weight file is broken")
+        if is_wrong[2]:
             raise WeightsError(f"class scores of masked frames are not finite in {self.precision}; use float32")
+        scores = torch.full(activations.shape[:2], torch.nan, device=frames.device)
+        scores[tuple(pairs.unbind(1))] = found
         maps, is_empty = weighted_maps(activations, scores, size)
         return SaliencyMaps(maps, is_empty, logits, classes, scores)
 
@@ -148,8 +155,6 @@ class ScoreCAM(nn.Module):
                 # scores react strongly to the masks, and CPU kernels for channels-last order round 2.5 times worse
                 logits.append(self.network(part.contiguous()).float())
                 activations.append(found.value.float())
-        if not torch.cat(logits).isfinite().all():
-            raise WeightsError("class scores of the unmasked frames are not finite; the weight file is broken")
         if activations[0].ndim != 4:
             raise ConfigError(f"layer {self.layer!r} puts out {tuple(activations[0].shape)}, not maps (T, K, u, v)")
         return torch.cat(logits), torch.cat(activations)
@@ -157,10 +162,11 @@ class ScoreCAM(nn.Module):
     def _channels(self, activations: Tensor, size: tuple[int, int]) -> Tensor:
         """Returns (T, K) bool: channels to score, that is, all whose enlarged activation is not constant."""
         flat = activations.flatten(0, 1)
-        used = flat.amax((1, 2)) > flat.amin((1, 2))  # a constant one stays so when it is enlarged
-        ranges = [torch.stack(upsample(part, size).flatten(1).aminmax(dim=1)) for part in flat[used].split(RANGE_MAPS)]
-        low, high = torch.cat(ranges, dim=1)
-        used[used.clone()] = high - low > FLAT * high.abs()
+        varying = (flat.amax((1, 2)) > flat.amin((1, 2))).nonzero()[:, 0]  # others are constant when enlarged, too
+        parts = flat[varying].split(RANGE_MAPS)
+        low, high = torch.cat([torch.stack(upsample(part, size).flatten(1).aminmax(dim=1)) for part in parts], dim=1)
+        used = torch.zeros(len(flat), dtype=torch.bool, device=flat.device)
+        used[varying] = high - low > FLAT * high.abs()
         used = used.reshape(activations.shape[:2])
         if self.top is None:
             return used
@@ -193,11 +199,9 @@ def check_frames(frames: Tensor) -> None:
     """Checks that frames can enter a network.
 
     Raises:
-        ValueError: if they are not (T, 3, H, W), T >= 1, float32 and finite.
+        ValueError: if they are not (T, 3, H, W), T >= 1, float32.
     """
     if frames.ndim != 4 or frames.shape[1] != 3 or frames.numel() == 0:
         raise ValueError(f"frames must be (T, 3, H, W) with T >= 1, got {tuple(frames.shape)}")
     if frames.dtype != torch.float32:
         raise ValueError(f"frames must be float32, normalised for the network, got {frames.dtype}")
-    if not frames.isfinite().all():
-        raise ValueError("frames hold NaN or infinite values")

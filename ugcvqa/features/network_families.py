@@ -133,12 +133,12 @@ class SaliencyFamily(NetworkFamily):
         name = "_".join(["saliency", *_others(saliency)])
         spec = FeatureSpec(name, VERSIONS["saliency"], values, checksum)
         super().__init__(spec, TimedPlan(saliency_plan))
-        self.cam, self.keep_maps, self._known = cam, saliency.keep_maps, known
+        self.cam, self.keep_maps, self.known = cam, saliency.keep_maps, known
 
     def forward(self, frames: Mapping[str, Tensor]) -> Any:  # noqa: ANN401
         """Computes the maps of frames "rgb224" (T, 3, 224, 224)."""
         with torch.inference_mode():
-            return self._known(self.cam, normalise(frames["rgb224"]))
+            return self.known(self.cam, normalise(frames["rgb224"]))
 
     def pool(self) -> Pool:
         """Starts the mean over maps."""
@@ -164,13 +164,13 @@ class FusedFamily(NetworkFamily):
         spec = FeatureSpec(name, VERSIONS["vsfacnn_saliency"], values, checksum)
         super().__init__(spec, TimedPlan(fused_plan))
         self.network, self.cam, self.keep_frames = network, cam, settings.deep.keep_frames
-        self._known = known
+        self.known = known
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
         """Computes frames "rgb224" (T, 3, 224, 224) -> (T, 2C)."""
         with torch.inference_mode():
             normalised = normalise(frames["rgb224"])
-            maps = self._known(self.cam, normalised).maps
+            maps = self.known(self.cam, normalised).maps
             features: Tensor = self.network.forward_normalised(add_map(normalised, maps))
         return features
 
