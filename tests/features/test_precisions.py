@@ -15,6 +15,7 @@ from ugcvqa.features import precisions
 from ugcvqa.features.families import build_families
 from ugcvqa.features.network_families import NetworkFamily
 from ugcvqa.features.precisions import Trial, fastest, open_parts, settled
+from ugcvqa.models import extraction
 from ugcvqa.settings.features import DeepSettings, FamilySettings, SaliencySettings
 
 ASKED = FamilySettings(
@@ -108,3 +109,16 @@ def test_a_damaged_note_is_one_line(tmp_path, text):
     note.write_text(text)
     with pytest.raises(StoreError, match="cannot be read; delete it"):
         settled(ASKED, ("cnn",), tmp_path, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("trainer", "can_use_gpu", "device"),
+    [({}, True, "cuda:1"), ({}, False, "cpu"), ({"strategy": "ddp_fork"}, True, "cpu")],
+    ids=["a GPU", "Dask", "processes that fork"],
+)
+def test_precision_is_settled_where_the_trainer_computes(monkeypatch, tmp_path, trainer, can_use_gpu, device):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr(extraction, "root_device", lambda _: torch.device("cuda", 1))
+    monkeypatch.setattr(extraction, "settled", lambda *given: given[-1])
+    assert extraction.settled_on(ASKED, ("cnn",), tmp_path, trainer, can_use_gpu) == device
+    assert extraction.settled_on(ASKED, ("nss",), tmp_path, trainer, can_use_gpu) is ASKED

@@ -196,8 +196,10 @@ def settled_on(
     """
     if not open_parts(settings, names):
         return settings
-    device = root_device(trainer) if can_use_gpu and torch.cuda.is_available() else torch.device("cpu")
-    return settled(settings, names, store, str(device))
+    # CUDA must not begin before a process forks; such a strategy is then in float32
+    is_forked = any(word in str(trainer.get("strategy")) for word in ("fork", "notebook"))
+    is_on_gpu = can_use_gpu and torch.cuda.is_available() and not is_forked
+    return settled(settings, names, store, str(root_device(trainer)) if is_on_gpu else "cpu")
 
 
 def tell_warnings(warnings: Mapping[str, str], file: Path) -> None:
