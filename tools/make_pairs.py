@@ -2,8 +2,8 @@
 
     python tools/make_pairs.py OUTPUT.npz PHOTO...
 
-Each photograph becomes a clip, which is spoiled in thirty ways, measured and forgotten; no picture is in the table. It
-is for row NSS_PIXELS. A photograph takes about seven processor seconds; the numbering follows the order of the files.
+Each photograph becomes a clip, which is spoiled in some fifty ways, measured and forgotten; no picture is in the table.
+It is for row NSS_PIXELS. A photograph takes about ten processor seconds; the numbering follows the order of the files.
 """
 
 import argparse

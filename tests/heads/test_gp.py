@@ -293,6 +293,10 @@ def test_parts_follow_the_layout_of_their_row():
     assert parts["cnn"] == (1360, 3408)
     assert parts["nss/temporal"] == (3408, 3884)
     assert parts["container/rate"] == (3886, 3887)
+    finer = {part.name: (part.start, part.stop) for part in gp_parts("NSS_PIXELS", 1838)}
+    assert len(finer) == 11
+    assert finer["nss/detail"] == (2 * 68, 4 * 68)  # LOG and DOG, two scales each
+    assert finer["nss/fast"] == (1360 + 3 * 68, 1836)
     other = {part.name: (part.start, part.stop) for part in gp_parts("VSFACNN", 1024)}
     assert other == {"vsfacnn/mean": (0, 512), "vsfacnn/deviation": (512, 1024)}
     assert gp_parts("MINE", 7) == (GPPart("features", 0, 7, "rank"),)

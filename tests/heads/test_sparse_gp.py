@@ -17,6 +17,7 @@ from ugcvqa.heads.inducing import cluster_means, negative_bound, placed, princip
 from ugcvqa.heads.kernels import Kernel, squared_distances
 from ugcvqa.heads.kinds import fit_process, head_from_arrays
 from ugcvqa.heads.ladders import read_ladders
+from ugcvqa.heads.pairs import Pairs, write_pairs
 from ugcvqa.heads.parts import GPPart
 from ugcvqa.heads.sparse_fit import fit_sparse_gp
 from ugcvqa.settings.heads import SparseGPSettings
@@ -247,6 +248,18 @@ def test_ladders_teach_that_compression_never_helps(tmp_path):
     assert share(SMALL) < 0.2
     taught = SparseGPSettings(str(tmp_path / "ladders.npz"), 24, 40, 8, 16, tolerated=0.01)
     assert share(taught) > 0.8
+
+
+def test_pairs_that_differ_by_a_fact_make_its_values_usual(tmp_path):
+    features, mos = problem(60)
+    rows = np.repeat(features[:1], 40, axis=0)
+    rows[1::2, 9] = 100  # worse, as it has fewer lines
+    better = np.arange(0, 40, 2)
+    for name, worse, low in (("lines", better + 1, 100), ("others", (better + 2) % 40, 256)):
+        pairs = Pairs(rows, better, worse, np.full(20, 0.1), np.zeros(20, dtype=bool))
+        write_pairs(tmp_path / name, [str(row) for row in range(40)], pairs)
+        head, _ = fit_sparse_gp(features, mos, PARTS, replace(SMALL, pairs=str(tmp_path / f"{name}.npz")))
+        assert head.ranges["container/height"] == pytest.approx((low / 1.1, 2048 * 1.1))
 
 
 def test_ladders_of_another_form_are_refused(tmp_path):

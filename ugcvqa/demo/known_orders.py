@@ -1,7 +1,7 @@
 """Versions of photographs whose order is known, to train heads on: which versions there are, and which is better."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from ugcvqa.demo.ladders import RUNGS, encoded
 from ugcvqa.demo.pans import panned
 from ugcvqa.demo.scenes import Frames
 from ugcvqa.demo.versions import (
+    captioned,
     darkened,
     halved,
     noisy,
@@ -34,8 +35,14 @@ _SIZES = ((640, 360), (960, 540), (480, 270), (640, 360), (1280, 720), (360, 640
 _CODECS = ("hevc", "vp9", "av1")
 _NOISE = (5, 8, 18, 24)
 _LEFT_OUT = ("letterbox",)  # bars are cut off before any feature
-_FINE_ONLY = ("blur_1.5", "captions", "half_and_back", "upscaled_2x")
+_FINE_ONLY = ("blur_1.5", "half_and_back", "upscaled_2x")
 _LARGEST_UPSCALED = 360  # lines
+_TURN, _SPOILED_CRF = 3, 36
+
+_CAPTIONS = {"captions_low": captioned(0.88, 0.25, 0.08, 0.5), "captions_high": captioned(0.04, 0.06, 0.13, 0.88)}
+
+SOURCES = ("fine", "worn", "spoiled")
+"""What versions are made of: the clip, the clip worn as user videos are, and worn in another way and encoded twice."""
 
 MARGINS = {
     "noise_5": 0.012,
@@ -57,7 +64,7 @@ MARGINS = {
     "x264_38": 0.08,
     "x264_46": 0.24,
 }
-"""Kind -> MOS that it costs at least, half of that on worn sources: far less than people would say."""
+"""Kind -> MOS that it costs at least, half of that on worn and spoiled sources: far less than people would say."""
 
 _CHAINS = (
     ("x264_38", "x264_46", 0.2),
@@ -65,7 +72,8 @@ _CHAINS = (
     ("blur_1.5", "blur_3", 0.15),
     ("x264_30", "x264_38", 0.1),
 )
-_MENDED = {"overexposed": (5,), "sharpened": (0, 2, 4)}  # number of the wear
+_MENDED = {"overexposed": (5,), "sharpened": (2,)}  # number of the wear
+_HALF_MENDED = {"sharpened": (0, 4)}  # which is soft and blocky: no better for it
 _RUNG, _LINE_STEP = 0.05, 0.03
 
 
@@ -91,9 +99,9 @@ class Order(NamedTuple):
 
 
 def sights(photo: NDArray[np.uint8], number: int, folder: Path) -> Iterator[Sight]:
-    """Makes all versions of a photograph: of a clip that pans over it, and of that clip worn.
+    """Makes all versions of a photograph: of a clip that pans over it, and of that clip worn and spoiled.
 
-    Source: our own. Half of the sources are worn as user videos are, since damage to these is misjudged most.
+    Source: our own. Two of three sources are worn as user videos are, since damage to these is misjudged most.
 
     Args:
         photo: (H, W, 3) uint8 RGB.
@@ -105,9 +113,9 @@ def sights(photo: NDArray[np.uint8], number: int, folder: Path) -> Iterator[Sigh
     """
     fine = panned(photo, *size_of(number, photo.shape[:2]), RATE, N_FRAMES, number)
     used, height, turn = list(USED_FRAMES), fine.shape[1], number % len(_CODECS)
-    for source in ("fine", "worn"):
+    for source in SOURCES:
         is_fine = source == "fine"
-        frames = fine if is_fine else _WEAR[number % len(_WEAR)](fine, np.random.default_rng(number), folder)
+        frames = _source(fine, source, number, folder)
         name = f"c{number:02d}/{source}"
         sub = frames[used]
         yield Sight(f"{name}/clip", sub)
@@ -115,16 +123,33 @@ def sights(photo: NDArray[np.uint8], number: int, folder: Path) -> Iterator[Sigh
             is_too_large = kind == "upscaled_2x" and height > _LARGEST_UPSCALED
             if not (is_too_large or kind in _LEFT_OUT or (kind in _FINE_ONLY and not is_fine)):
                 yield Sight(f"{name}/{kind}", change(sub, np.random.default_rng(number)))
+        for turned, (kind, change) in enumerate(_CAPTIONS.items(), start=1):
+            yield Sight(f"{name}/{kind}", change(sub, np.random.default_rng(number + turned)))
         if is_fine:
             sigma = _NOISE[number % len(_NOISE)]
             yield Sight(f"{name}/noise_{sigma}", noisy(sigma)(sub, np.random.default_rng(number + 9)))
         if is_fine and height >= 480:
             yield Sight(f"{name}/half", halved(sub))
+        if source == "spoiled":
+            continue
         for crf in (30, 38, 46)[0 if is_fine else 1 :]:
             yield Sight(f"{name}/x264_{crf}", encoded(frames, RATE, "h264", crf, folder)[used])
         codec = _CODECS[turn if is_fine else (turn + 1) % len(_CODECS)]
         for crf in RUNGS[codec][0 if is_fine else 1 :]:
             yield Sight(f"{name}/{codec}_{crf}", encoded(frames, RATE, codec, crf, folder)[used])
+
+
+def _source(fine: Frames, source: str, number: int, folder: Path) -> Frames:
+    """The clip itself, worn, or worn in another way and encoded again."""
+    if source == "fine":
+        return fine
+    wear = _wear_of(source, number)
+    worn = _WEAR[wear](fine, np.random.default_rng(number), folder)
+    return worn if source == "worn" else encoded(worn, RATE, "h264", _SPOILED_CRF, folder)
+
+
+def _wear_of(source: str, number: int) -> int:
+    return (number + (_TURN if source == "spoiled" else 0)) % len(_WEAR)
 
 
 def size_of(number: int, photo: tuple[int, ...]) -> tuple[int, int]:
@@ -140,20 +165,26 @@ def orders(ids: Sequence[str]) -> Iterator[Order]:
     for video_id in ids:
         source, _, kind = video_id.rpartition("/")
         clip = f"{source}/clip"
-        if kind == "captions":
+        if kind.startswith("captions"):
             yield Order(clip, video_id, 0.0, is_equal=True)
-        elif kind in MARGINS and not _is_mended(source, kind):
-            yield Order(clip, video_id, MARGINS[kind] * (1 if source.endswith("fine") else 0.5))
+        elif kind in MARGINS and not _is_of_wear(_MENDED, source, kind):
+            yield Order(clip, video_id, _margin(source, kind))
         elif kind == "clip":
             yield from (Order(f"{source}/{a}", f"{source}/{b}", m) for a, b, m in _CHAINS if _all(known, source, a, b))
         elif kind not in MARGINS:
             yield _rung(known, source, kind)
 
 
-def _is_mended(source: str, kind: str) -> bool:
-    """Whether a change undoes part of the wear: a dark source gets brighter, a soft one sharper."""
+def _margin(source: str, kind: str) -> float:
+    if _is_of_wear(_HALF_MENDED, source, kind):
+        return 0.0
+    return MARGINS[kind] * (1 if source.endswith("fine") else 0.5)
+
+
+def _is_of_wear(table: Mapping[str, tuple[int, ...]], source: str, kind: str) -> bool:
+    """Whether a table says that a change undoes this wear: a dark source gets brighter, a soft one sharper."""
     content, _, wear = source.partition("/")
-    return wear == "worn" and int(content.lstrip("c")) % len(_WEAR) in _MENDED.get(kind, ())
+    return wear != "fine" and _wear_of(wear, int(content.lstrip("c"))) in table.get(kind, ())
 
 
 def _all(known: set[str], source: str, *kinds: str) -> bool:

@@ -142,16 +142,23 @@ def _letterboxed(frames: Frames, rng: Random) -> Frames:
     return out
 
 
-def _captioned(frames: Frames, rng: Random) -> Frames:
-    height, width = frames.shape[1:3]
-    rows, columns = round(height * 0.11), round(width * 0.7)
+def captioned(top: float, left: float, rows: float, columns: float) -> Change:
+    """A box of white text on black, the same in all frames; place and size in shares of the picture's sides."""
+
+    def change(frames: Frames, rng: Random) -> Frames:
+        height, width = frames.shape[1:3]
+        box = _text(rng, round(height * rows), round(width * columns))
+        out, y, x = frames.copy(), round(height * top), round(width * left)
+        out[:, y : y + box.shape[0], x : x + box.shape[1]] = box
+        return out
+
+    return change
+
+
+def _text(rng: Random, rows: int, columns: int) -> Picture:
     scale = max(1, rows // 24)
     text = lines_of_text(rng, -(-rows // scale), -(-columns // scale), 255.0, 0.0).astype(np.uint8)
-    box = text.repeat(scale, axis=0).repeat(scale, axis=1)[:rows, :columns]
-    out = frames.copy()
-    top, left = round(height * 0.82), round(width * 0.15)
-    out[:, top : top + rows, left : left + columns] = box
-    return out
+    return text.repeat(scale, axis=0).repeat(scale, axis=1)[:rows, :columns]
 
 
 _PICTURE_CHANGES: dict[str, Change] = {
@@ -166,6 +173,6 @@ _PICTURE_CHANGES: dict[str, Change] = {
     "posterised": lambda frames, rng: (frames // 32 * 32 + 16).astype(np.uint8),
     "sharpened": lambda frames, rng: sharpened(frames),
     "letterbox": _letterboxed,
-    "captions": _captioned,
+    "captions": captioned(0.82, 0.15, 0.11, 0.7),
 }
 _HARMLESS = ("letterbox", "captions")

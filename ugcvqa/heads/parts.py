@@ -34,11 +34,27 @@ class GPPart:
         return self.name.split("/", maxsplit=1)[0]
 
 
+_FINER = "nss by map"
+"""The NSS by kind of map and band of time, for rows with facts of the pixels. Finer parts have a higher likelihood; the
+rows of the paper keep the three that their figures were made with."""
+
 _FAMILY_PARTS: dict[str, tuple[tuple[str, int, int | None, Scaling], ...]] = {
     "nss": (
         ("nss/mean", 0, 680, "rank"),
         ("nss/difference", 680, 1360, "rank"),
         ("nss/temporal", 1360, None, "rank"),
+    ),
+    _FINER: (
+        ("nss/luma", 0, 68, "rank"),
+        ("nss/gradient", 68, 136, "rank"),
+        ("nss/detail", 136, 272, "rank"),
+        ("nss/opponent", 272, 408, "rank"),
+        ("nss/log_colour", 408, 544, "rank"),
+        ("nss/lab", 544, 680, "rank"),
+        ("nss/difference", 680, 1360, "rank"),
+        ("nss/slow", 1360, 1428, "rank"),
+        ("nss/medium", 1428, 1564, "rank"),
+        ("nss/fast", 1564, None, "rank"),
     ),
     "cnn": (("cnn", 0, None, "root"),),
     "saliency": (("saliency", 0, None, "standard"),),
@@ -70,10 +86,11 @@ def gp_parts(row: str, n_columns: int) -> tuple[GPPart, ...]:
     if surplus and (not deep or deep[0] + surplus < 1):
         raise LabelError(f"{n_columns} columns, but row {row} has {dimension(row)}")
     parts, offset = [], 0
+    is_fine = any(part.family == "pixels" for part in ROWS[row])
     for family, start, stop in ROWS[row]:
         width = DIMENSIONS[family] + (surplus if family in OF_BACKBONE else 0)
         first, last, _ = slice(start, stop).indices(width)
-        for name, low, high, scaling in _family_parts(family, width):
+        for name, low, high, scaling in _family_parts(_FINER if is_fine and family == "nss" else family, width):
             begin, end = max(low, first), min(high, last)
             if begin < end:
                 parts.append(GPPart(name, offset + begin - first, offset + end - first, scaling))

@@ -68,7 +68,7 @@ class FittedSparseGP(FittedHead):
         means: (T,) mean of what each term says about the training videos, standard units.
         width: half of an interval in standard deviations, from left-out predictions of the training videos.
         novelty: (T,) what is left of a term's scaled columns, as a squared length, outside their first 64 principal
-            axes in 98 % of held-out videos. Where `is_of_points`, the share of a term's variance that the inducing
+            axes in 99 % of held-out videos. Where `is_of_points`, the share of a term's variance that the inducing
             points leave open in 99.5 % of training videos.
         ranges: part -> smallest and largest usual value in training, of parts in log scaling.
         logistic: map of predictions to MOS, fitted to left-out predictions of the training videos; `predict` does not
@@ -352,7 +352,7 @@ def residual(block: Array, axes: Array) -> Array:
 
 
 def allowed_novelty(usual: Any, n_seconds: int | None) -> Any:  # noqa: ANN401 (a number, or an array)
-    """How large a residual may be of the mean of few seconds, given that which 98 % of long videos stay below.
+    """How large a residual may be of the mean of few seconds, given that which 99 % of long videos stay below.
 
     Source: own; `tools/short_clips.py` prints what it does: at most 3 % of usual clips of any length are called novel.
     """
