@@ -75,7 +75,7 @@ def test_orders_follow_from_ids():
     spoiled = ["c02/spoiled/clip", "c02/spoiled/overexposed", "c02/spoiled/noise_12", "c02/spoiled/captions_low"]
     found = list(orders([*ids, "c05/fine/captions", *spoiled]))
     assert found[-1] == ("c02/spoiled/clip", "c02/spoiled/captions_low", 0.0, True)
-    assert found[-2] == ("c02/spoiled/clip", "c02/spoiled/noise_12", MARGINS["noise_12"] / 2, False)
+    assert found[-2] == ("c02/spoiled/clip", "c02/spoiled/noise_12", MARGINS["noise_12"], False)
     assert not [order for order in found if order.worse == "c02/spoiled/overexposed"]
     assert ("c05/fine/clip", "c05/fine/overexposed", MARGINS["overexposed"], False) in found
     assert not [order for order in found if order.worse == "c05/worn/overexposed"]  # it undoes the wear

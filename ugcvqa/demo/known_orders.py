@@ -35,7 +35,7 @@ _SIZES = ((640, 360), (960, 540), (480, 270), (640, 360), (1280, 720), (360, 640
 _CODECS = ("hevc", "vp9", "av1")
 _NOISE = (5, 8, 18, 24)
 _LEFT_OUT = ("letterbox",)  # bars are cut off before any feature
-_FINE_ONLY = ("blur_1.5", "half_and_back", "upscaled_2x")
+_FINE_ONLY = ("blur_1.5", "half_and_back")
 _LARGEST_UPSCALED = 360  # lines
 _TURN, _SPOILED_CRF = 3, 36
 
@@ -53,7 +53,7 @@ MARGINS = {
     "noise_30": 0.2,
     "half_and_back": 0.04,
     "half": 0.04,
-    "upscaled_2x": 0.008,
+    "upscaled_2x": 0.03,
     "blur_1.5": 0.06,
     "blur_3": 0.16,
     "dark": 0.08,
@@ -64,7 +64,7 @@ MARGINS = {
     "x264_38": 0.08,
     "x264_46": 0.24,
 }
-"""Kind -> MOS that it costs at least, half of that on worn and spoiled sources: far less than people would say."""
+"""Kind -> MOS that it costs at least: far less than people would say, on sources of any quality."""
 
 _CHAINS = (
     ("x264_38", "x264_46", 0.2),
@@ -168,17 +168,11 @@ def orders(ids: Sequence[str]) -> Iterator[Order]:
         if kind.startswith("captions"):
             yield Order(clip, video_id, 0.0, is_equal=True)
         elif kind in MARGINS and not _is_of_wear(_MENDED, source, kind):
-            yield Order(clip, video_id, _margin(source, kind))
+            yield Order(clip, video_id, 0.0 if _is_of_wear(_HALF_MENDED, source, kind) else MARGINS[kind])
         elif kind == "clip":
             yield from (Order(f"{source}/{a}", f"{source}/{b}", m) for a, b, m in _CHAINS if _all(known, source, a, b))
         elif kind not in MARGINS:
             yield _rung(known, source, kind)
-
-
-def _margin(source: str, kind: str) -> float:
-    if _is_of_wear(_HALF_MENDED, source, kind):
-        return 0.0
-    return MARGINS[kind] * (1 if source.endswith("fine") else 0.5)
 
 
 def _is_of_wear(table: Mapping[str, tuple[int, ...]], source: str, kind: str) -> bool:

@@ -10,7 +10,7 @@ DEFAULT = "nss_pixels"
 
 SHA256 = {
     "nss_container": "6dae0e9ffa48196c738f12029e505e51c30e49f36b7716387308193677964808",
-    "nss_pixels": "80710e0380a91553436fb9fe207453e8c5b8244802bb55a5385dbf5fe03da195",
+    "nss_pixels": "0e83ac04db45c887ecfaeaa3635fd93b0853b7766ecc5e4589cf3065ba5790fc",
 }
 """Name -> SHA-256 of its file."""
 
