@@ -69,6 +69,12 @@ def test_one_file_serves_check_extract_fit_and_benchmark(tmp_path, monkeypatch, 
     ]
     assert benchmark.main([*flags, *quick]) == 0
     assert (tmp_path / "benchmarks" / "flags" / "table.csv").read_bytes() == table
+    (tmp_path / "features").rename(tmp_path / "store")
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: (_ for _ in ()).throw(OSError("no network")))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    all_rows = ["--data", "mine", "--labels", "labels.csv", "--name", "all", *quick[2:]]
+    assert benchmark.main(all_rows) == 0  # those of which ./store has features
+    assert (tmp_path / "benchmarks" / "all" / "table.csv").read_bytes() == table
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The command that makes a model of a published state dict."""
 
-
 import numpy as np
 import torch
 

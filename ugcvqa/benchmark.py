@@ -15,6 +15,7 @@ from ugcvqa.settings.training import GRUSettings, WandbSettings
 
 log = logging.getLogger(__name__)
 
+_STORE = "store"  # where extract and fit keep features
 _NOT_RECORDED = ("jobs", "backend", "scheduler", "style", "figures", "font", "wandb")
 
 
@@ -69,7 +70,8 @@ def benchmark(
         predictions: CSV files of a metric of your own (a column of files and one named pred, as `score --csv` writes,
             on any scale, higher is better). Each is a line of the table, named as its file, on the test parts of the
             other rows, with the same tests against them.
-        store: feature store made by `ugcvqa extract`, for families that are found nowhere else.
+        store: feature store made by `ugcvqa extract`, for families that are found nowhere else; `store` if that folder
+            is here and neither `features` nor `tables` are given.
         mode: `protocol` for the paper's Table 1: median over hold-outs; `single_split` for the second program of the
             paper's code, which keeps the hold-out of median test RMSE; `cross` to train on one data set and test on
             others.
@@ -99,6 +101,8 @@ def benchmark(
             `--wandb offline` is short for `--wandb.mode offline`.
     """
     families = families.with_backbones(backbone, saliency_backbone)
+    if not (features or tables or store) and Path(_STORE).is_dir():
+        store = _STORE
     tables, rows = _with_predictions(tables, rows, predictions)
     predictions = []  # recorded once, with the tables
     backbone = saliency_backbone = None  # recorded once, with the families

@@ -35,6 +35,10 @@ class StoreError(UgcvqaError):
     """The feature store holds something unreadable or cannot be written."""
 
 
+class NoFeaturesError(StoreError):
+    """The feature store holds no features of a kind."""
+
+
 class CheckpointError(UgcvqaError):
     """A saved model is missing, damaged or from another version."""
 

@@ -13,7 +13,7 @@ from ugcvqa.benchmarks.feature_tables import FRAMES, Block, FeatureSources, RowF
 from ugcvqa.benchmarks.protocol import Entry, Problem
 from ugcvqa.datasets.catalogue import RESOLUTIONS, Dataset, inlsa_aligned
 from ugcvqa.datasets.labels import label_file
-from ugcvqa.errors import ConfigError, LabelError
+from ugcvqa.errors import ConfigError, LabelError, NoFeaturesError, WeightsError
 from ugcvqa.features.inputs import data_root, open_dataset
 from ugcvqa.features.provenance import described
 from ugcvqa.features.rows import PAPER_ROWS, ROWS, families_of
@@ -206,9 +206,14 @@ def gather(dataset: Dataset, rows: Sequence[str], sources: FeatureSources, on_mi
     frames: dict[str, FrameFeatures] = {}
     absent = []
     for entry, is_named in entries.items():
-        is_there = (
-            _find_frames(entry, ids, sources, frames) if entry.head == "gru" else _find(entry, ids, sources, found)
-        )
+        try:
+            is_there = (
+                _find_frames(entry, ids, sources, frames) if entry.head == "gru" else _find(entry, ids, sources, found)
+            )
+        except (NoFeaturesError, WeightsError):  # of the store, which names features by their weights
+            if is_named:
+                raise
+            is_there = False
         if not is_there and is_named:
             raise ConfigError(_not_found(dataset.name, entry, sources))
         if not is_there:

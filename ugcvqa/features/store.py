@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ugcvqa.datasets.tables import FeatureTable
-from ugcvqa.errors import StoreError, VideoError
+from ugcvqa.errors import NoFeaturesError, StoreError, VideoError
 from ugcvqa.files import (
     arrays_from_file,
     arrays_to_bytes,
@@ -226,7 +226,7 @@ class FeatureStore:
         """
         names = list(self.names(spec))
         if not names:
-            raise StoreError(f"{self._folder(spec)}: holds no features by name; run `ugcvqa extract` first")
+            raise NoFeaturesError(f"{self._folder(spec)}: holds no features by name; run `ugcvqa extract` first")
         vectors = [self.get(spec, content)["video"] for _, content in names]
         return FeatureTable(tuple(video_id for video_id, _ in names), np.stack(vectors), spec.to_json())
 
