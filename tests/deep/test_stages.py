@@ -68,8 +68,8 @@ def test_stages_that_do_not_exist_are_one_line():
 
 def test_small_frames_are_told_where_a_network_needs_larger_ones():
     assert StageStatistics(*LITE)(noise(2, 3)).isfinite().all()
-    with pytest.raises(VideoError, match="too small for vgg11"):
-        StageStatistics("vgg11", "random:0")(noise(16, 16))
+    with pytest.raises(VideoError, match="too small for squeezenet1_1"):
+        StageStatistics("squeezenet1_1", "random:0")(noise(16, 16))
 
 
 def test_parts_of_the_gaussian_process_are_means_and_deviations():
