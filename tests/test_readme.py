@@ -105,3 +105,8 @@ def test_files_that_a_page_names_exist(page):
     missing = [name for name in named if not (re.search("ROOM|NAME", name) or (REPO / name).exists())]
     missing += [link for link in links if not (page.parent / link).exists()]
     assert not missing
+
+
+def test_ci_runs_the_command_that_the_readme_gives():
+    command = (REPO / ".ci" / "run").read_text().split("exec ")[1].strip()
+    assert f"\n    {command} " in (REPO / "README.md").read_text()
