@@ -83,7 +83,7 @@ class SlowOnOneRank(ContainerFamily):
         return super().__call__(frames)
 
 
-@pytest.mark.slow
+@pytest.mark.ddp
 def test_extraction_outlives_the_time_limit_of_its_process_group(tmp_path):
     for name in "abcd":  # the ranks take ac and bd
         write_video(tmp_path / f"{name}.mp4", iter([np.zeros((32, 32, 3), np.uint8)] * 12), 10)

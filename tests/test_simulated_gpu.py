@@ -28,7 +28,6 @@ from ugcvqa.settings.features import DeepSettings, FamilySettings, SaliencySetti
 from ugcvqa.settings.training import ClipSettings
 
 NETWORKS = ("cnn", "vsfacnn", "saliency", "vsfacnn_saliency", "vsfacnn_224", "stages")
-LARGE = ("uvq", "uvq15")
 N_FRAMES = 21
 MOST_WAITS, MOST_COPIES = 0, 2  # of a training step, which takes its rows and lengths along
 # waits of the host for a video: one copy back, and what Score-CAM decides by the values of each frame, UVQ by those of
@@ -64,7 +63,7 @@ def video(families, name, clip, gpu=None):
     return result.features[name], len(pieces)
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)])
+@pytest.mark.parametrize("name", [*NETWORKS, "uvq15", pytest.param("uvq", marks=pytest.mark.slow)])
 def test_extractor_on_a_gpu(clip, name):
     """Features within rounding of the CPU's; constants travel once, results once for a video."""
     families = build((name,))

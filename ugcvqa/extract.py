@@ -63,10 +63,10 @@ def extract(
         EXTRACTION.check(trainer)
     families = families.with_backbones(backbone, saliency_backbone)
     names = families_of_rows([rows] if isinstance(rows, str) else rows)
-    dataset = open_dataset(data)
     features = FeatureStore(Path(store))
     families = settled_on(families, names, features.root, trainer, can_use_gpu=backend != "dask")
     networks = build_families(names, families)
+    dataset = open_dataset(data)
     if backend == "dask":
         from ugcvqa.models.dask_extraction import extract_by_dask
 

@@ -10,6 +10,7 @@ import torch
 
 from tests.support.pretend_cuda import PretendCuda
 from ugcvqa.deep.pooling import VSFA
+from ugcvqa.demo.scenes import Scene, render_scene
 from ugcvqa.errors import StoreError
 from ugcvqa.features import precisions
 from ugcvqa.features.families import build_families
@@ -77,8 +78,8 @@ def test_what_a_gpu_takes_is_measured_told_and_kept_to(part, monkeypatch, tmp_pa
     assert f"{part} features in {record['precision']}, the fastest within 0.005" in caplog.text
     assert f"--families.{part}.precision float32" in caplog.text
     if part == "deep":
-        scenes = (precisions.Scene(kind, 0, 96, 64, Fraction(30), 1) for kind in precisions._SCENES)
-        frames = torch.from_numpy(np.stack([precisions.render_scene(scene)[0] for scene in scenes])).permute(0, 3, 1, 2)
+        scenes = (Scene(kind, 0, 96, 64, Fraction(30), 1) for kind in precisions._SCENES)
+        frames = torch.from_numpy(np.stack([render_scene(scene)[0] for scene in scenes])).permute(0, 3, 1, 2)
         both = (VSFA("resnet18", "random:0", name, "torch")(frames).mean(0) for name in ("float32", "bfloat16"))
         exact, reduced = both
         assert errors["bfloat16"] == pytest.approx(float((reduced - exact).norm() / exact.norm()), rel=0.3)
@@ -88,11 +89,13 @@ def test_what_a_gpu_takes_is_measured_told_and_kept_to(part, monkeypatch, tmp_pa
     assert settled(explicit, names, tmp_path, "cpu") == explicit
 
 
-def test_a_cpu_takes_float32_and_a_gpu_that_comes_later_keeps_to_it(tmp_path):
-    assert settled(ASKED, ("cnn",), tmp_path) == ASKED.with_precisions()
-    assert not (tmp_path / "precision").exists()  # features were only looked up
-    for device in ("cpu", "cuda:0"):
-        assert settled(ASKED, ("cnn",), tmp_path, device).deep.precision == "float32"
+def test_a_cpu_takes_float32_and_a_gpu_that_comes_later_keeps_to_what_was_stored(tmp_path):
+    for device in (None, "cpu"):
+        assert settled(ASKED, ("cnn",), tmp_path, device) == ASKED.with_precisions()
+    assert not list(tmp_path.iterdir())  # where weights are missing, nothing is left behind
+    spec = build_families(("vsfacnn",), ASKED)["vsfacnn"].spec
+    (tmp_path / spec.key).mkdir()
+    assert settled(ASKED, ("cnn",), tmp_path, "cuda:0").deep.precision == "float32"
 
 
 def test_the_first_of_several_processes_decides(tmp_path):
@@ -104,7 +107,7 @@ def test_the_first_of_several_processes_decides(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "[]", '{"precision": "float8"}'])
 def test_a_damaged_note_is_one_line(tmp_path, text):
-    settled(ASKED, ("cnn",), tmp_path, "cpu")
+    precisions._noted(precisions._note(tmp_path, "deep", ASKED), "tf32", {})
     (note,) = (tmp_path / "precision").iterdir()
     note.write_text(text)
     with pytest.raises(StoreError, match="cannot be read; delete it"):

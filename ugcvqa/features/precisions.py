@@ -1,7 +1,8 @@
 """Settles the precision `auto`: on a GPU the fastest arithmetic whose error is measured there and within a bound.
 
 The first run that fills a store decides for it. Later ones, on whatever machine, keep to that, so that features which
-are compared with each other are made alike.
+are compared with each other are made alike. A choice that was measured is noted in the store; features without a note
+are in float32.
 """
 
 import json
@@ -18,7 +19,6 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
-from ugcvqa.demo.scenes import Scene, render_scene
 from ugcvqa.devices import check_fatal
 from ugcvqa.errors import StoreError, UgcvqaError
 from ugcvqa.features.family import Family, as_array
@@ -78,20 +78,18 @@ def settled(
     """
     found: dict[str, Precision] = {}
     for part in open_parts(settings, names):
-        path = None if store is None else _note(store, part, settings)
-        known = None if path is None else _read(path)
+        known = None if store is None else _read(_note(store, part, settings)) or _kept(store, part)
         if known is not None:
             found[part] = known
-            if device is not None:
+            if device not in (None, "cpu"):
                 log.info(
-                    "%s features in %s, as %s says; --families.%s.precision asks for another", part, known, path, part
+                    "%s features in %s, as in %s; --families.%s.precision asks for another", part, known, store, part
                 )
-        elif device is not None:
+        elif device not in (None, "cpu"):  # where float32 is meant
             found[part], told = _measured(settings, part, device)
-            if path is not None:
-                found[part] = _noted(path, found[part], told)
-            if told:
-                log.info("%s; --families.%s.precision float32 for exact ones", told["text"], part)
+            if store is not None:
+                found[part] = _noted(_note(store, part, settings), found[part], told)
+            log.info("%s; --families.%s.precision float32 for exact ones", told["text"], part)
     return settings.with_precisions(found)
 
 
@@ -133,11 +131,10 @@ def difference(vector: npt.NDArray[np.float64], expected: npt.NDArray[np.float64
 
 
 def _measured(settings: FamilySettings, part: str, device: str) -> tuple[Precision, dict[str, Any]]:
-    """The choice for a device, and what is to be told of it; nothing on a CPU, where float32 is meant."""
-    if device == "cpu":
-        return "float32", {}
+    """The choice for a GPU, and what is to be told of it."""
     import torch
 
+    from ugcvqa.demo.scenes import Scene, render_scene
     from ugcvqa.features.network_families import build_networks
 
     name, form, size = _MEASURED[part]
@@ -166,6 +163,12 @@ def _note(store: Path, part: str, settings: FamilySettings) -> Path:
     """File of a store that notes the precision of a network."""
     of = getattr(settings, part)
     return store / "precision" / f"{part}-{of.backbone}-{'-'.join(Path(of.weights).parts[-1:])}.json"
+
+
+def _kept(store: Path, part: str) -> Precision | None:
+    """Float32 where a store has features of such a network, whichever it is, of which nothing is noted."""
+    folders = store.iterdir() if store.is_dir() else ()
+    return "float32" if any(folder.name.startswith(tuple(_USERS[part])) for folder in folders) else None
 
 
 def _read(path: Path) -> Precision | None:
