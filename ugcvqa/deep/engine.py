@@ -119,7 +119,10 @@ class FastNetwork(nn.Module):
 
             with warnings.catch_warnings(), arithmetic("float32", x.device):
                 warnings.simplefilter("ignore")  # of the tracer, about itself
-                model = openvino.convert_model(self.layers, example_input=torch.zeros(1, x.shape[1], *sides))
+                example = torch.zeros(1, x.shape[1], *sides)
+                # traced here, as OpenVINO would have the tracer run the network twice more to check itself
+                traced = torch.jit.trace(self.layers, example, check_trace=False, strict=False)
+                model = openvino.convert_model(traced, example_input=example)
             with kept_signal_stack():
                 self._compiled = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
         except Exception as error:  # a translator of any network may raise anything
