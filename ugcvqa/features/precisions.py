@@ -77,6 +77,7 @@ def settled(
         WeightsError: if weights are missing or wrong.
     """
     found: dict[str, Precision] = {}
+    measured: dict[str, tuple[Precision, dict[str, Any]]] = {}
     for part in open_parts(settings, names):
         known = None if store is None else _read(_note(store, part, settings)) or _kept(store, part)
         if known is not None:
@@ -86,10 +87,10 @@ def settled(
                     "%s features in %s, as in %s; --families.%s.precision asks for another", part, known, store, part
                 )
         elif device not in (None, "cpu"):  # where float32 is meant
-            found[part], told = _measured(settings, part, device)
-            if store is not None:
-                found[part] = _noted(_note(store, part, settings), found[part], told)
-            log.info("%s; --families.%s.precision float32 for exact ones", told["text"], part)
+            measured[part] = _measured(settings, part, device)
+    for part, (precision, told) in measured.items():  # once no weights are missing
+        found[part] = precision if store is None else _noted(_note(store, part, settings), precision, told)
+        log.info("%s; --families.%s.precision float32 for exact ones", told["text"], part)
     return settings.with_precisions(found)
 
 
@@ -167,8 +168,11 @@ def _note(store: Path, part: str, settings: FamilySettings) -> Path:
 
 def _kept(store: Path, part: str) -> Precision | None:
     """Float32 where a store has features of such a network, whichever it is, of which nothing is noted."""
-    folders = store.iterdir() if store.is_dir() else ()
-    return "float32" if any(folder.name.startswith(tuple(_USERS[part])) for folder in folders) else None
+    try:
+        names = [folder.name for folder in store.iterdir()] if store.is_dir() else []
+    except OSError as error:
+        raise StoreError(f"{store}: cannot be read ({error_reason(error)})") from error
+    return "float32" if any(name.startswith(tuple(_USERS[part])) for name in names) else None
 
 
 def _read(path: Path) -> Precision | None:
