@@ -78,11 +78,11 @@ def test_what_cannot_be_used_is_one_clear_error(tmp_path):
     x, mos = problem()
     with pytest.raises(LabelError, match=r"this GPHead is not fitted; call fit\(X, mos\) first"):
         GPHead().predict(x)
-    with pytest.raises(LabelError, match=r"shape \(80, 6\) do not go with scores of shape \(79,\)"):
+    with pytest.raises(LabelError, match=r"shape \(80, 6\) do not match MOS of shape \(79,\)"):
         SVRHead().fit(x, mos[1:])
     with pytest.raises(LabelError, match="MOS must be numbers"):
         SVRHead().fit(x, ["good"] * 80)
-    with pytest.raises(LabelError, match="9 videos; at least 10"):
+    with pytest.raises(LabelError, match="9 videos are too few"):
         SVRHead().fit(x[:9], mos[:9])
     with pytest.raises(LabelError, match=r"give numbers \(videos, features\)"):
         SVRHead().fit([["a"]] * 80, mos)

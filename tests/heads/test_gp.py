@@ -16,7 +16,7 @@ from ugcvqa.files import arrays_from_file, arrays_to_bytes
 from ugcvqa.heads.gp import FittedGP
 from ugcvqa.heads.gp_fit import fit_gp
 from ugcvqa.heads.kernels import ParameterPosterior, squared_distances
-from ugcvqa.heads.kinds import head_class, head_from_arrays
+from ugcvqa.heads.kinds import head_class
 from ugcvqa.heads.parts import GPPart, gp_parts
 from ugcvqa.heads.scaling import apply_scaling, fit_scaling
 from ugcvqa.heads.svr import fit_svr
@@ -182,12 +182,12 @@ def test_every_head_is_known_by_its_kind():
     features, mos = problem()
     svr, _ = fit_svr(features, mos, range(40), range(40, 60))
     for head in (svr, fit_gp(features, mos, ONE)[0]):
-        again = head_from_arrays(head.kind, *head.to_arrays())
-        assert head_class(head.kind) is type(again)
+        assert head_class(head.kind) is type(head)
+        again = type(head).from_arrays(*head.to_arrays())
         np.testing.assert_array_equal(again.predict(features), head.predict(features))
     assert np.isnan(svr.predict_with_std(features)[1]).all()
     with pytest.raises(CheckpointError, match="head 'forest' is unknown"):
-        head_from_arrays("forest", {}, {})
+        head_class("forest")
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from ugcvqa.files import arrays_from_file, arrays_to_bytes
 from ugcvqa.heads.gp_fit import fit_gp
 from ugcvqa.heads.inducing import cluster_means, negative_bound, placed, principal_axes
 from ugcvqa.heads.kernels import Kernel, squared_distances
-from ugcvqa.heads.kinds import fit_process, head_from_arrays
-from ugcvqa.heads.ladders import read_ladders
-from ugcvqa.heads.pairs import Pairs, write_pairs
+from ugcvqa.heads.kinds import fit_process
+from ugcvqa.heads.pairs import Pairs, pairs_of_ladders, write_pairs
 from ugcvqa.heads.parts import GPPart
 from ugcvqa.heads.sparse_fit import fit_sparse_gp
+from ugcvqa.heads.sparse_gp import FittedSparseGP
 from ugcvqa.settings.heads import SparseGPSettings
 
 PARTS = (
@@ -149,6 +149,7 @@ import resource, sys
 import numpy as np
 from ugcvqa.heads.parts import gp_parts
 from ugcvqa.heads.sparse_fit import fit_sparse_gp
+from ugcvqa.heads.sparse_gp import FittedSparseGP
 random = np.random.default_rng(0)
 features = random.normal(size=(int(sys.argv[1]), 1839)).astype(np.float32)
 features[:, -3:] = 2.0 ** random.integers(6, 12, (len(features), 3))
@@ -211,15 +212,15 @@ def test_saved_and_loaded_head_says_the_same(fitted, tmp_path):
     features, _, head, _ = fitted
     (tmp_path / "head").write_bytes(arrays_to_bytes(*head.to_arrays()))
     arrays, values = arrays_from_file(tmp_path / "head")
-    again = head_from_arrays("sparse_gp", arrays, values)
+    again = FittedSparseGP.from_arrays(arrays, values)
     for one, other in zip(again.predict_interval(features), head.predict_interval(features), strict=True):
         np.testing.assert_array_equal(one, other)
     assert again.warnings(features) == head.warnings(features)
     assert all(len(features) not in array.shape for array in arrays.values()), "a training video is stored"
     with pytest.raises(CheckpointError, match="lacks its part 'inducing'"):
-        head_from_arrays("sparse_gp", {name: array for name, array in arrays.items() if name != "inducing"}, values)
+        FittedSparseGP.from_arrays({name: array for name, array in arrays.items() if name != "inducing"}, values)
     with pytest.raises(CheckpointError, match="factor is float32 \\(3, 3\\)"):
-        head_from_arrays("sparse_gp", {**arrays, "factor": np.eye(3, dtype=np.float32)}, values)
+        FittedSparseGP.from_arrays({**arrays, "factor": np.eye(3, dtype=np.float32)}, values)
 
 
 def test_the_same_data_give_the_same_head():
@@ -237,13 +238,14 @@ def test_ladders_teach_that_compression_never_helps(tmp_path):
     rungs[:, 3] += np.tile(np.linspace(0, 1, 4), 30)  # to the head as it is, the heavier looks better
     ids = tuple(f"scene{k // 4}/codec/{10 * (k % 4) + 8}" for k in range(120))
     write_table(tmp_path / "ladders.npz", FeatureTable(ids, rungs))
-    ladders = read_ladders(tmp_path / "ladders.npz")
-    assert len(ladders.light) == 30 * 6
-    np.testing.assert_array_equal(ladders.heavy - ladders.light, ladders.steps)
+    ladders = pairs_of_ladders(tmp_path / "ladders.npz", 0.05)
+    assert len(ladders.better) == 30 * 6
+    np.testing.assert_allclose(ladders.margin, 0.05 * (ladders.worse - ladders.better))
+    assert not ladders.is_equal.any()
 
     def share(settings):
         pred = fit_sparse_gp(features, mos, PARTS, settings)[0].predict(ladders.features)
-        return np.mean(pred[ladders.light] > pred[ladders.heavy])
+        return np.mean(pred[ladders.better] > pred[ladders.worse])
 
     assert share(SMALL) < 0.2
     taught = SparseGPSettings(str(tmp_path / "ladders.npz"), 24, 40, 8, 16, tolerated=0.01)

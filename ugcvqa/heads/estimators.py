@@ -13,7 +13,7 @@ from ugcvqa.errors import CheckpointError, ConfigError, LabelError
 from ugcvqa.files import arrays_from_file, arrays_to_bytes, write_atomic
 from ugcvqa.heads.fitted import FittedHead, Interval
 from ugcvqa.heads.kinds import fit_process, head_class
-from ugcvqa.heads.svr import MIN_VIDEOS, fit_svr
+from ugcvqa.heads.svr import fit_svr
 from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
 
 
@@ -53,8 +53,6 @@ class Head(ABC):
             scores = np.asarray(mos, dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise LabelError(f"MOS must be numbers, one for each video: {error}") from error
-        if scores.shape != features.shape[:1]:
-            raise LabelError(f"features of shape {features.shape} do not go with scores of shape {scores.shape}")
         self.fitted = self._fit(features, scores)
         return self
 
@@ -165,8 +163,6 @@ class SVRHead(Head):
         self.validation, self.seed = validation, seed
 
     def _fit(self, features: npt.NDArray[Any], mos: Array) -> FittedHead:
-        if len(mos) < MIN_VIDEOS:
-            raise LabelError(f"{len(mos)} videos; at least {MIN_VIDEOS} are needed to train")
         order = np.random.default_rng(self.seed).permutation(len(mos))
         n_held_out = min(max(1, round(self.validation * len(mos))), len(mos) - 1)
         inner_val, inner_train = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])

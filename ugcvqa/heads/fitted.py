@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa import untrusted
 from ugcvqa.arrays import Array
-from ugcvqa.errors import CheckpointError, UgcvqaError
+from ugcvqa.errors import CheckpointError, LabelError, UgcvqaError
 from ugcvqa.evaluation.metrics import Logistic
 from ugcvqa.features.rows import assemble_row, families_of
 from ugcvqa.files import error_reason
@@ -131,7 +132,8 @@ class FittedHead(ABC):
             CheckpointError: if a part is missing, has the wrong shape or holds a non-finite number.
         """
         try:
-            return cls._from_parts(arrays, values)
+            logistic = Logistic.from_list(untrusted.some_numbers(values["logistic"], "logistic", 4))
+            return cls._from_parts(arrays, values, logistic)
         except KeyError as error:
             raise CheckpointError(f"the {cls.title} head lacks its part {error}") from error
         except RuntimeError as error:  # of a network
@@ -145,5 +147,15 @@ class FittedHead(ABC):
 
     @classmethod
     @abstractmethod
-    def _from_parts(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> Self:
+    def _from_parts(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any], logistic: Logistic) -> Self:
         """Builds and checks a head; errors need not name it."""
+
+
+def check_width(features: npt.NDArray[Any], n_columns: int) -> None:
+    """Checks that features are a table of the columns that a head was trained on.
+
+    Raises:
+        LabelError: if not.
+    """
+    if features.ndim != 2 or features.shape[1] != n_columns:
+        raise LabelError(f"features of shape {features.shape} do not fit a head trained on {n_columns} columns")

@@ -14,11 +14,11 @@ from scipy.linalg import solve_triangular
 
 from ugcvqa import untrusted
 from ugcvqa.arrays import Array
-from ugcvqa.errors import CheckpointError, LabelError
+from ugcvqa.errors import CheckpointError
 from ugcvqa.evaluation.metrics import Logistic
-from ugcvqa.heads.fitted import FittedHead, Parts
+from ugcvqa.heads.fitted import FittedHead, Parts, check_width
 from ugcvqa.heads.kernels import Kernel, factorised, squared_distances
-from ugcvqa.heads.parts import GPPart, parts_from
+from ugcvqa.heads.parts import GPPart, parts_from, stored_tables
 from ugcvqa.heads.scaling import apply_scaling, check_scaling
 
 BLOCK_VALUES = 4_000_000
@@ -159,8 +159,7 @@ class FittedGP(FittedHead):
     def _distances(self, features: npt.NDArray[Any]) -> Iterator[list[Array]]:
         """Yields the squared distances of blocks of videos to the training videos, part by part."""
         n_columns = max(part.stop for part in self.parts)
-        if features.ndim != 2 or features.shape[1] != n_columns:
-            raise LabelError(f"features of shape {features.shape} do not fit a head trained on {n_columns} columns")
+        check_width(features, n_columns)
         step = max(1, BLOCK_VALUES // (len(self.parts) * len(self.values) + n_columns))
         for start in range(0, len(features), step):
             new_values = scaled(features[start : start + step], self.parts, self.tables)
@@ -187,11 +186,11 @@ class FittedGP(FittedHead):
         return arrays, values
 
     @classmethod
-    def _from_parts(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> Self:
+    def _from_parts(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any], logistic: Logistic) -> Self:
         parts = parts_from(values["parts"])
         head = cls(
             parts=parts,
-            tables=tuple(_table(arrays, index, part) for index, part in enumerate(parts)),
+            tables=stored_tables(arrays, parts),
             values=np.asarray(arrays["values"]),
             unit_distances=np.asarray(arrays["unit_distances"]),
             kernel=Kernel(
@@ -202,7 +201,7 @@ class FittedGP(FittedHead):
             coefficients=np.asarray(arrays["coefficients"]),
             mos_mean=untrusted.number(values["mos_mean"], "mos_mean"),
             mos_deviation=untrusted.number(values["mos_deviation"], "mos_deviation", 0),
-            logistic=Logistic.from_list(untrusted.some_numbers(values["logistic"], "logistic", 4)),
+            logistic=logistic,
         )
         head._check()
         return head
@@ -214,19 +213,16 @@ class FittedGP(FittedHead):
         for part, table, width in zip(self.parts, self.tables, widths, strict=True):
             check_scaling(part.scaling, table, width)
         n_videos, n_terms, n_parts = len(self.coefficients), len(self.kernel.amplitudes), len(self.parts)
-        shapes: dict[str, tuple[npt.NDArray[Any], tuple[int, ...], type]] = {
-            "values": (self.values, (n_videos, sum(widths)), np.float32),
-            "unit_distances": (self.unit_distances, (n_parts,), np.float64),
-            "coefficients": (self.coefficients, (n_videos,), np.float64),
-            "amplitudes": (self.kernel.amplitudes, (n_terms,), np.float64),
-            "mixtures": (self.kernel.mixtures, (n_terms,), np.float64),
-            "weights": (self.kernel.weights, (n_terms, n_parts), np.float64),
+        shapes: dict[str, tuple[npt.NDArray[Any], tuple[int, ...], str]] = {
+            "values": (self.values, (n_videos, sum(widths)), "float32"),
+            "unit_distances": (self.unit_distances, (n_parts,), "float64"),
+            "coefficients": (self.coefficients, (n_videos,), "float64"),
+            "amplitudes": (self.kernel.amplitudes, (n_terms,), "float64"),
+            "mixtures": (self.kernel.mixtures, (n_terms,), "float64"),
+            "weights": (self.kernel.weights, (n_terms, n_parts), "float64"),
         }
         for name, (array, shape, dtype) in shapes.items():
-            if array.shape != shape or array.dtype != dtype:
-                raise ValueError(f"{name} is {array.dtype} {array.shape} instead of {np.dtype(dtype)} {shape}")
-            if not untrusted.is_bounded(array):
-                raise ValueError(f"{name} holds something other than finite numbers")
+            untrusted.check_array(name, array, shape, dtype)
         if not self.kernel.weights.any(axis=1).all():
             raise ValueError("a term of its kernel has no part")
         positive = [self.noise, self.mos_deviation, *self.unit_distances, *self.kernel.mixtures]
@@ -255,9 +251,3 @@ def scaled(
         apply_scaling(features[:, part.start : part.stop], part.scaling, table).astype(np.float64)
         for part, table in zip(parts, tables, strict=True)
     ]
-
-
-def _table(arrays: Mapping[str, npt.NDArray[Any]], index: int, part: GPPart) -> npt.NDArray[np.float32]:
-    if part.scaling == "root":  # has no table, and safetensors keeps no empty array
-        return np.empty((0, part.stop - part.start), dtype=np.float32)
-    return np.asarray(arrays[f"table{index}"])

@@ -13,14 +13,12 @@ from ugcvqa.errors import LabelError
 from ugcvqa.evaluation.metrics import fit_logistic
 from ugcvqa.heads.gp import FittedGP, factor_of, scaled
 from ugcvqa.heads.kernels import Mask, ParameterPosterior, solved, squared_distances
+from ugcvqa.heads.labelled import check_mos, check_shapes
 from ugcvqa.heads.parts import GPPart
 from ugcvqa.heads.scaling import fit_scaling
 from ugcvqa.settings.heads import GPSettings
 
 logger = logging.getLogger(__name__)
-
-MIN_VIDEOS = 10
-"""Fewer training videos than this tell nothing about a dozen kernel parameters."""
 
 
 @dataclass(frozen=True)
@@ -151,16 +149,9 @@ def check_training(features: npt.NDArray[Any], mos: Array, parts: Sequence[GPPar
     Raises:
         LabelError: as `fit_gp` says.
     """
-    if features.ndim != 2 or mos.ndim != 1 or len(features) != len(mos):
-        raise LabelError(f"features of shape {features.shape} do not match MOS of shape {mos.shape}")
+    check_shapes(features, mos)
     if not parts or max(part.stop for part in parts) != features.shape[1]:
         raise LabelError(f"features of shape {features.shape} do not match parts up to column {[*parts][-1:]}")
-    if len(mos) < MIN_VIDEOS:
-        raise LabelError(f"{len(mos)} videos are too few to fit a Gaussian process: at least {MIN_VIDEOS} are needed")
-    n_bad = mos.size - int(np.isfinite(mos).sum())
-    if n_bad:
-        raise LabelError(f"{n_bad} of {mos.size} MOS are NaN or infinite: correct or remove these videos")
-    if np.all(mos == mos[0]):
-        raise LabelError(f"all {mos.size} MOS equal {mos[0]:g}: there is nothing to learn")
+    check_mos(mos, "a Gaussian process")
     if not np.isfinite(features).any():
         raise LabelError(f"the features of shape {features.shape} hold no finite value")

@@ -1,6 +1,5 @@
 """The heads that map a video to a score, by the name under which a model file keeps them."""
 
-from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -38,15 +37,6 @@ def head_class(kind: str) -> type[FittedHead]:
     module, name = CLASSES[kind].split(".")
     found: type[FittedHead] = getattr(import_module(f"{__package__}.{module}"), name)
     return found
-
-
-def head_from_arrays(kind: str, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> FittedHead:
-    """Rebuilds a head of any kind from what its `to_arrays` gave.
-
-    Raises:
-        CheckpointError: if the kind is unknown or the parts are damaged.
-    """
-    return head_class(kind).from_arrays(arrays, values)
 
 
 def fit_process(

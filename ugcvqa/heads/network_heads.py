@@ -97,10 +97,10 @@ class GRUHead(_NetworkHead):
         return {name: value.numpy() for name, value in self.network.state_dict().items()}, values
 
     @classmethod
-    def _from_parts(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> Self:
+    def _from_parts(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any], logistic: Logistic) -> Self:
         sizes = _checked_gru(arrays)
         tau, beta = untrusted.whole(values["tau"], "tau", 1, _LONGEST), untrusted.number(values["beta"], "beta", 0, 1)
-        return cls(_filled(VSFAHead(*sizes, tau, beta), arrays), *_line_and_logistic(values))
+        return cls(_filled(VSFAHead(*sizes, tau, beta), arrays), _line(values), logistic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,15 +141,12 @@ class EndToEndHead(_NetworkHead):
         return {name: value.cpu().numpy() for name, value in self.network.state_dict().items()}, values
 
     @classmethod
-    def _from_parts(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> Self:
+    def _from_parts(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any], logistic: Logistic) -> Self:
         settings = _end_to_end_settings(untrusted.mapping(values["settings"], "settings"))
         network = backbone_without_weights(settings.backbone)
         _fill_stages(network, settings, arrays)
         filled = _filled(build_end_to_end(settings, network, is_checked=True), arrays)
-        return cls(filled, settings, *_line_and_logistic(values))
-
-
-NetworkHead = GRUHead | EndToEndHead
+        return cls(filled, settings, _line(values), logistic)
 
 
 def frame_families(row: str, settings: FamilySettings) -> dict[str, Family]:
@@ -257,9 +254,8 @@ def _on_device(network: VSFAHead | EndToEnd, sequence: npt.NDArray[Any]) -> Tens
     return frames.float() if frames.is_floating_point() else frames
 
 
-def _line_and_logistic(values: Mapping[str, Any]) -> tuple[MOSLine, Logistic]:
-    line = untrusted.settings(MOSLine, values["line"], "line")
-    return line, Logistic.from_list(untrusted.some_numbers(values["logistic"], "logistic", 4))
+def _line(values: Mapping[str, Any]) -> MOSLine:
+    return untrusted.settings(MOSLine, values["line"], "line")
 
 
 def _filled(network: Network, arrays: Mapping[str, npt.NDArray[Any]]) -> Network:

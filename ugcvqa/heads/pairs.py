@@ -1,5 +1,6 @@
 """Pairs of videos whose order, or equality, is known though nobody rated them: the same pictures before and after."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.datasets.tables import read_table
 from ugcvqa.errors import LabelError
 from ugcvqa.files import error_reason
-from ugcvqa.heads.ladders import read_ladders
 
+_RUNG = re.compile(r"[\d.]+")
 _ARRAYS = ("videos", "feats", "better", "worse", "margin", "is_equal")
 
 
@@ -49,15 +51,30 @@ class Pairs:
 
 
 def pairs_of_ladders(path: Path, margin: float) -> Pairs:
-    """Reads encoding ladders as pairs, each rung worse by a margin than the one before, see `ladders.read_ladders`.
+    """Reads encoding ladders, the same pictures under light to heavy compression, as all pairs of their rungs.
+
+    Args:
+        path: feature table with ids LADDER/RUNG, rungs from light to heavy by their number.
+        margin: by how much each rung is worse than the one before, in MOS.
 
     Raises:
         LabelError: if the file cannot be read, or an id has another form.
     """
-    ladders = read_ladders(path)
-    is_equal = np.zeros(len(ladders.light), dtype=bool)
-    margins = (margin * ladders.steps).astype(np.float64)
-    return Pairs(ladders.features, ladders.light, ladders.heavy, margins, is_equal)
+    table = read_table(path)
+    rungs: dict[str, list[tuple[float, int]]] = {}
+    for row, video_id in enumerate(table.ids):
+        ladder, _, rung = video_id.rpartition("/")
+        if not ladder or not _RUNG.fullmatch(rung):
+            raise LabelError(f"{path}: id {video_id!r} is not LADDER/NUMBER; make the file with tools/make_ladders.py")
+        rungs.setdefault(ladder, []).append((float(rung), row))
+    pairs = []
+    for members in rungs.values():
+        order = [row for _, row in sorted(members)]
+        pairs += [(order[i], order[j], j - i) for j in range(len(order)) for i in range(j)]
+    light, heavy, steps = np.array(pairs, dtype=np.int64).reshape(-1, 3).T
+    return Pairs(
+        table.values, light, heavy, np.asarray(margin * steps, dtype=np.float64), np.zeros(len(pairs), dtype=bool)
+    )
 
 
 def read_pairs(path: Path) -> Pairs:

@@ -1,8 +1,11 @@
 """The parts of a feature row: columns that share a scaling and a distance in the kernel of a Gaussian process."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from ugcvqa import untrusted
 from ugcvqa.errors import CheckpointError, LabelError
@@ -118,6 +121,18 @@ def parts_from(values: Any) -> tuple[GPPart, ...]:  # noqa: ANN401 (anything JSO
     if len({part.name for part in parts}) < max(1, len(parts)):
         raise CheckpointError("parts have the same name, or there are none")
     return tuple(parts)
+
+
+def stored_tables(
+    arrays: Mapping[str, npt.NDArray[Any]], parts: Sequence[GPPart]
+) -> tuple[npt.NDArray[np.float32], ...]:
+    """Takes the table of each part's scaling, `table0`, `table1` ..., from the arrays of a model file; unchecked."""
+    return tuple(
+        np.empty((0, part.stop - part.start), dtype=np.float32)  # safetensors keeps no empty array
+        if part.scaling == "root"
+        else np.asarray(arrays[f"table{index}"])
+        for index, part in enumerate(parts)
+    )
 
 
 def _part(value: Mapping[str, Any]) -> GPPart:

@@ -15,12 +15,12 @@ import numpy.typing as npt
 
 from ugcvqa import untrusted
 from ugcvqa.arrays import Array
-from ugcvqa.errors import CheckpointError, LabelError
+from ugcvqa.errors import CheckpointError
 from ugcvqa.evaluation.metrics import Logistic
-from ugcvqa.heads.fitted import FittedHead, Interval, Parts
+from ugcvqa.heads.fitted import FittedHead, Interval, Parts, check_width
 from ugcvqa.heads.kernels import JITTER, Kernel, squared_distances
 from ugcvqa.heads.motion import lost_motion
-from ugcvqa.heads.parts import GPPart, parts_from
+from ugcvqa.heads.parts import GPPart, parts_from, stored_tables
 from ugcvqa.heads.scaling import apply_scaling, check_scaling
 
 RESIDUAL_AXES = 64
@@ -216,7 +216,7 @@ class FittedSparseGP(FittedHead):
     @cached_property
     def reference(self) -> Reference:
         """What new videos are compared with, computed once."""
-        places = np.split(self.inducing.astype(np.float64), np.cumsum([a.shape[1] for a in self.axes])[:-1], axis=1)
+        places = np.split(self.inducing.astype("float64"), np.cumsum([a.shape[1] for a in self.axes])[:-1], axis=1)
         prior = inverse_factor(self.kernel([squared_distances(place, place) for place in places]))
         posterior = _inverse(np.tril(self.factor.astype(np.float64)))
         return Reference(places, prior, posterior, prior.T @ self.whitened)
@@ -234,8 +234,7 @@ class FittedSparseGP(FittedHead):
             LabelError: if `features` is not a table of D columns.
         """
         n_columns = max(part.stop for part in self.parts)
-        if features.ndim != 2 or features.shape[1] != n_columns:
-            raise LabelError(f"features of shape {features.shape} do not fit a head trained on {n_columns} columns")
+        check_width(features, n_columns)
         axes = [table.astype(np.float64) for table in self.axes]
         found = []
         for start in range(0, max(1, len(features)), _BLOCK_ROWS):
@@ -271,7 +270,7 @@ class FittedSparseGP(FittedHead):
         return arrays, values
 
     @classmethod
-    def _from_parts(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> Self:
+    def _from_parts(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any], logistic: Logistic) -> Self:
         parts = parts_from(values["parts"])
         groups = tuple(untrusted.text(name, "a group") for name in untrusted.sequence(values["groups"], "groups", 100))
         amplitudes, mixtures = (
@@ -279,12 +278,7 @@ class FittedSparseGP(FittedHead):
         )
         head = cls(
             parts=parts,
-            tables=tuple(
-                np.asarray(arrays[f"table{index}"])
-                if part.scaling != "root"  # has no table, and safetensors keeps no empty array
-                else np.empty((0, part.stop - part.start), dtype=np.float32)
-                for index, part in enumerate(parts)
-            ),
+            tables=stored_tables(arrays, parts),
             axes=tuple(np.asarray(arrays[f"axes{index}"]) for index in range(len(groups))),
             groups=groups,
             inducing=np.asarray(arrays["inducing"]),
@@ -295,7 +289,7 @@ class FittedSparseGP(FittedHead):
             factor=np.asarray(arrays["factor"]),
             **_numbers(values, len(parts), len(groups)),
             ranges=_ranges(untrusted.mapping(values["ranges"], "ranges")),
-            logistic=Logistic.from_list(untrusted.some_numbers(values["logistic"], "logistic", 4)),
+            logistic=logistic,
             spread=np.asarray(arrays.get("spread", np.zeros(0))),
             is_of_points=values.get("is_of_points", True) is True,
             motion=untrusted.whole(values.get("motion", -1), "motion", -1, max(part.stop for part in parts) - 1),
@@ -315,24 +309,21 @@ class FittedSparseGP(FittedHead):
         if any(axes.ndim != 2 for axes in self.axes):
             raise ValueError("its axes are no tables")
         count, terms = len(self.whitened), (len(self.groups),)
-        shapes: list[tuple[str, npt.NDArray[Any], tuple[int, ...], type]] = [
-            ("inducing", self.inducing, (count, sum(axes.shape[1] for axes in self.axes)), np.float32),
-            ("whitened", self.whitened, (count,), np.float64),
-            ("factor", self.factor, (count, count), np.float32),
-            *([("spread", self.spread, (count,), np.float64)] if self.spread.size else []),
-            ("scales", self.scales, (len(self.parts),), np.float64),
-            *((name, getattr(self, name), terms, np.float64) for name in ("means", "novelty")),
-            *((name, getattr(self.kernel, name), terms, np.float64) for name in ("amplitudes", "mixtures")),
+        shapes: list[tuple[str, npt.NDArray[Any], tuple[int, ...], str]] = [
+            ("inducing", self.inducing, (count, sum(axes.shape[1] for axes in self.axes)), "float32"),
+            ("whitened", self.whitened, (count,), "float64"),
+            ("factor", self.factor, (count, count), "float32"),
+            *([("spread", self.spread, (count,), "float64")] if self.spread.size else []),
+            ("scales", self.scales, (len(self.parts),), "float64"),
+            *((name, getattr(self, name), terms, "float64") for name in ("means", "novelty")),
+            *((name, getattr(self.kernel, name), terms, "float64") for name in ("amplitudes", "mixtures")),
             *(
-                (f"axes of {group}", axes, (widths[group], *axes.shape[1:]), np.float16)
+                (f"axes of {group}", axes, (widths[group], *axes.shape[1:]), "float16")
                 for group, axes in zip(self.groups, self.axes, strict=True)
             ),
         ]
         for name, array, shape, dtype in shapes:
-            if array.shape != shape or array.dtype != dtype:
-                raise ValueError(f"{name} is {array.dtype} {array.shape} instead of {np.dtype(dtype)} {shape}")
-            if not untrusted.is_bounded(array):
-                raise ValueError(f"{name} holds something other than finite numbers")
+            untrusted.check_array(name, array, shape, dtype)
         positive = [self.noise, self.mos_deviation, self.width, *self.kernel.amplitudes, *self.kernel.mixtures]
         if min(positive) <= 0:
             raise ValueError("a variance, scale or width is not a positive finite number")

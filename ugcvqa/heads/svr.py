@@ -17,7 +17,8 @@ from ugcvqa import untrusted
 from ugcvqa.arrays import Array
 from ugcvqa.errors import CheckpointError, LabelError
 from ugcvqa.evaluation.metrics import IDENTITY, Logistic, fit_logistic
-from ugcvqa.heads.fitted import FittedHead, Parts
+from ugcvqa.heads.fitted import FittedHead, Parts, check_width
+from ugcvqa.heads.labelled import check_mos, check_shapes
 from ugcvqa.heads.svr_grid import Distances, GridReport, fit_libsvm, kernel_of, one_blas_thread, search_grid
 from ugcvqa.settings.heads import SVRSettings
 
@@ -25,9 +26,6 @@ logger = logging.getLogger(__name__)
 
 Rows = Sequence[int] | npt.NDArray[np.integer[Any]]
 Nonfinite = Literal["zero", "mean"]
-
-MIN_VIDEOS = 10
-"""Fewer training videos than this leave one or two to choose among a hundred candidates."""
 
 BLOCK_VALUES = 4_000_000
 """Largest number of float64 values in one temporary array of a prediction (32 MB)."""
@@ -79,8 +77,7 @@ class FittedSVR(FittedHead):
             LabelError: if `features` is not a table of D columns.
         """
         n_columns = self.minimum.size
-        if features.ndim != 2 or features.shape[1] != n_columns:
-            raise LabelError(f"features of shape {features.shape} do not fit a head trained on {n_columns} columns")
+        check_width(features, n_columns)
         support = _scaled(self.support_vectors, self.minimum, self.span)
         step = max(1, BLOCK_VALUES // max(n_columns, len(support), 1))
         pred = np.empty(len(features))
@@ -108,7 +105,7 @@ class FittedSVR(FittedHead):
         }
 
     @classmethod
-    def _from_parts(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any]) -> Self:
+    def _from_parts(cls, arrays: Mapping[str, npt.NDArray[Any]], values: Mapping[str, Any], logistic: Logistic) -> Self:
         head = cls(
             minimum=np.asarray(arrays["minimum"], dtype=np.float64),
             span=np.asarray(arrays["span"], dtype=np.float64),
@@ -117,7 +114,7 @@ class FittedSVR(FittedHead):
             intercept=untrusted.number(values["intercept"], "intercept"),
             gamma=untrusted.number(values["gamma"], "gamma", 0),
             C=untrusted.number(values["C"], "C", 0),
-            logistic=Logistic.from_list(untrusted.some_numbers(values["logistic"], "logistic", 4)),
+            logistic=logistic,
         )
         head._check()
         return head
@@ -177,8 +174,8 @@ def fit_svr(
     """
     settings = settings or SVRSettings()
     scores = np.asarray(mos, dtype=np.float64)
-    _check_shape(features, scores)
-    _check_mos(scores)
+    check_shapes(features, scores)
+    check_mos(scores, "an SVR")
     finite = _zeroed(features)
     _check_columns(_column_range(finite)[1], bool(np.isfinite(features).any()))
     if len(inner_train) == 0 or len(inner_val) == 0:
@@ -254,12 +251,12 @@ def fit_rows(
     scores = np.asarray(mos, dtype=np.float64)
     parts = _Parts(*(np.asarray(part, dtype=np.intp) for part in (inner_train, inner_val, outer_train, test)))
     for block in blocks.values():
-        _check_shape(block, scores)
+        check_shapes(block, scores)
     for part, what in ((parts.inner_train, "inner training"), (parts.inner_val, "inner validation")):
         if not part.size:
             raise LabelError(f"the {what} part of the split is empty")
-    _check_mos(scores[np.union1d(parts.outer_train, np.union1d(parts.inner_train, parts.inner_val))])
-    _check_mos(scores[parts.outer_train])
+    check_mos(scores[np.unique(np.concatenate(parts[:3]))], "an SVR")
+    check_mos(scores[parts.outer_train], "an SVR")
     kept: dict[str, _Block] = {}
     waiting = Counter(name for names in rows.values() for name in set(names))
     for row, names in rows.items():
@@ -357,21 +354,6 @@ def _fit_head(
         logistic=IDENTITY,
     )
     return replace(head, logistic=fit_logistic(head.predict(features), mos)), model.is_converged
-
-
-def _check_shape(features: npt.NDArray[Any], mos: Array) -> None:
-    if features.ndim != 2 or mos.ndim != 1 or len(features) != len(mos):
-        raise LabelError(f"features of shape {features.shape} do not match MOS of shape {mos.shape}")
-
-
-def _check_mos(mos: Array) -> None:
-    if len(mos) < MIN_VIDEOS:
-        raise LabelError(f"{len(mos)} videos are too few to fit an SVR: at least {MIN_VIDEOS} are needed")
-    n_bad = mos.size - int(np.isfinite(mos).sum())
-    if n_bad:
-        raise LabelError(f"{n_bad} of {mos.size} MOS are NaN or infinite: correct or remove these videos")
-    if np.all(mos == mos[0]):
-        raise LabelError(f"all {mos.size} MOS equal {mos[0]:g}: there is nothing to learn")
 
 
 def _check_columns(span: Array, has_finite: bool, where: str = "") -> None:

@@ -13,7 +13,7 @@ from ugcvqa import __version__, untrusted
 from ugcvqa.errors import CheckpointError, StoreError, UgcvqaError
 from ugcvqa.features.provenance import OURS, UNKNOWN, parts_of
 from ugcvqa.files import arrays_from_file, error_reason
-from ugcvqa.heads.kinds import head_from_arrays
+from ugcvqa.heads.kinds import head_class
 from ugcvqa.nss.engines import usable_engine
 from ugcvqa.scoring.model import FILE_NAME, FORMAT, QualityModel
 from ugcvqa.settings.features import Engine, FamilySettings, NSSEngine
@@ -82,7 +82,7 @@ def _check_version(file: Path, metadata: dict[str, Any]) -> None:
 
 def _from_parts(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> QualityModel:
     values = untrusted.mapping(metadata["head"], "head")
-    head = head_from_arrays(untrusted.text(values["kind"], "kind of head"), arrays, values)
+    head = head_class(untrusted.text(values["kind"], "kind of head")).from_arrays(arrays, values)
     untrusted.nothing_else(arrays, head.to_arrays()[0].keys())
     row, specs = untrusted.text(metadata["row"], "row"), _texts(metadata["specs"], "specs")
     for name, spec in specs.items():
