@@ -1,13 +1,19 @@
 """Command lines: quick help, one line for every user error, configs that are checked."""
 
+import importlib
+import inspect
 import re
 import subprocess
 import sys
+from dataclasses import fields
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from ugcvqa import __main__, fit, score
+from ugcvqa.settings.benchmark import BenchmarkSettings, TimingSettings
+from ugcvqa.settings.study import StudySettings
 
 VERBS = ["fit", "extract", "score", "benchmark", "study", "timings", "doctor", "check"]
 
@@ -33,6 +39,28 @@ def test_every_verb_is_listed_and_dispatched(capsys):
     assert set(__main__.VERBS) == set(VERBS)
     assert __main__.main(["nonsense"]) == 2
     assert "no verb 'nonsense'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("verb", "kind"), [("benchmark", BenchmarkSettings), ("timings", TimingSettings), ("study", StudySettings)]
+)
+def test_every_option_is_recorded_under_its_name(verb, kind, monkeypatch):
+    module, seen = importlib.import_module(f"ugcvqa.{verb}"), []
+
+    def stop(*values):
+        seen.extend(values)
+        raise StopIteration
+
+    monkeypatch.setattr(module, kind.__name__, stop)
+    function = getattr(module, verb)
+    options = {name: name for name in inspect.signature(function).parameters}
+    plain = {"tables": {}, "predictions": [], "rows": ["rows"]}
+    families = SimpleNamespace(with_backbones=lambda *_: "families")
+    with pytest.raises(StopIteration):
+        function(**{**options, **{key: plain[key] for key in plain.keys() & options.keys()}, "families": families})
+    assert dict(zip([one.name for one in fields(kind)], seen, strict=True)) == {
+        one.name: plain.get(one.name, one.name) for one in fields(kind)
+    }
 
 
 @pytest.mark.parametrize(

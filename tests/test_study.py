@@ -4,79 +4,24 @@ import csv
 import json
 import re
 import sys
-from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from tests.support.networks_vgg import SmallVGG
+from tests.support.small_study import moving, small_network, small_study
 from tests.support.wandb_files import offline_run
 from ugcvqa import study
-from ugcvqa.datasets.catalogue import Dataset, Video
-from ugcvqa.deep.pooling import CNN
-from ugcvqa.deep.saliency import KnownMaps
-from ugcvqa.deep.scorecam import ScoreCAM
-from ugcvqa.errors import ConfigError, LabelError
-from ugcvqa.features.network_families import SaliencyFamily
-from ugcvqa.features.store import FeatureStore
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import read_frames
-from ugcvqa.settings.data import DecodeLimits
-from ugcvqa.settings.features import FamilySettings, SaliencySettings
-from ugcvqa.settings.study import MeasureSettings
+from ugcvqa.settings.study import StudySettings
 from ugcvqa.settings.training import WandbSettings
 from ugcvqa.studies import study_run
-from ugcvqa.studies.analysis import Collection, published_frames
-from ugcvqa.studies.frames import (
-    NetworkFacts,
-    StudyDeep,
-    StudyMaps,
-    StudyNetworks,
-    adopt_maps,
-    build_study,
-    given_videos,
-    spread,
-    study_frames,
-)
-from ugcvqa.studies.measures import MeasureFolder, VideoMeasures, measure_arrays, measure_dataset, measure_folder
+from ugcvqa.studies.frames import build_study
 from ugcvqa.studies.page import Exhibit, Page, Section
 
-SMALL = (4, "M", 6, "M", 8, "M", 8, "M", 40)
 QUICK = ("--measures.permutations", "19", "--measures.curve_steps", "2", "--pictures.animation_frames", "1")
-
-
-def small_network(dead=False):
-    torch.manual_seed(0)
-    network = SmallVGG(SMALL).eval()
-    if dead:
-        network.features[-2].bias.data.fill_(-1000.0)
-    return network
-
-
-def small_study(settings=None, network="complete", limit=2, dead=False):
-    """The study's families on a small network."""
-    del settings
-    values = FamilySettings(
-        saliency=SaliencySettings("small", "features.13", "random:0", method="top:2", keep_maps=True)
-    )
-    vgg = small_network(dead)
-    cam = ScoreCAM(vgg, f"features.{len(vgg.features) - 1}", method="top:2")
-    saliency = SaliencyFamily(values, cam, "", KnownMaps())
-    deep = StudyDeep(CNN(small_network()), {"backbone": "small"}, limit)
-    facts = (
-        NetworkFacts("deep features", "small", "random:0", deep.spec.weights, "as published" * (network != "complete")),
-        NetworkFacts("saliency", "small", "random:0", saliency.spec.weights),
-    )
-    return StudyNetworks(saliency, StudyMaps(saliency, limit), deep, facts)
-
-
-def moving(seed, count, height=48, width=64, grey=False):
-    random = np.random.default_rng(seed)
-    field = random.integers(0, 256, (height, width + 4 * count, 1 if grey else 3), dtype=np.uint8)
-    field = np.repeat(field, 3, 2) if grey else field
-    return (field[:, 4 * k : 4 * k + width] for k in range(count))
 
 
 @pytest.fixture(scope="module")
@@ -273,77 +218,6 @@ def test_published_frames_are_regenerated(shared, tmp_path):
     assert "the 16 published cosines are met to" in (tmp_path / "out" / "conclusions.md").read_text()
 
 
-def test_published_file_with_other_arrays_is_refused(tmp_path):
-    np.savez(tmp_path / "a.npz", deep=np.ones((2, 9)))
-    with pytest.raises(LabelError, match="arrays deep, saliency and cosine are needed"):
-        published_frames(tmp_path / "a.npz", 0)
-    np.savez(tmp_path / "b.npz", deep=np.ones((2, 9)), saliency=np.ones((3, 8, 8)), cosine=np.ones(2))
-    with pytest.raises(LabelError, match=r"\(3, 8, 8\)"):
-        published_frames(tmp_path / "b.npz", 0)
-    np.savez(tmp_path / "c.npz", deep=np.ones((0, 9)), saliency=np.ones((0, 8, 8)), cosine=np.ones(0))
-    with pytest.raises(LabelError, match="at least one frame"):
-        published_frames(tmp_path / "c.npz", 0)
-
-
-def test_frames_are_the_last_of_each_second_thinned_evenly():
-    assert study_frames(100, Fraction(25), 32) == (24, 49, 74, 99)
-    assert study_frames(1000, Fraction(25), 4) == (149, 399, 649, 899)
-    assert study_frames(7, Fraction(25), 4) == (3,)
-    assert spread(3, 5) == (0, 1, 2)
-
-
-def test_files_and_folders_become_videos_of_distinct_ids(videos, tmp_path):
-    (tmp_path / "grey.mp4").write_bytes((videos / "grey.mp4").read_bytes())
-    found = given_videos([str(videos), str(tmp_path / "grey.mp4"), str(tmp_path / "grey.mp4")]).videos
-    assert len(found) == 13
-    assert {"videos/grey", "videos/grey-2"} <= {video.video_id for video in found}
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match="holds no video files"):
-        given_videos([str(tmp_path / "empty")])
-
-
-def test_maps_kept_by_extract_are_taken_from_the_store(videos, tmp_path):
-    networks, store, path = small_study(limit=2), FeatureStore(tmp_path), videos / "plain0.mp4"
-    maps = np.random.default_rng(0).random((3, 224, 224), dtype=np.float32)
-    store.put(networks.saliency.spec, store.content(path), {"video": maps.mean((0, 1)), "maps": maps}, {})
-    assert adopt_maps(networks, store, [path, tmp_path / "gone.mp4"], 2) == 1
-    np.testing.assert_array_equal(store.get(networks.maps.spec, store.content(path))["maps"], maps[[0, 2]])
-    assert adopt_maps(networks, store, [path], 2) == 0
-
-
-def collected(n_groups, per_group=2):
-    """A collection of made-up videos of which several show the same content."""
-    found = [Video(f"own/{k}", None, 3.0, f"scene {k % n_groups}") for k in range(n_groups * per_group)]
-    collection = Collection(Dataset("own", "MOS", (1, 5), tuple(found)), seed=0)
-    for number, video in enumerate(found):
-        random = np.random.default_rng(number % n_groups)
-        maps = torch.from_numpy(random.random((3, 224, 224), dtype=np.float32))
-        arrays = measure_arrays(random.random((3, 30), dtype=np.float32), maps, MeasureSettings())
-        arrays |= {"frame_index": np.arange(3), "is_grey": np.zeros(3, bool)}
-        arrays |= {"curve_place": np.array([0]), "curve_class": np.array([7])}
-        arrays |= {"curves": random.random((1, 3, 2, 5))}
-        facts = {"width": 64, "height": 48, "fps": 25.0, "duration_s": 3.0, "is_short": False}
-        collection.add(VideoMeasures(video.video_id, "", facts, arrays))
-    return collection
-
-
-def test_videos_of_the_same_content_are_one_unit_of_the_tests():
-    tests = collected(8).associations("own", MeasureSettings(permutations=9))
-    assert {(one.n_videos, one.n_rows, one.unit) for one in tests} == {(8, 48, "content group")}
-    assert all(len(one.null) == 9 for one in tests)
-    few = collected(4, 5)
-    assert {one.note for one in few.associations("own", MeasureSettings())} == {
-        "not tested with 4 content groups, at least 8 are needed"
-    }
-    quality = few.quality("own", MeasureSettings())
-    assert (quality.n_videos, quality.n_frames) == (4, 20)
-    assert np.isnan(quality.p_deletion)
-
-
-def test_no_repairings_means_no_tests():
-    assert collected(8).associations("own", MeasureSettings(permutations=0)) == []
-
-
 def test_damaged_measures_are_made_again(videos, tmp_path):
     assert run(tmp_path, str(videos / "plain0.mp4"), "--frames", "1", "--pictures.videos", "0") == 0
     (part,) = (tmp_path / "out" / "parts").rglob("*.safetensors")
@@ -353,49 +227,10 @@ def test_damaged_measures_are_made_again(videos, tmp_path):
     assert part.read_bytes() == good
 
 
-def test_measures_of_other_settings_are_not_taken(tmp_path):
-    networks = small_study()
-    keys = {measure_folder(tmp_path, networks, MeasureSettings(seed=seed)).key for seed in (0, 1)}
-    keys.add(measure_folder(tmp_path, small_study(limit=3), MeasureSettings()).key)
-    assert len(keys) == 3
-    assert measure_folder(tmp_path, networks, MeasureSettings(permutations=5)).key in keys
-
-
-def test_video_without_features_in_the_store_is_a_failure(videos, tmp_path):
-    failures = {}
-    dataset = given_videos([str(videos / "plain0.mp4")])
-    folder = MeasureFolder(tmp_path, "key")
-    found = measure_dataset(
-        dataset, small_study(), FeatureStore(tmp_path), folder, MeasureSettings(), DecodeLimits(), "cpu", failures
-    )
-    assert list(found) == []
-    assert "run `ugcvqa extract` first" in failures["videos/plain0"]
-
-
-def test_families_of_the_study_differ_by_network_and_number_of_frames():
-    settings = FamilySettings()
-    settings = FamilySettings(
-        deep=type(settings.deep)("resnet18", "random:0"),
-        saliency=SaliencySettings("mobilenet_v3_small", "features.12", "random:0"),
-    )
-    made = [
-        build_study(settings, network, limit)
-        for network, limit in (("complete", 4), ("as_published", 4), ("complete", 5))
-    ]
-    assert len({one.deep.spec.key for one in made}) == 3
-    assert len({one.maps.spec.key for one in made}) == 2
-    frames = {"rgb224": torch.randint(0, 256, (1, 3, 224, 224), dtype=torch.uint8)}
-    whole, incomplete = (one.deep(frames)[0] for one in made[:2])
-    assert whole.shape == incomplete.shape == (1, 512)
-    assert not torch.allclose(whole, incomplete)
-    assert [facts.is_random for facts in made[0].facts] == [True, True]
-    assert "as published" in made[1].facts[0].remark
-
-
 def test_images_and_answers_go_to_wandb_when_it_is_on(tmp_path):
     plt.imsave(tmp_path / "a.png", np.zeros((4, 4, 3)))
     page = Page("title", (), {"why?": ("because",)}, (Section("part", (), (Exhibit("a.png", "still"),)),), ())
-    study_run.Study(tmp_path, {"frames": 2}).log_images(page, WandbSettings())
+    study_run.Study(StudySettings(["a.mp4"], out=str(tmp_path), frames=2)).log_images(page, WandbSettings())
     found = offline_run(tmp_path)
     assert (found["job_type"], found["config"]["frames"]) == ("study", 2)
     assert found["history"][0]["study/a/caption"] == "still"

@@ -16,7 +16,6 @@ from ugcvqa.settings.training import GRUSettings, WandbSettings
 log = logging.getLogger(__name__)
 
 _STORE = "store"  # where extract and fit keep features
-_NOT_RECORDED = ("jobs", "backend", "scheduler", "style", "figures", "font", "wandb")
 
 
 def benchmark(
@@ -100,13 +99,13 @@ def benchmark(
         wandb: Weights & Biases for the figures of each line and split, tables and pictures, in one group;
             `--wandb offline` is short for `--wandb.mode offline`.
     """
-    families = families.with_backbones(backbone, saliency_backbone)
     if not (features or tables or store) and Path(_STORE).is_dir():
         store = _STORE
     tables, rows = _with_predictions(tables, rows, predictions)
-    predictions = []  # recorded once, with the tables
-    backbone = saliency_backbone = None  # recorded once, with the families
-    settings = {key: value for key, value in locals().items() if key not in _NOT_RECORDED}
+    asked = BenchmarkSettings(
+        data, labels, rows, features, tables, store, mode, splits, split_index, train, on_missing,
+        svr, gp, sparse_gp, gru, families.with_backbones(backbone, saliency_backbone), out, name,
+    )  # fmt: skip
     from ugcvqa.benchmarks import report, run
     from ugcvqa.benchmarks.feature_tables import FeatureSources
     from ugcvqa.benchmarks.labelled_features import collect
@@ -114,22 +113,18 @@ def benchmark(
     from ugcvqa.display.figures import font as fonts
     from ugcvqa.records import named_folder, plain_settings, versions
 
-    protocol = BenchmarkSettings(mode, splits, split_index, train, on_missing)
-    names = [data] if isinstance(data, str) else data
-    folder = named_folder(Path(out), name or "_".join(names) + ("" if mode == "protocol" else f"_{mode}"))
-    sources = FeatureSources(
-        Path(features) if features else None, tables, Path(store) if store else None, families, gru.precision
-    )
-    gathered = collect(names, labels, rows, sources, protocol)
-    holdouts = {one.problem.data: run.make_splits(one, protocol) for one in gathered}
+    folder = named_folder(Path(out), asked.folder_name)
+    sources = FeatureSources(features, tables, store, asked.families, gru.precision)
+    gathered = collect(asked, sources)
+    holdouts = {one.problem.data: run.make_splits(one, asked) for one in gathered}
     workers = run.Workers(jobs, backend, scheduler)
-    results = run.run(gathered, holdouts, run.rules_of(protocol, svr, gp, sparse_gp, gru), folder / "parts", workers)
+    results = run.run(gathered, holdouts, run.rules_of(asked), folder / "parts", workers)
     record = {
-        "settings": plain_settings(settings),
+        "settings": plain_settings(vars(asked)),
         "labels": {one.problem.data: one.problem.labels_sha256 for one in gathered},
         "features": sources.checksums,
         "made_by": {one.problem.data: dict(one.made_by) for one in gathered},
-        "engine": chosen_engine(families.engine),
+        "engine": chosen_engine(asked.families.engine),
         "versions": versions(),
     }
     report.write_results(folder, results, holdouts, record)

@@ -4,14 +4,13 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ugcvqa.cli import run_verb
 from ugcvqa.devices import is_main_process
-from ugcvqa.errors import ConfigError
 from ugcvqa.settings.data import DataSettings, DecodeLimits, LoaderSettings
 from ugcvqa.settings.features import FamilySettings
-from ugcvqa.settings.study import MeasureSettings, PictureSettings
+from ugcvqa.settings.study import DeepNetwork, MeasureSettings, PictureSettings, StudySettings
 from ugcvqa.settings.training import WandbSettings
 
 log = logging.getLogger(__name__)
@@ -23,7 +22,7 @@ def study(
     out: str = "study",
     store: str = "store",
     frames: int = 32,
-    network: Literal["complete", "as_published"] = "complete",
+    network: DeepNetwork = "complete",
     families: FamilySettings = FamilySettings(),
     backbone: str | None = None,
     saliency_backbone: str | None = None,
@@ -65,24 +64,19 @@ def study(
         limits: bounds on what is decoded.
         trainer: arguments of Lightning's Trainer for the extraction, such as devices, num_nodes, accelerator.
     """
-    families = families.with_backbones(backbone, saliency_backbone)
-    backbone = saliency_backbone = None  # recorded once, with the families
-    settings = {name: value for name, value in locals().items() if name not in ("loader", "trainer", "wandb")}
-    if videos and data is not None:
-        raise ConfigError("videos and --data exclude each other; give one of them")
-    if not (videos or data or published or benchmark):
-        raise ConfigError("nothing to study; give VIDEO..., --data.name and --data.root, --published or --benchmark")
-    if frames < 1:
-        raise ConfigError(f"frames is {frames}: at least 1 frame of each video is needed")
+    asked = StudySettings(
+        videos, data, out, store, frames, network, families.with_backbones(backbone, saliency_backbone), measures,
+        pictures, published, benchmark, device, limits,
+    )  # fmt: skip
     from ugcvqa.studies.study_run import Study
 
-    job = Study(Path(out), settings)
+    job = Study(asked)
     if published:
-        job.add_published(Path(published), measures.seed)
+        job.add_published(Path(published))
     if benchmark:
         job.add_benchmark(Path(benchmark))
-    if videos or data is not None:
-        job.add_videos(videos, data, Path(store), loader, trainer, device)
+    if asked.has_videos:
+        job.add_videos(loader, trainer)
     if not is_main_process():
         return 0
     page = job.finish()

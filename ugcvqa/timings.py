@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ugcvqa.cli import run_verb
 from ugcvqa.errors import ConfigError, VideoError
 from ugcvqa.progress import progress_bar
-from ugcvqa.settings.benchmark import BenchmarkSettings
+from ugcvqa.settings.benchmark import TimingSettings
 from ugcvqa.settings.data import DecodeLimits
 from ugcvqa.settings.features import FamilySettings
 from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
@@ -16,8 +16,6 @@ from ugcvqa.settings.training import WandbSettings
 
 if TYPE_CHECKING:
     from ugcvqa.benchmarks.costs import Extraction, Fitting
-    from ugcvqa.benchmarks.feature_tables import FeatureSources
-    from ugcvqa.benchmarks.protocol import Rules
 
 
 def timings(
@@ -72,17 +70,12 @@ def timings(
         font: of the figures.
         wandb: Weights & Biases for table and figures; `--wandb offline` is short for `--wandb.mode offline`.
     """
-    families = families.with_backbones(backbone, saliency_backbone)
-    backbone = saliency_backbone = None  # recorded once, with the families
-    settings = {name: value for name, value in locals().items() if name != "wandb"}
-    if not videos and data is None:
-        raise ConfigError("nothing to measure; give videos for extract seconds, --data with --features for fit seconds")
-    if repetitions < 1:
-        raise ConfigError(f"repetitions is {repetitions}: at least one is needed")
+    asked = TimingSettings(
+        videos, rows, families.with_backbones(backbone, saliency_backbone), data, labels, features, tables, store,
+        repetitions, svr, gp, sparse_gp, benchmark, out, device, limits, figures, font,
+    )  # fmt: skip
     from ugcvqa.benchmarks import cost_report as report
     from ugcvqa.benchmarks import costs
-    from ugcvqa.benchmarks.feature_tables import FeatureSources
-    from ugcvqa.benchmarks.protocol import Rules
     from ugcvqa.deep.engine import chosen_engine
     from ugcvqa.display.benchmark_tables import cost_table
     from ugcvqa.display.figures import font as fonts
@@ -90,22 +83,19 @@ def timings(
     from ugcvqa.records import plain_settings, versions
     from ugcvqa.training.runs import new_folder
 
-    lines = [rows] if isinstance(rows, str) else rows
     srcc, source = report.accuracy(benchmark, data)
     folder = new_folder(Path(out).parent, Path(out).name)
     check_writable(folder.parent)
-    sources = FeatureSources(Path(features) if features else None, tables, Path(store) if store else None, families)
-    extraction = _extraction(videos, lines, families, device, limits)
-    fitting = _fitting(data, labels, lines, sources, repetitions, Rules(svr=svr, gp=gp, sparse_gp=sparse_gp))
+    extraction, fitting = _extraction(asked), _fitting(asked)
     record = {
-        "settings": plain_settings(settings),
+        "settings": plain_settings(vars(asked)),
         "machine": costs.machine(),
-        "engine": chosen_engine(families.engine),
+        "engine": chosen_engine(asked.families.engine),
         "versions": versions(),
         **costs.record(extraction, fitting),
     }
     notes = [
-        *(report.weight_notes(families) if videos else ()),
+        *(report.weight_notes(asked.families) if videos else ()),
         *report.measurement_notes(record["machine"], extraction, fitting, device),
     ]
     spent = costs.row_costs(extraction, fitting)
@@ -120,9 +110,7 @@ def timings(
     return 1 if extraction.failures else 0
 
 
-def _extraction(
-    videos: Sequence[str], lines: Sequence[str], families: FamilySettings, device: str, limits: DecodeLimits
-) -> "Extraction":
+def _extraction(asked: TimingSettings) -> "Extraction":
     """Measures extraction of the rows of all lines; failures are named on stderr.
 
     Raises:
@@ -138,20 +126,21 @@ def _extraction(
     from ugcvqa.features.precisions import settled
     from ugcvqa.features.rows import PAPER_ROWS, families_of_rows
 
-    paths = [str(path) for video in videos for path in (video_files(Path(video)) if Path(video).is_dir() else [video])]
+    folders = (video_files(Path(video)) if Path(video).is_dir() else [video] for video in asked.videos)
+    paths = [str(path) for found in folders for path in found]
     if not paths:
-        if videos:
-            raise ConfigError(f"{', '.join(videos)}: no video found")
+        if asked.videos:
+            raise ConfigError(f"{', '.join(asked.videos)}: no video found")
         return costs.Extraction()
+    lines = [asked.rows] if isinstance(asked.rows, str) else asked.rows
     names = [row for line in lines for row in (PAPER_ROWS if line == "all" else (line.partition("+")[0],))]
     rows = list(dict.fromkeys(names))
-    needed = families_of_rows(rows)
-    networks = build_families(needed, settled(families, needed, device=usable_device(device)))
+    needed, device = families_of_rows(rows), usable_device(asked.device)
+    networks = build_families(needed, settled(asked.families, needed, device=device))
     keep_freed_memory()  # as `ugcvqa extract` does
     with progress_bar((1 + len(rows)) * len(paths), "video", "extract") as bar:
-        found = costs.measure_extraction(
-            list(dict.fromkeys(paths)), rows, networks, usable_device(device), limits, lambda: bar.update(1)
-        )
+        unique = list(dict.fromkeys(paths))
+        found = costs.measure_extraction(unique, rows, networks, device, asked.limits, lambda: bar.update(1))
     for reason in found.failures.values():
         sys.stderr.write(f"ugcvqa timings: error: {' '.join(reason.split())}\n")
     if not found.infos:
@@ -159,14 +148,7 @@ def _extraction(
     return found
 
 
-def _fitting(
-    data: str | None,
-    labels: str | None,
-    lines: Sequence[str],
-    sources: "FeatureSources",
-    repetitions: int,
-    rules: "Rules",
-) -> "Fitting":
+def _fitting(asked: TimingSettings) -> "Fitting":
     """Measures fitting on a data set, or nothing without one.
 
     Raises:
@@ -174,14 +156,18 @@ def _fitting(
         LabelError: if labels or features cannot be used.
     """
     from ugcvqa.benchmarks import costs
+    from ugcvqa.benchmarks.feature_tables import FeatureSources
     from ugcvqa.benchmarks.labelled_features import collect
+    from ugcvqa.benchmarks.run import rules_of
 
-    if data is None:
+    sources = FeatureSources(asked.features, asked.tables, asked.store, asked.families)
+    if asked.data is None:
         return costs.Fitting()
-    (gathered,) = collect([data], labels, lines, sources, BenchmarkSettings(on_missing="common"))
+    fitted, repetitions = asked.fitted(asked.data), asked.repetitions
+    (gathered,) = collect(fitted, sources)
     entries = [entry for entry in gathered.entries if entry.head != "none"]
     with progress_bar((1 + len(entries)) * repetitions, "fit", "fit") as bar:
-        return costs.measure_fitting(gathered.problem, entries, repetitions, rules, lambda: bar.update(1))
+        return costs.measure_fitting(gathered.problem, entries, repetitions, rules_of(fitted), lambda: bar.update(1))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

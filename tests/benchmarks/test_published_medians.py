@@ -16,7 +16,6 @@ from ugcvqa.benchmarks.protocol import run_split
 from ugcvqa.benchmarks.run import make_splits, rules_of
 from ugcvqa.evaluation.published import published_figure
 from ugcvqa.settings.benchmark import BenchmarkSettings
-from ugcvqa.settings.heads import GPSettings, SVRSettings
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("benchmark_*.yaml"))
 TABLES = yaml.safe_load(next(path for path in CONFIGS if path.stem == "benchmark_youtube_ugc").read_text())["tables"]
@@ -52,12 +51,11 @@ def stored_scores(shared, resolution, row, split):
     ("resolution", "row", "split"), [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in LONG)]
 )
 def test_the_stored_scores_of_single_splits_are_reproduced(shared, sources, resolution, row, split):
-    settings = BenchmarkSettings("single_split", split_index=split)
     data = "youtube_ugc" if resolution == "ALL" else f"youtube_ugc_{resolution.lower()}"
-    (gathered,) = collect([data], str(shared / "data/labels"), [row], sources, settings)
+    settings = BenchmarkSettings(data, str(shared / "data/labels"), row, mode="single_split", split_index=split)
+    (gathered,) = collect(settings, sources)
     ((index, holdout),) = make_splits(gathered, settings)
-    rules = rules_of(settings, SVRSettings(), GPSettings())
-    (result,) = run_split(gathered.problem, index, holdout, gathered.entries, rules)
+    (result,) = run_split(gathered.problem, index, holdout, gathered.entries, rules_of(settings))
     stored = stored_scores(shared, resolution, row, split)
     assert [video_id.split("/")[1] for video_id in result.video_ids] == [line["video"] for line in stored]
     assert result.mos.tolist() == [float(line["mos"]) for line in stored]

@@ -115,9 +115,9 @@ class FeatureSources:
 
     def __init__(
         self,
-        folder: Path | None = None,
+        folder: str | Path | None = None,
         tables: Mapping[str, Any] | None = None,
-        store: Path | None = None,
+        store: str | Path | None = None,
         families: FamilySettings | None = None,
         precision: str = "float32",
     ) -> None:
@@ -135,11 +135,11 @@ class FeatureSources:
         Raises:
             ConfigError: if there is no such folder.
         """
-        if folder is not None and not folder.is_dir():
+        self.folder = Path(folder) if folder else None
+        if self.folder is not None and not self.folder.is_dir():
             raise ConfigError(f"{folder}: no such folder of feature files; single files are given with --tables")
-        self.folder = folder
         self.tables = dict(tables or {})
-        self.store = store
+        self.store = Path(store) if store else None
         self.families = families or FamilySettings()
         self.precision = precision
         self.labels: dict[str, Path] = {}

@@ -56,41 +56,34 @@ class Gathered:
     n_train: int | None = None
 
 
-def collect(
-    names: Sequence[str],
-    labels: str | Mapping[str, str] | None,
-    rows: Sequence[str],
-    sources: FeatureSources,
-    settings: BenchmarkSettings,
-) -> list[Gathered]:
+def collect(asked: BenchmarkSettings, sources: FeatureSources) -> list[Gathered]:
     """Opens the data sets of a benchmark and joins the features of its rows to their labels.
 
     Args:
-        names: data sets; in mode `cross` those to test on.
-        labels: as for `open_labels`.
-        rows: requested lines as `ROW`, `ROW+HEAD` or `all`.
+        asked: data sets (in mode `cross` the ones to test on), rows, mode, and what to do where features lack videos.
         sources: where features are.
-        settings: mode, and what to do where features lack videos.
 
     Raises:
         ConfigError: if a data set, row or head is unknown or given twice.
         LabelError: if labels or features cannot be used.
     """
+    names, labels = asked.data_sets, asked.labels
+    rows = [asked.rows] if isinstance(asked.rows, str) else asked.rows
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"data is {list(names)}: give one or more data sets, each once")
     gathered = []
     for name in names:
         dataset = open_labels(name, labels)
         sources.labels |= _label_files(dataset, labels)
-        if settings.train is not None:
-            train = open_labels(settings.train, labels)
+        if asked.train is not None:
+            train = open_labels(asked.train, labels)
             sources.labels |= _label_files(train, labels)
-            one = gather(joined(train, dataset), rows, sources, settings.on_missing)
+            one = gather(joined(train, dataset), rows, sources, asked.on_missing)
             trains = {video.video_id for video in train.videos}
             one = replace(one, n_train=sum(video_id in trains for video_id in one.problem.ids))
         else:
-            dataset = aligned(dataset) if settings.mode == "single_split" else dataset
-            one = gather(dataset, rows, sources, settings.on_missing)
+            dataset = aligned(dataset) if asked.mode == "single_split" else dataset
+            one = gather(dataset, rows, sources, asked.on_missing)
         gathered.append(one)
     for path, extra in sources.unused().items():
         log.info("%s: %d videos are in no data set of this benchmark (%s)", path, len(extra), _shown(extra))

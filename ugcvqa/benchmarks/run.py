@@ -4,22 +4,31 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ugcvqa.benchmarks.labelled_features import Gathered
 from ugcvqa.benchmarks.parallel import run_tasks
 from ugcvqa.benchmarks.parts import Parts
-from ugcvqa.benchmarks.protocol import Entry, Fit, Problem, Rules, choice_rmse, code_sha256, facts, run_unit, scored
+from ugcvqa.benchmarks.protocol import (
+    Entry,
+    Fit,
+    MappingName,
+    Problem,
+    Rules,
+    choice_rmse,
+    code_sha256,
+    facts,
+    run_unit,
+    scored,
+)
 from ugcvqa.benchmarks.results import Results, SplitResult
 from ugcvqa.errors import LabelError
 from ugcvqa.evaluation.metrics import fit_logistic
 from ugcvqa.evaluation.splits import Split, protocol_split
 from ugcvqa.progress import progress_bar
 from ugcvqa.settings.benchmark import BenchmarkSettings
-from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
-from ugcvqa.settings.training import GRUSettings
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +37,12 @@ KEPT = "kept (median test RMSE)"
 
 MIN_VIDEOS = 13
 """Fewer leave less than ten to train on when a fifth is held out."""
+
+_MAPPINGS: dict[str, tuple[MappingName, ...]] = {
+    "protocol": ("test",),
+    "single_split": ("train",),
+    "cross": ("train", "none", "test"),
+}
 
 Splits = Mapping[str, list[tuple[int, Split]]]
 """Data set -> its splits with their numbers."""
@@ -48,19 +63,11 @@ class Workers:
     scheduler: str | None = None
 
 
-def rules_of(
-    settings: BenchmarkSettings,
-    svr: SVRSettings,
-    gp: GPSettings,
-    sparse_gp: SparseGPSettings = SparseGPSettings(),
-    gru: GRUSettings = GRUSettings(),
-) -> Rules:
-    """The rules of a mode."""
-    if settings.mode == "single_split":
-        return Rules("mean", ("train",), svr, gp, sparse_gp, gru)
-    if settings.mode == "cross":
-        return Rules("zero", ("train", "none", "test"), svr, gp, sparse_gp, gru)
-    return Rules("zero", ("test",), svr, gp, sparse_gp, gru)
+def rules_of(asked: BenchmarkSettings) -> Rules:
+    """The rules of a mode, with the settings of the heads."""
+    mappings = _MAPPINGS[asked.mode]
+    nonfinite: Literal["zero", "mean"] = "mean" if asked.mode == "single_split" else "zero"
+    return Rules(nonfinite, mappings, asked.svr, asked.gp, asked.sparse_gp, asked.gru)
 
 
 def make_splits(gathered: Gathered, settings: BenchmarkSettings) -> list[tuple[int, Split]]:

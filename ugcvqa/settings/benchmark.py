@@ -1,31 +1,41 @@
-"""Settings of a benchmark."""
+"""Settings of a benchmark, and of the measurement of what its rows cost."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from ugcvqa.errors import ConfigError
+from ugcvqa.settings.data import DecodeLimits
+from ugcvqa.settings.features import FamilySettings
+from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
+from ugcvqa.settings.training import GRUSettings
 
 
 @dataclass(frozen=True)
 class BenchmarkSettings:
-    """What a benchmark does.
+    """A benchmark as it was asked for; its attributes are the options of `ugcvqa benchmark`, and described there.
 
-    Attributes:
-        mode: `protocol` for the paper's Table 1: median over hold-outs; `single_split` for the second program of the
-            paper's code, which keeps the hold-out of median test RMSE; `cross` to train on one data set and test on
-            others.
-        splits: number of hold-outs; 100 if left out, 101 for `single_split`.
-        split_index: run this hold-out only.
-        train: data set that `cross` trains on.
-        on_missing: what to do where features lack videos: an `error`, or `common` to run all rows of a data set on
-            the videos that they share.
+    Raises:
+        ConfigError: if they contradict each other.
     """
 
+    data: list[str] | str = "youtube_ugc"
+    labels: str | dict[str, str] | None = None
+    rows: list[str] | str = "all"
+    features: str | None = None
+    tables: dict[str, Any] = field(default_factory=dict)
+    store: str | None = None
     mode: Literal["protocol", "single_split", "cross"] = "protocol"
     splits: int | None = None
     split_index: int | None = None
     train: str | None = None
     on_missing: Literal["error", "common"] = "error"
+    svr: SVRSettings = field(default_factory=SVRSettings)
+    gp: GPSettings = field(default_factory=GPSettings)
+    sparse_gp: SparseGPSettings = field(default_factory=SparseGPSettings)
+    gru: GRUSettings = field(default_factory=GRUSettings)
+    families: FamilySettings = field(default_factory=FamilySettings)
+    out: str = "benchmarks"
+    name: str | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("splits", self.splits), ("split_index", self.split_index)):
@@ -36,8 +46,61 @@ class BenchmarkSettings:
         if (self.train is not None) != (self.mode == "cross"):
             raise ConfigError("mode cross needs --train DATASET, and no other mode takes it")
 
+    @property
+    def data_sets(self) -> list[str]:
+        """Names of the data sets."""
+        return [self.data] if isinstance(self.data, str) else self.data
+
+    @property
+    def folder_name(self) -> str:
+        """Name of the benchmark's folder."""
+        return self.name or "_".join(self.data_sets) + ("" if self.mode == "protocol" else f"_{self.mode}")
+
     def indexes(self) -> range:
         """Numbers of the hold-outs to run."""
         if self.split_index is not None:
             return range(self.split_index, self.split_index + 1)
         return range(1, (self.splits or (101 if self.mode == "single_split" else 100)) + 1)
+
+
+@dataclass(frozen=True)
+class TimingSettings:
+    """What is measured; its attributes are the options of `ugcvqa timings`, and described there.
+
+    Raises:
+        ConfigError: if there is nothing to measure.
+    """
+
+    videos: list[str]
+    rows: list[str] | str = "all"
+    families: FamilySettings = field(default_factory=FamilySettings)
+    data: str | None = None
+    labels: str | None = None
+    features: str | None = None
+    tables: dict[str, Any] = field(default_factory=dict)
+    store: str | None = None
+    repetitions: int = 9
+    svr: SVRSettings = field(default_factory=SVRSettings)
+    gp: GPSettings = field(default_factory=GPSettings)
+    sparse_gp: SparseGPSettings = field(default_factory=SparseGPSettings)
+    benchmark: str | None = None
+    out: str = "timings"
+    device: str = "cpu"
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
+    figures: list[Literal["pdf", "svg"]] = field(default_factory=list)
+    font: Literal["sans", "serif"] = "sans"
+
+    def __post_init__(self) -> None:
+        if not self.videos and self.data is None:
+            raise ConfigError(
+                "nothing to measure; give videos for extract seconds, --data with --features for fit seconds"
+            )
+        if self.repetitions < 1:
+            raise ConfigError(f"repetitions is {self.repetitions}: at least one is needed")
+
+    def fitted(self, data: str) -> BenchmarkSettings:
+        """The benchmark whose fits are measured, on the videos that all its rows have."""
+        return BenchmarkSettings(
+            data, self.labels, self.rows, self.features, self.tables, self.store, on_missing="common", svr=self.svr,
+            gp=self.gp, sparse_gp=self.sparse_gp, families=self.families,
+        )  # fmt: skip

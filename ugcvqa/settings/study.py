@@ -1,8 +1,14 @@
 """Settings of the saliency study."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from ugcvqa.errors import ConfigError
+from ugcvqa.settings.data import DataSettings, DecodeLimits
+from ugcvqa.settings.features import FamilySettings
+
+DeepNetwork = Literal["complete", "as_published"]
+"""Network of the deep features: the whole, or without its first normalisation, activation and pooling."""
 
 
 @dataclass(frozen=True)
@@ -47,3 +53,41 @@ class PictureSettings:
     def __post_init__(self) -> None:
         if min(self.videos, self.animation_frames) < 0 or self.frame < 1:
             raise ConfigError(f"pictures {self}: no number may be below 0, and frames are counted from 1")
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """A study as it was asked for; its attributes are the options of `ugcvqa study`, and described there.
+
+    Raises:
+        ConfigError: if there is nothing to study, or two options exclude each other.
+    """
+
+    videos: list[str] = field(default_factory=list)
+    data: DataSettings | None = None
+    out: str = "study"
+    store: str = "store"
+    frames: int = 32
+    network: DeepNetwork = "complete"
+    families: FamilySettings = field(default_factory=FamilySettings)
+    measures: MeasureSettings = field(default_factory=MeasureSettings)
+    pictures: PictureSettings = field(default_factory=PictureSettings)
+    published: str | None = None
+    benchmark: str | None = None
+    device: str | None = None
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
+
+    def __post_init__(self) -> None:
+        if self.videos and self.data is not None:
+            raise ConfigError("videos and --data exclude each other; give one of them")
+        if not (self.has_videos or self.published or self.benchmark):
+            raise ConfigError(
+                "nothing to study; give VIDEO..., --data.name and --data.root, --published or --benchmark"
+            )
+        if self.frames < 1:
+            raise ConfigError(f"frames is {self.frames}: at least 1 frame of each video is needed")
+
+    @property
+    def has_videos(self) -> bool:
+        """Whether videos are studied."""
+        return bool(self.videos) or self.data is not None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,10 +25,9 @@ from ugcvqa.features.store import FeatureSpec, FeatureStore
 from ugcvqa.media.sampling import Piece, Seconds, saliency_frames, small_pieces
 from ugcvqa.media.video import TimedPlan, VideoInfo
 from ugcvqa.settings.features import FamilySettings
+from ugcvqa.settings.study import DeepNetwork
 
 log = logging.getLogger(__name__)
-
-DeepNetwork = Literal["complete", "as_published"]
 
 _FRAMES_PER_PIECE = 8
 _GREY_LEVELS = 2.0  # mean spread of R, G and B that coding leaves in a frame without colour

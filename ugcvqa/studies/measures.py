@@ -7,9 +7,10 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -66,118 +67,109 @@ class VideoMeasures:
         return self.video_id.split("/", 1)[0]
 
 
-class MeasureFolder(NamedTuple):
-    """Where measures of videos are kept, and what they depend on beside the video."""
+@dataclass(frozen=True)
+class Measurement:
+    """How videos are measured, and where what was measured is kept: one file per video, named by its content.
 
-    root: Path
-    key: str
-
-    def file(self, content: str) -> Path:
-        """File of the video of a content key."""
-        return self.root / content[:2] / f"{content}.safetensors"
-
-    def read(self, video: Video, content: str) -> VideoMeasures | None:
-        """Reads what was measured before; None if there is nothing that can be used."""
-        path = self.file(content)
-        if not path.is_file():
-            return None
-        try:
-            arrays, metadata = arrays_from_file(path)
-        except StoreError:  # damaged: measured again
-            return None
-        if metadata.get("key") != self.key:
-            return None
-        return VideoMeasures(video.video_id, str(video.path), metadata["facts"], arrays)
-
-    def write(self, content: str, measures: VideoMeasures) -> None:
-        """Writes the measures of a video, completely or not at all."""
-        metadata = {"key": self.key, "facts": dict(measures.facts)}
-        write_atomic(self.file(content), arrays_to_bytes(measures.arrays, metadata), self.root)
-
-
-def measure_folder(root: Path, networks: StudyNetworks, settings: MeasureSettings) -> MeasureFolder:
-    """The folder for given networks and settings; the number of permutations matters to later steps only."""
-    chosen = {name: value for name, value in asdict(settings).items() if name != "permutations"}
-    specs = [networks.maps.spec.to_json(), networks.deep.spec.to_json()]
-    return MeasureFolder(root, hashlib.sha256(json.dumps([_VERSION, specs, chosen]).encode()).hexdigest())
-
-
-def measure_dataset(
-    dataset: Dataset,
-    networks: StudyNetworks,
-    store: FeatureStore,
-    folder: MeasureFolder,
-    settings: MeasureSettings,
-    limits: DecodeLimits,
-    device: str,
-    failures: dict[str, str],
-) -> Iterator[VideoMeasures]:
-    """Yields the measures of each video whose features are in the store, one after the other.
-
-    Args:
-        dataset: the videos.
+    Attributes:
         networks: the study's networks.
         store: holds maps and deep vectors.
         folder: where measures are kept.
         settings: what is measured.
         limits: bounds on what is decoded.
         device: where the network of the curves runs.
-        failures: video id -> reason; videos in it are left out, and those that fail are added.
     """
-    videos = [video for video in dataset.videos if video.video_id not in failures]
-    with progress_bar(len(videos), "video", "measure") as bar:
-        for video in videos:
-            try:
-                yield _measured(video, networks, store, folder, settings, limits, device)
-            except (UgcvqaError, OSError) as error:
-                failures[video.video_id] = str(error) if isinstance(error, UgcvqaError) else error_reason(error)
-            bar.update()
 
+    networks: StudyNetworks
+    store: FeatureStore
+    folder: Path
+    settings: MeasureSettings
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
+    device: str = "cpu"
 
-def read_maps(networks: StudyNetworks, store: FeatureStore, path: str) -> Tensor:
-    """Reads the maps (T, 224, 224) of a video from the store.
+    def of(self, dataset: Dataset, failures: dict[str, str]) -> Iterator[VideoMeasures]:
+        """Yields the measures of each video whose features are in the store, one after the other.
 
-    Raises:
-        StoreError: if they are not there.
-        VideoError: if the video cannot be read.
-    """
-    return torch.from_numpy(store.get(networks.maps.spec, store.content(Path(path)))["maps"])
+        Args:
+            dataset: the videos.
+            failures: video id -> reason; videos in it are left out, and those that fail are added.
+        """
+        videos = [video for video in dataset.videos if video.video_id not in failures]
+        with progress_bar(len(videos), "video", "measure") as bar:
+            for video in videos:
+                try:
+                    yield self._measured(video)
+                except (UgcvqaError, OSError) as error:
+                    failures[video.video_id] = str(error) if isinstance(error, UgcvqaError) else error_reason(error)
+                bar.update()
+
+    @cached_property
+    def key(self) -> str:
+        """Checksum of what measures depend on beside the video; the number of permutations matters later only."""
+        chosen = {name: value for name, value in asdict(self.settings).items() if name != "permutations"}
+        specs = [self.networks.maps.spec.to_json(), self.networks.deep.spec.to_json()]
+        return hashlib.sha256(json.dumps([_VERSION, specs, chosen]).encode()).hexdigest()
+
+    def _measured(self, video: Video) -> VideoMeasures:
+        content = self.store.content(Path(str(video.path)))
+        file = self.folder / content[:2] / f"{content}.safetensors"
+        known = self._read(file, video)
+        if known is not None:
+            return known
+        maps = torch.from_numpy(self.store.get(self.networks.maps.spec, content)["maps"])
+        deep = self.store.get(self.networks.deep.spec, content)
+        info = probe(str(video.path), self.limits)
+        limit = cast(int, self.networks.deep.spec.settings["frames"])
+        indices = study_frames(info.n_frames, info.rate, limit, info.seconds)
+        if not len(indices) == len(maps) == len(deep["frames"]):
+            raise StoreError(
+                f"{video.path}: the store has {len(maps)} maps and {len(deep['frames'])} deep vectors for "
+                f"{len(indices)} frames; delete them and run again"
+            )
+        arrays = measure_arrays(deep["frames"], maps, self.settings)
+        arrays |= {"frame_index": np.array(indices), "is_grey": deep["is_grey"]}
+        arrays |= self._curves(video, indices, maps)
+        measures = VideoMeasures(video.video_id, str(video.path), _facts(info), arrays)
+        metadata = {"key": self.key, "facts": dict(measures.facts)}
+        write_atomic(file, arrays_to_bytes(measures.arrays, metadata), self.folder)
+        return measures
+
+    def _read(self, file: Path, video: Video) -> VideoMeasures | None:
+        """What was measured before; None if there is nothing that can be used."""
+        if not file.is_file():
+            return None
+        try:
+            arrays, metadata = arrays_from_file(file)
+        except StoreError:  # damaged: measured again
+            return None
+        if metadata.get("key") != self.key:
+            return None
+        return VideoMeasures(video.video_id, str(video.path), metadata["facts"], arrays)
+
+    def _curves(self, video: Video, indices: Sequence[int], maps: Tensor) -> dict[str, npt.NDArray[Any]]:
+        """Deletion and insertion curves of a few frames, in the orders of `ORDERS`."""
+        settings = self.settings
+        usable = (maps.amax((1, 2)) > 0).nonzero().flatten().tolist()
+        places = [usable[k] for k in spread(len(usable), settings.curve_frames)]
+        classes, curves = list[int](), np.zeros((len(places), len(ORDERS), 2, settings.curve_steps + 1))
+        if places:
+            network = cast(SaliencyFamily, self.networks.saliency).cam.network.to(self.device)
+            pixels = read_small_frames(str(video.path), [indices[k] for k in places], self.limits)
+            frames = normalise(pixels.to(self.device))
+            for row, place in enumerate(places):
+                with torch.inference_mode():
+                    classes.append(int(network(frames[row : row + 1]).argmax()))
+                one = maps[place].to(self.device)
+                centre = centre_map(*one.shape).to(self.device)
+                for column, order in enumerate((one, shifted_map(one, settings.seed + place), centre)):
+                    found = pixel_curves(network, frames[row], order, classes[-1], settings.curve_steps)
+                    curves[row, column] = torch.stack([found.deletion, found.insertion]).numpy()
+        return {"curve_place": np.array(places, np.int64), "curve_class": np.array(classes, np.int64), "curves": curves}
 
 
 def read_small_frames(path: str, indices: Sequence[int], limits: DecodeLimits) -> Tensor:
     """Decodes some frames of a video, squashed to 224 x 224, as (T, 3, 224, 224) uint8."""
     return torch.stack([torch.from_numpy(frame) for _, _, frame in read_frames(path, indices, "rgb224", limits)])
-
-
-def _measured(
-    video: Video,
-    networks: StudyNetworks,
-    store: FeatureStore,
-    folder: MeasureFolder,
-    settings: MeasureSettings,
-    limits: DecodeLimits,
-    device: str,
-) -> VideoMeasures:
-    content = store.content(Path(str(video.path)))
-    known = folder.read(video, content)
-    if known is not None:
-        return known
-    maps = torch.from_numpy(store.get(networks.maps.spec, content)["maps"])
-    deep = store.get(networks.deep.spec, content)
-    info = probe(str(video.path), limits)
-    limit = cast(int, networks.deep.spec.settings["frames"])
-    indices = study_frames(info.n_frames, info.rate, limit, info.seconds)
-    if not len(indices) == len(maps) == len(deep["frames"]):
-        raise StoreError(
-            f"{video.path}: the store has {len(maps)} maps and {len(deep['frames'])} deep vectors for "
-            f"{len(indices)} frames; delete them and run again"
-        )
-    arrays = measure_arrays(deep["frames"], maps, settings)
-    arrays |= {"frame_index": np.array(indices), "is_grey": deep["is_grey"]}
-    arrays |= _curves(video, indices, maps, networks, settings, limits, device)
-    measures = VideoMeasures(video.video_id, str(video.path), _facts(info), arrays)
-    folder.write(content, measures)
-    return measures
 
 
 def _facts(info: VideoInfo) -> dict[str, Any]:
@@ -224,30 +216,3 @@ def measure_arrays(
         "coarse": shrink_maps(chosen, PREDICTED_SIDE).astype(np.float32),
         "columns": chosen.mean(1),
     }
-
-
-def _curves(
-    video: Video,
-    indices: Sequence[int],
-    maps: Tensor,
-    networks: StudyNetworks,
-    settings: MeasureSettings,
-    limits: DecodeLimits,
-    device: str,
-) -> dict[str, npt.NDArray[Any]]:
-    """Deletion and insertion curves of a few frames, in the orders of `ORDERS`."""
-    usable = (maps.amax((1, 2)) > 0).nonzero().flatten().tolist()
-    places = [usable[k] for k in spread(len(usable), settings.curve_frames)]
-    classes, curves = list[int](), np.zeros((len(places), len(ORDERS), 2, settings.curve_steps + 1))
-    if places:
-        network = cast(SaliencyFamily, networks.saliency).cam.network.to(device)
-        frames = normalise(read_small_frames(str(video.path), [indices[k] for k in places], limits).to(device))
-        for row, place in enumerate(places):
-            with torch.inference_mode():
-                classes.append(int(network(frames[row : row + 1]).argmax()))
-            one = maps[place].to(device)
-            centre = centre_map(*one.shape).to(device)
-            for column, order in enumerate((one, shifted_map(one, settings.seed + place), centre)):
-                found = pixel_curves(network, frames[row], order, classes[-1], settings.curve_steps)
-                curves[row, column] = torch.stack([found.deletion, found.insertion]).numpy()
-    return {"curve_place": np.array(places, np.int64), "curve_class": np.array(classes, np.int64), "curves": curves}

@@ -10,10 +10,8 @@ from torch import nn
 
 from ugcvqa.deep.pooling import normalise
 from ugcvqa.display.maps import coloured, overlay
-from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import write_atomic
 from ugcvqa.media.encode import write_video
-from ugcvqa.settings.data import DecodeLimits
 from ugcvqa.settings.study import PictureSettings
 from ugcvqa.studies.activations import FIRST_CHANNELS, LayerActivation, layer_activations
 from ugcvqa.studies.figures import (
@@ -25,8 +23,8 @@ from ugcvqa.studies.figures import (
     strongest_channels,
     video_frames,
 )
-from ugcvqa.studies.frames import StudyNetworks, spread
-from ugcvqa.studies.measures import VideoMeasures, read_maps, read_small_frames
+from ugcvqa.studies.frames import spread
+from ugcvqa.studies.measures import Measurement, VideoMeasures, read_small_frames
 from ugcvqa.studies.page import Exhibit
 
 _FRAMES = {"crf": "20", "preset": "fast"}
@@ -48,13 +46,12 @@ class ActivationRow(NamedTuple):
     is_after_activation: bool
 
 
-def sampled_pictures(
-    measures: VideoMeasures, networks: StudyNetworks, store: FeatureStore, limits: DecodeLimits
-) -> list[Picture]:
+def sampled_pictures(measures: VideoMeasures, measurement: Measurement) -> list[Picture]:
     """Reads the study's frames of a video again, with their maps from the store."""
     indices = measures.arrays["frame_index"].tolist()
-    frames = read_small_frames(measures.path, indices, limits).permute(0, 2, 3, 1).numpy()
-    maps = read_maps(networks, store, measures.path).numpy()
+    frames = read_small_frames(measures.path, indices, measurement.limits).permute(0, 2, 3, 1).numpy()
+    content = measurement.store.content(Path(measures.path))
+    maps = measurement.store.get(measurement.networks.maps.spec, content)["maps"]
     fps = float(measures.facts["fps"])
     return [Picture(k + 1, k / fps, frame, one) for k, frame, one in zip(indices, frames, maps, strict=True)]
 

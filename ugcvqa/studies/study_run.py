@@ -26,8 +26,7 @@ from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import write_atomic
 from ugcvqa.records import plain_settings, versions
 from ugcvqa.settings.data import DataSettings, LoaderSettings
-from ugcvqa.settings.features import FamilySettings
-from ugcvqa.settings.study import MeasureSettings, PictureSettings
+from ugcvqa.settings.study import StudySettings
 from ugcvqa.settings.training import WandbSettings
 from ugcvqa.studies.ablation import read_ablations
 from ugcvqa.studies.analysis import Collection, count, published_frames
@@ -39,7 +38,7 @@ from ugcvqa.studies.figures import (
     quality_curves,
 )
 from ugcvqa.studies.frames import NetworkFacts, StudyNetworks, adopt_maps, build_study, given_videos
-from ugcvqa.studies.measures import ORDERS, VideoMeasures, measure_dataset, measure_folder
+from ugcvqa.studies.measures import ORDERS, Measurement, VideoMeasures
 from ugcvqa.studies.page import Exhibit, Page, Section
 from ugcvqa.studies.pictures import ActivationRow, draw_activations, draw_saliency, sampled_pictures
 from ugcvqa.studies.report import (
@@ -75,12 +74,12 @@ class Study:
     """The parts of a study, in the order in which they are added.
 
     Args:
-        folder: where everything is written.
-        settings: what was asked for, for the record; the options of the verb by name.
+        asked: what was asked for; everything is written into its folder `out`.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
-        self.folder, self.settings = folder, settings
+    def __init__(self, asked: StudySettings) -> None:
+        self.folder, self.asked = Path(asked.out), asked
+        self._record = plain_settings(vars(asked))
         self.exit_code = 0
         self._sections: list[Section] = []
         self._answers: dict[str, list[str]] = {}
@@ -88,13 +87,13 @@ class Study:
         self._notes: list[str] = []
         self._numbers: dict[str, Any] = {}
 
-    def add_published(self, path: Path, seed: int) -> None:
+    def add_published(self, path: Path) -> None:
         """Regenerates the values of the published frames.
 
         Raises:
             LabelError: if the file cannot be used.
         """
-        frames = published_frames(path, seed)
+        frames = published_frames(path, self.asked.measures.seed)
         sentence = published_sentence(frames)
         shown = table("Published frames", records(frames), ("frame", "published", "cosine", "difference", "permuted"))
         self._table("published", shown)
@@ -127,24 +126,12 @@ class Study:
         self._answer(_QUALITY, sentences)
         self._numbers["ablation"] = [asdict(one) | {"pair": one.pair._asdict()} for one in ablations]
 
-    def add_videos(
-        self,
-        videos: Sequence[str],
-        data: DataSettings | None,
-        store_folder: Path,
-        loader: LoaderSettings,
-        trainer: dict[str, Any],
-        device: str | None,
-    ) -> None:
+    def add_videos(self, loader: LoaderSettings, trainer: dict[str, Any]) -> None:
         """Studies videos: extracts what the store lacks, measures, tests and draws.
 
         Args:
-            videos: files and folders; empty for a data set.
-            data: the data set, if no videos are given.
-            store_folder: folder of the feature store.
             loader: how clips are read.
             trainer: arguments of Lightning's Trainer.
-            device: where maps are checked; None takes a GPU if there is one.
 
         Raises:
             ConfigError: if a setting cannot be used.
@@ -153,26 +140,27 @@ class Study:
         """
         from ugcvqa.models.extraction import extract_dataset, settled_on
 
-        asked = self.settings
-        families: FamilySettings = settled_on(asked["families"], ("cnn", "saliency"), store_folder, trainer)
-        chosen = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        dataset = given_videos(videos) if videos else open_dataset(data or DataSettings())
-        networks = build_study(families, asked["network"], asked["frames"])
-        store = FeatureStore(store_folder, chosen.partition(":")[0])
+        asked, root = self.asked, Path(self.asked.store)
+        families = settled_on(asked.families, ("cnn", "saliency"), root, trainer)
+        device = usable_device(asked.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        dataset = given_videos(asked.videos) if asked.videos else open_dataset(asked.data or DataSettings())
+        networks = build_study(families, asked.network, asked.frames)
+        store = FeatureStore(root, device.partition(":")[0])
         if is_main_process():
             # first of all, as a folder that refuses it would refuse every result
-            self._write("settings.json", _json(plain_settings(self.settings)))
+            self._write("settings.json", _json(self._record))
             paths = [video.path for video in dataset.videos if video.path is not None]
-            adopt_maps(networks, store, paths, asked["frames"])
-        failures = extract_dataset(dataset, networks.families, store, loader, asked["limits"], trainer)
+            adopt_maps(networks, store, paths, asked.frames)
+        failures = extract_dataset(dataset, networks.families, store, loader, asked.limits, trainer)
         if is_main_process():
-            self._measure(dataset, networks, store, failures, chosen)
+            measurement = Measurement(networks, store, self.folder / "parts", asked.measures, asked.limits, device)
+            self._measure(dataset, measurement, failures)
 
     def finish(self) -> Page:
         """Writes page and numbers, and returns the page."""
         command = "Made by ugcvqa study; numbers.json holds every number, settings.json what was asked for."
-        self._write("settings.json", _json(plain_settings(self.settings)))
-        engine = chosen_engine(self.settings["families"].engine)
+        self._write("settings.json", _json(self._record))
+        engine = chosen_engine(self.asked.families.engine)
         self._write("numbers.json", _json({**self._numbers, "engine": engine, "versions": versions()}))
         page = Page(
             "Saliency study",
@@ -196,30 +184,26 @@ class Study:
             ConfigError: if W&B cannot be used.
         """
         wandb = dashboard.library()
-        with dashboard.opened(self.folder, settings, "study", plain_settings(self.settings)) as run:
+        with dashboard.opened(self.folder, settings, "study", self._record) as run:
             for exhibit in (one for section in page.sections for one in section.exhibits):
                 kind = wandb.Video if exhibit.file.endswith(".mp4") else wandb.Image
                 shown = kind(str(self.folder / exhibit.file), caption=exhibit.caption)
                 run.log({f"study/{exhibit.file.rsplit('.', 1)[0]}": shown})
             run.summary.update({"warnings": list(page.warnings), "conclusions": dict(page.conclusions)})
 
-    def _measure(
-        self, dataset: Dataset, networks: StudyNetworks, store: FeatureStore, failures: dict[str, str], device: str
-    ) -> None:
+    def _measure(self, dataset: Dataset, measurement: Measurement, failures: dict[str, str]) -> None:
         """Measures all videos, then writes what the page says of them."""
-        measures: MeasureSettings = self.settings["measures"]
-        parts = measure_folder(self.folder / "parts", networks, measures)
-        limits = self.settings["limits"]
+        measures, networks = self.asked.measures, measurement.networks
         collection, drawn = Collection(dataset, measures.seed), list[VideoMeasures]()
-        for one in measure_dataset(dataset, networks, store, parts, measures, limits, device, failures):
+        for one in measurement.of(dataset, failures):
             collection.add(one)
-            if len(drawn) < self.settings["pictures"].videos:
+            if len(drawn) < self.asked.pictures.videos:
                 drawn.append(one)
         self._write("failures.csv", failure_rows(failures))
         self.exit_code = 0 if not failures else 1 if collection.videos else 2
         self._warnings = warnings(networks.facts)
         self._notes += [_sentence(network_text(facts)) for facts in networks.facts]
-        limit = self.settings["frames"]
+        limit = self.asked.frames
         self._notes.append(f"One frame per second of video, at most {limit} of each video, evenly spread.")
         self._notes += [f"Failed: {video_id}: {reason}" for video_id, reason in sorted(failures.items())[:10]]
         covered = coverage(collection.videos, failures)
@@ -233,11 +217,11 @@ class Study:
         }
         by = _sentence("; ".join(network_text(facts) for facts in networks.facts))
         self._similarity(collection, f"{frames} {by}")
-        self._content(collection, measures, f"{frames} {by}")
-        self._quality(collection, measures, f"{frames} {_sentence(network_text(networks.facts[1]))}")
+        self._content(collection, f"{frames} {by}")
+        self._quality(collection, f"{frames} {_sentence(network_text(networks.facts[1]))}")
         self._table("frames", table("Frames", records(collection.frames), ()))
         self._table("videos", table("Videos", records(collection.videos), ()))
-        self._draw(drawn, networks, store)
+        self._draw(drawn, measurement)
 
     def _similarity(self, collection: Collection, caption: str) -> None:
         """Figure 7."""
@@ -260,9 +244,9 @@ class Study:
         self._answer(_COSINE, sentences)
         self._numbers["cosine"] = [asdict(summary) for summary in summaries]
 
-    def _content(self, collection: Collection, measures: MeasureSettings, caption: str) -> None:
+    def _content(self, collection: Collection, caption: str) -> None:
         """Tests across videos."""
-        tests = {name: collection.associations(name, measures) for name in collection.data_sets()}
+        tests = {name: collection.associations(name, self.asked.measures) for name in collection.data_sets()}
         sentences = [line for name, found in tests.items() for line in association_sentences(name, found)]
         shown = association_table(tests)
         self._table("tests", shown)
@@ -276,16 +260,16 @@ class Study:
         if nulls:
             text = (
                 "Each measure on the true pairing of deep features and maps (line), and on re-pairings of whole videos "
-                f"(bars), which keep both shapes and destroy shared content; seed {measures.seed}. {caption}"
+                f"(bars), which keep both shapes and destroy shared content; seed {self.asked.measures.seed}. {caption}"
             )
             picture = self._picture("content.png", null_distributions(tests), text)
             self._sections.append(Section("Shared content across videos", (shown,), (picture,)))
         self._answer(_CONTENT, sentences)
         self._numbers["tests"] = {name: [_plain_test(one) for one in found] for name, found in tests.items()}
 
-    def _quality(self, collection: Collection, measures: MeasureSettings, caption: str) -> None:
+    def _quality(self, collection: Collection, caption: str) -> None:
         """Deletion, insertion and energy."""
-        summaries = [collection.quality(name, measures) for name in collection.data_sets()]
+        summaries = [collection.quality(name, self.asked.measures) for name in collection.data_sets()]
         sentences = [sentence for summary in summaries for sentence in quality_sentences(summary)]
         self._table("curves", table("Curves", records(collection.curves), ()))
         if collection.curves:
@@ -300,13 +284,13 @@ class Study:
         self._answer(_MAPS, sentences)
         self._numbers["quality"] = [asdict(summary) for summary in summaries]
 
-    def _draw(self, drawn: Sequence[VideoMeasures], networks: StudyNetworks, store: FeatureStore) -> None:
+    def _draw(self, drawn: Sequence[VideoMeasures], measurement: Measurement) -> None:
         """Figures 1, 5 and 6; a video that cannot be drawn costs its pictures only."""
-        settings: PictureSettings = self.settings["pictures"]
+        settings, networks = self.asked.pictures, measurement.networks
         exhibits, rows = list[Exhibit](), list[ActivationRow]()
         for number, one in enumerate(drawn):
             try:
-                pictures = sampled_pictures(one, networks, store, self.settings["limits"])
+                pictures = sampled_pictures(one, measurement)
                 exhibits += draw_saliency(self.folder, one, pictures, _sentence(network_text(networks.facts[1])))
                 for name, network, facts in self._shown_networks(networks) if number == 0 else ():
                     log.info("drawing activations of %s", name)
