@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -158,10 +158,7 @@ def _with_predictions(
     return {**tables, **named}, asked + [name for name in named if name not in asked and "all" not in asked]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the verb and returns its exit code."""
-    return run_verb(benchmark, argv, "ugcvqa benchmark")
-
+main = partial(run_verb, benchmark)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,7 +1,7 @@
 """`ugcvqa check`: lists missing, doubled, extra and unreadable files of a data set."""
 
 import sys
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ugcvqa.cli import run_verb
@@ -30,10 +30,7 @@ def check(data: DataSettings = DataSettings(), probe: bool = False, out: str | N
     return 0 if report.is_fine else 1
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the verb and returns its exit code."""
-    return run_verb(check, argv, "ugcvqa check")
-
+main = partial(run_verb, check)
 
 if __name__ == "__main__":
     sys.exit(main())

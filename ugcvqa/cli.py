@@ -4,6 +4,8 @@ import inspect
 import re
 import shlex
 import sys
+from argparse import ArgumentParser as PlainParser
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,9 +33,7 @@ def _yaml_loader() -> Any:  # noqa: ANN401
     return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def run_verb(
-    function: Callable[..., int], argv: Sequence[str] | None, prog: str, positional: Sequence[str] = ()
-) -> int:
+def run_verb(function: Callable[..., int], argv: Sequence[str] | None = None, positional: Sequence[str] = ()) -> int:
     """Parses a command line by a function's signature and docstring, calls it, and returns the exit code.
 
     Unknown options and keys of a config file are errors. `--config FILE` may be given several times (later files
@@ -42,26 +42,54 @@ def run_verb(
     Args:
         function: the verb; its parameters are the options, what it returns is the exit code.
         argv: arguments; None takes the process's own.
-        prog: name shown in the help.
         positional: parameters of type `list[str]` given without a flag, at most one.
 
     Returns:
-        What the function returned; 2 for a user error, reported in one line on stderr; 130 when interrupted.
+        As `exit_code_of`.
     """
-    _typed[:] = [*prog.split(), *(sys.argv[1:] if argv is None else argv)]
+    prog, given = f"ugcvqa {function.__name__}", sys.argv[1:] if argv is None else argv
+    _typed[:] = [*prog.split(), *given]
     if argv is None:
         own_this_process()
-    try:
-        _help_if_asked(function, sys.argv[1:] if argv is None else argv, prog, positional)
+
+    def work() -> int:
+        _help_if_asked(function, given, prog, positional)
         parser = _parser(function, prog, positional)
         try:
-            arguments = _call_arguments(parser, argv, function)
+            arguments = _call_arguments(parser, given, function)
         except (ArgumentError, UnicodeDecodeError) as error:
             raise UgcvqaError(f"{_readable(error, parser)} (see `{prog} --help`)") from error
         except RecursionError as error:
             raise ConfigError(f"an option or config file is nested too deeply (see `{prog} --help`)") from error
         logs.configure(arguments.pop("log"))
         return function(**arguments)
+
+    return exit_code_of(work, prog)
+
+
+def run_converter(convert: Callable[[Namespace], str], parser: PlainParser, argv: Sequence[str] | None) -> int:
+    """Parses a command line, calls a converter with it, prints the line that it returns, and returns the exit code."""
+    arguments = parser.parse_args(argv)
+
+    def work() -> int:
+        sys.stdout.write(f"{convert(arguments)}\n")
+        return 0
+
+    return exit_code_of(work, parser.prog)
+
+
+def exit_code_of(work: Callable[[], int], prog: str) -> int:
+    """Does the work of a program.
+
+    Args:
+        work: returns the exit code.
+        prog: name of the program, for messages.
+
+    Returns:
+        What `work` returned; 2 for a user error, reported in one line on stderr; 130 when interrupted.
+    """
+    try:
+        return work()
     except UgcvqaError as error:
         logs.tell_error(prog, one_line(error))
         return 2
@@ -200,10 +228,10 @@ def _parser(function: Callable[..., int], prog: str, positional: Sequence[str]) 
     return parser
 
 
-def _call_arguments(parser: ArgumentParser, argv: Sequence[str] | None, function: Callable[..., int]) -> dict[str, Any]:
+def _call_arguments(parser: ArgumentParser, given: Sequence[str], function: Callable[..., int]) -> dict[str, Any]:
     set_loader("yaml", _checked_yaml, (yaml.YAMLError,))
-    given = config_files.with_own_flags(sys.argv[1:] if argv is None else argv, function.__name__)
-    namespace = parser.parse_args(_with_configs(given, function))
+    own = config_files.with_own_flags(given, function.__name__)
+    namespace = parser.parse_args(_with_configs(own, function))
     settings = parser.instantiate(namespace)
     arguments = {name: unshared(value) for name, value in vars(settings).items()}
     arguments.pop("config", None)

@@ -19,9 +19,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ugcvqa.cli import run_converter
 from ugcvqa.datasets.catalogue import load_dataset
 from ugcvqa.datasets.tables import FeatureTable, read_table, write_table
-from ugcvqa.errors import ConfigError, UgcvqaError
+from ugcvqa.errors import ConfigError
 from ugcvqa.features.provenance import UNKNOWN, checked_name, provenance_of
 from ugcvqa.features.store import FeatureSpec, FeatureStore, table_of_folder
 from ugcvqa.files import file_sha256
@@ -82,7 +83,7 @@ def summary(table: FeatureTable) -> str:
 
 def build_parser() -> argparse.ArgumentParser:
     """Builds the parser with its subcommands."""
-    parser = argparse.ArgumentParser(description="Converts feature tables.")
+    parser = argparse.ArgumentParser("convert_features", description="Converts feature tables.")
     commands = parser.add_subparsers(required=True)
     for name, function, purpose in (
         ("convert", convert, "convert between .npz, .csv and .mat"),
@@ -105,13 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand and returns the exit code: 0, or 2 for a mistake in the input."""
-    arguments = build_parser().parse_args(argv)
-    try:
-        print(arguments.function(arguments))
-    except UgcvqaError as error:
-        print(f"convert_features: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_converter(lambda arguments: str(arguments.function(arguments)), build_parser(), argv)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ugcvqa.errors import ConfigError, UgcvqaError
+from ugcvqa.cli import run_converter
+from ugcvqa.errors import ConfigError
 from ugcvqa.evaluation.metrics import IDENTITY
 from ugcvqa.heads.gru import published_head
 from ugcvqa.heads.network_heads import GRUHead, MOSLine
@@ -41,7 +42,7 @@ def convert(arguments: argparse.Namespace) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the conversion and returns the exit code: 0, or 2 for a mistake in the input."""
-    parser = argparse.ArgumentParser(description="Makes a model from a published state dict of VSFA's head.")
+    parser = argparse.ArgumentParser("convert_vsfa", description="Makes a model from a state dict of VSFA's head.")
     parser.add_argument("source", type=Path, help="published state dict (.pt, .pth, .npz)")
     parser.add_argument("target", type=Path, help="model file to write (.safetensors)")
     parser.add_argument("--label-scale", type=float, help="MOS that the training divided labels by")
@@ -52,12 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--made-by", default="torchvision-resnet50-IMAGENET1K_V1", help="network of the features it was trained on"
     )
     parser.add_argument("--trained-on", help="training set, for the record")
-    try:
-        print(convert(parser.parse_args(argv)))
-    except UgcvqaError as error:
-        print(f"convert_vsfa: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_converter(convert, parser, argv)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import logging
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -241,10 +241,7 @@ def _uvq(version: Literal["uvq", "uvq1.5"], uvq: UVQSettings, clip: str | None, 
         yield _checked(f"{name}, published answer", lambda: check_uvq(version, uvq, clip, device))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the verb and returns its exit code."""
-    return run_verb(doctor, argv, "ugcvqa doctor")
-
+main = partial(run_verb, doctor)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,29 +10,33 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ugcvqa.errors import ConfigError, UgcvqaError
+from ugcvqa.cli import run_converter
+from ugcvqa.errors import ConfigError
 from ugcvqa.heads.exporting import export_model
 from ugcvqa.heads.network_heads import EndToEndHead
 from ugcvqa.scoring.model_file import load
 
 
+def export(arguments: argparse.Namespace) -> str:
+    """Exports a model.
+
+    Raises:
+        UgcvqaError: if it cannot be read, is of another kind, or cannot be exported.
+    """
+    head = load(arguments.checkpoint).head
+    if not isinstance(head, EndToEndHead):
+        raise ConfigError(f"{arguments.checkpoint}: only end-to-end models are networks from frames to a score")
+    export_model(head, arguments.target)
+    clip = head.settings.clip
+    return f"{arguments.target}: clip ({clip.frames}, 3, {clip.side}, {clip.side}) uint8 -> mos (1,) float32"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the export and returns the exit code: 0, or 2 for a mistake in the input."""
-    parser = argparse.ArgumentParser(description="Exports an end-to-end model for use without this package.")
+    parser = argparse.ArgumentParser("export_model", description="Exports an end-to-end model for use elsewhere.")
     parser.add_argument("checkpoint", type=Path, help="run folder or model file")
     parser.add_argument("target", type=Path, help="file to write: .pt2 or .onnx")
-    arguments = parser.parse_args(argv)
-    try:
-        head = load(arguments.checkpoint).head
-        if not isinstance(head, EndToEndHead):
-            raise ConfigError(f"{arguments.checkpoint}: only end-to-end models are networks from frames to a score")
-        export_model(head, arguments.target)
-    except UgcvqaError as error:
-        print(f"export_model: error: {error}", file=sys.stderr)
-        return 2
-    clip = head.settings.clip
-    print(f"{arguments.target}: clip ({clip.frames}, 3, {clip.side}, {clip.side}) uint8 -> mos (1,) float32")
-    return 0
+    return run_converter(export, parser, argv)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """`ugcvqa extract`: features of the videos of a data set, into the store."""
 
 import sys
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,10 +81,7 @@ def extract(
     return 1 if failures else 0
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the verb and returns its exit code."""
-    return run_verb(extract, argv, "ugcvqa extract")
-
+main = partial(run_verb, extract)
 
 if __name__ == "__main__":
     sys.exit(main())

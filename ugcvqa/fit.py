@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -160,10 +161,7 @@ def _log_results(run: "Run", folder: Path, loggers: Sequence[Any] | None = None)
     tracking.log_results(loggers, run.samples.dataset, run.split, run.predicted.pred, folder, maps)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the verb and returns its exit code."""
-    return run_verb(fit, argv, "ugcvqa fit")
-
+main = partial(run_verb, fit)
 
 if __name__ == "__main__":
     sys.exit(main())

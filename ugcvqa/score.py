@@ -1,8 +1,8 @@
 """`ugcvqa score WHAT...`: predicted quality of videos with a released model, one of your own, or UVQ."""
 
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -234,10 +234,7 @@ def _exit_code(tally: "Tally") -> int:
     return 0 if not tally.failed else 1 if tally.failed < tally.rows else 2
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the verb and returns its exit code."""
-    return run_verb(score, argv, "ugcvqa score", positional=["videos"])
-
+main = partial(run_verb, score, positional=["videos"])
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +89,7 @@ def study(
     return job.exit_code
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the verb and returns its exit code."""
-    return run_verb(study, argv, "ugcvqa study", positional=["videos"])
-
+main = partial(run_verb, study, positional=["videos"])
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,7 +1,7 @@
 """`ugcvqa timings VIDEO...`: the paper's Table 2 and Figure 4, measured on this machine and these videos."""
 
 import sys
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -170,10 +170,7 @@ def _fitting(asked: TimingSettings) -> "Fitting":
         return costs.measure_fitting(gathered.problem, entries, repetitions, rules_of(fitted), lambda: bar.update(1))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the verb and returns its exit code."""
-    return run_verb(timings, argv, "ugcvqa timings", positional=["videos"])
-
+main = partial(run_verb, timings, positional=["videos"])
 
 if __name__ == "__main__":
     sys.exit(main())
