@@ -44,11 +44,15 @@ def test_torch_export_gives_the_same_score(head, clip, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_forks_of_a_process_that_has_exported_can_train(tmp_path):
+def test_a_process_that_has_exported_scores_as_before_and_its_forks_can_train(tmp_path):
     program = (
         "import os, sys, torch; from pathlib import Path\n"
         "from tests.heads.test_exporting import ClipSettings, export_model, untrained\n"
-        "export_model(untrained('resnet18', 'random:2', ClipSettings(2, 1, 'crop', 0, 48)), Path(sys.argv[1]))\n"
+        "head = untrained('resnet18', 'random:2', ClipSettings(2, 1, 'crop', 0, 48))\n"
+        "export_model(head, Path(sys.argv[1]))\n"
+        "clip = torch.arange(2 * 3 * 48 * 48).mul(7).to(torch.uint8).view(2, 3, 48, 48)\n"
+        "exported = torch.export.load(sys.argv[1]).module()(clip).item()\n"
+        "assert abs(head.predict([clip.numpy()])[0] - exported) < 1e-5, 'the export has changed the model'\n"
         "torch.ones(1, requires_grad=True).sum().backward()\n"
         "child = os.fork()\n"
         "if child == 0:\n"

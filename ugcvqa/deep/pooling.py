@@ -40,9 +40,14 @@ def normalise(rgb: Tensor) -> Tensor:
     return rgb.float().div_(255).sub_(mean).div_(std)
 
 
-@cache
 def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (3, 1, 1), copied to a device once."""
+    """Mean and deviation (3, 1, 1) on a device."""
+    # copied to a GPU once; on a CPU an export would leave its placeholders in such a cache, and later scores be wrong
+    return _copied(device) if device.type == "cuda" else _copied.__wrapped__(device)
+
+
+@cache
+def _copied(device: torch.device) -> tuple[Tensor, Tensor]:
     with torch.inference_mode(False):
         return torch.tensor(_MEAN, device=device).view(3, 1, 1), torch.tensor(_STD, device=device).view(3, 1, 1)
 
