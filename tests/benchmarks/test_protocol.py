@@ -11,6 +11,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.svm import SVR
 
+from ugcvqa.benchmarks import protocol
 from ugcvqa.benchmarks.protocol import Entry, Problem, Rules, code_sha256, facts, run_split, run_unit
 from ugcvqa.errors import ConfigError, LabelError
 from ugcvqa.evaluation.splits import protocol_split
@@ -155,6 +156,16 @@ def test_a_worker_with_other_code_is_refused():
     assert run_unit(*arguments, {"svr": code_sha256("svr")}, *blocks)[0].row == "A"
     with pytest.raises(ConfigError, match="another version of ugcvqa"):
         run_unit(*arguments, {"svr": "0"}, *blocks)
+
+
+@pytest.mark.parametrize(
+    ("head", "module"),
+    [("svr", "heads.solver"), ("gp", "heads.gp_fit"), ("sparse_gp", "heads.inducing"), ("gru", "models.losses")],
+)
+def test_results_depend_on_the_code_that_fits_a_head(monkeypatch, head, module):
+    before, source = code_sha256(head), protocol._source
+    monkeypatch.setattr(protocol, "_source", lambda name: source(name) + "#" * (name == module))
+    assert code_sha256.__wrapped__(head) != before
 
 
 def test_facts_change_with_everything_a_result_depends_on():

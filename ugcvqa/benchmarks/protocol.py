@@ -371,10 +371,14 @@ def _columns(problem: Problem, entry: Entry) -> list[list[Any]]:
     return [[problem.checksums[part.family], part.start, part.stop] for part in problem.layouts[entry.row]]
 
 
+_FITTED_BY = {"svr": "heads.svr", "gp": "heads.gp_fit", "sparse_gp": "heads.sparse_fit", "gru": "training.gru_splits"}
+"""Head -> module that fits it."""
+
+
 @cache
 def code_sha256(head: str) -> str:
     """Checksum of the code that decides a head's numbers, and of the versions of what it calls."""
-    waiting = ["training.gru_splits" if head == "gru" else f"heads.{head}", "evaluation.metrics", "evaluation.splits"]
+    waiting = [_FITTED_BY[head], "evaluation.metrics", "evaluation.splits"]
     plumbing = ["benchmarks.protocol", *(["benchmarks.gru_entries"] if head == "gru" else [])]
     texts = {name: _source(name) for name in plumbing}
     while waiting:
