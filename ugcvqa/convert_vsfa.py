@@ -16,8 +16,8 @@ from pathlib import Path
 from ugcvqa.cli import run_converter
 from ugcvqa.errors import ConfigError
 from ugcvqa.evaluation.metrics import IDENTITY
-from ugcvqa.heads.gru import published_head
-from ugcvqa.heads.network_heads import GRUHead, MOSLine
+from ugcvqa.heads.gru import MOSLine, published_head
+from ugcvqa.heads.network_heads import FittedGRU
 from ugcvqa.scoring.model import QualityModel
 from ugcvqa.settings.features import FamilySettings
 
@@ -32,7 +32,7 @@ def convert(arguments: argparse.Namespace) -> str:
     scale = arguments.label_scale or scale
     if scale is None:
         raise ConfigError(f"{arguments.source}: does not name its label scale; give --label-scale (KoNViD-1k: 4.64)")
-    head = GRUHead(network.requires_grad_(False), MOSLine(0.0, scale), IDENTITY)
+    head = FittedGRU(network.requires_grad_(False), MOSLine(0.0, scale), IDENTITY)
     trained_on = arguments.trained_on or arguments.source.name
     made_by = {"vsfacnn": arguments.made_by}
     model = QualityModel(head, "VSFACNN", FamilySettings(), "MOS", tuple(arguments.scale), trained_on, {}, made_by)

@@ -13,7 +13,7 @@ from pathlib import Path
 from ugcvqa.cli import run_converter
 from ugcvqa.errors import ConfigError
 from ugcvqa.heads.exporting import export_model
-from ugcvqa.heads.network_heads import EndToEndHead
+from ugcvqa.heads.network_heads import FittedEndToEnd
 from ugcvqa.scoring.model_file import load
 
 
@@ -24,7 +24,7 @@ def export(arguments: argparse.Namespace) -> str:
         UgcvqaError: if it cannot be read, is of another kind, or cannot be exported.
     """
     head = load(arguments.checkpoint).head
-    if not isinstance(head, EndToEndHead):
+    if not isinstance(head, FittedEndToEnd):
         raise ConfigError(f"{arguments.checkpoint}: only end-to-end models are networks from frames to a score")
     export_model(head, arguments.target)
     clip = head.settings.clip

@@ -113,7 +113,7 @@ def _fit_vectors(experiment: Experiment) -> int:
     parts = make_split(samples.dataset, experiment.split)
     log.info("split: %d train, %d val, %d test videos", len(parts.train), len(parts.val), len(parts.test))
     model, fitting = vectors.fit_head(experiment, samples, parts)
-    predicted = runs.predict_all(samples, model)
+    predicted = runs.Predicted(*model.predict_with_std(samples.features))
     if experiment.split.refit:
         model, fitting = vectors.fit_head(experiment, samples, Split(parts.train + parts.test, parts.val, ()))
     run = runs.Run(experiment, samples, parts, model, fitting, predicted)

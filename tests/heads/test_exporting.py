@@ -14,7 +14,8 @@ from ugcvqa.errors import ConfigError
 from ugcvqa.evaluation.metrics import IDENTITY
 from ugcvqa.files import arrays_from_file, arrays_to_bytes
 from ugcvqa.heads.exporting import export_model
-from ugcvqa.heads.network_heads import EndToEndHead, MOSLine, build_end_to_end
+from ugcvqa.heads.gru import MOSLine
+from ugcvqa.heads.network_heads import FittedEndToEnd, build_end_to_end
 from ugcvqa.settings.training import ClipSettings, EndToEndSettings
 
 LITE = ("efficientnet_lite0", "IMAGENET1K_V1")
@@ -24,7 +25,7 @@ def untrained(name, weights, clip, stages=0):
     """A model whose head is as it was drawn."""
     settings = EndToEndSettings(name, weights, stages=stages, reduced_dim=8, hidden_dim=6, tau=2, clip=clip)
     network = build_end_to_end(settings, load_backbone(name, weights)).eval().requires_grad_(False)
-    return EndToEndHead(network, settings, MOSLine(0.5, 4.0), IDENTITY)
+    return FittedEndToEnd(network, settings, MOSLine(0.5, 4.0), IDENTITY)
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,6 @@ def test_model_file_round_trip_needs_no_weight_file(head, clip, tmp_path):
     arrays, values = head.to_arrays()
     (tmp_path / "model.safetensors").write_bytes(arrays_to_bytes(arrays, {}))
     arrays, _ = arrays_from_file(tmp_path / "model.safetensors")
-    again = EndToEndHead.from_arrays(arrays, values)
+    again = FittedEndToEnd.from_arrays(arrays, values)
     assert again.predict([clip])[0] == head.predict([clip])[0]
     assert again.settings == head.settings

@@ -18,8 +18,8 @@ from ugcvqa.features.extraction import VideoResult, extract_features
 from ugcvqa.features.families import build_families
 from ugcvqa.features.rows import families_of
 from ugcvqa.heads.gp_fit import fit_gp
-from ugcvqa.heads.gru import VSFAHead
-from ugcvqa.heads.network_heads import EndToEndHead, GRUHead, MOSLine, build_end_to_end
+from ugcvqa.heads.gru import MOSLine, VSFAHead
+from ugcvqa.heads.network_heads import FittedEndToEnd, FittedGRU, build_end_to_end
 from ugcvqa.heads.parts import gp_parts
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.memory import memory_info
@@ -137,7 +137,7 @@ def test_file_is_decoded_once_for_score_and_timeline_and_loaders_change_nothing(
 
 def test_gru_timeline_averages_to_the_score():
     torch.manual_seed(0)
-    head = GRUHead(VSFAHead(1024, 16, 8).eval(), MOSLine(3.0, 4.0), IDENTITY)
+    head = FittedGRU(VSFAHead(1024, 16, 8).eval(), MOSLine(3.0, 4.0), IDENTITY)
     model = QualityModel(head, "VSFACNN", SMALL, "MOS", (-100.0, 100.0), "nothing")
     frames = texture(1, 2 * RATE + 4, (24, 24))  # the last four frames belong to the second second
     score = model.score_frames(frames, RATE, explain=True)
@@ -156,7 +156,7 @@ def test_end_to_end_timeline_has_an_entry_per_sampled_frame_and_averages_to_the_
         "resnet18", reduced_dim=8, hidden_dim=4, clip=ClipSettings(frames=4, short_side=32, crop=32)
     )
     network = build_end_to_end(settings, resnet18(weights=None)).eval()
-    head = EndToEndHead(network, settings, MOSLine(3.0, 4.0), IDENTITY)
+    head = FittedEndToEnd(network, settings, MOSLine(3.0, 4.0), IDENTITY)
     model = QualityModel(head, "END_TO_END", FamilySettings(), "MOS", (-100.0, 100.0), "nothing")
     score = model.score_frames(texture(1, 2 * RATE, (32, 40)), RATE, timeline=True)
     assert score.timeline.start_s == (0.0, 0.5, 1.0, 1.5)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from ugcvqa.errors import ConfigError
 from ugcvqa.files import error_reason, write_atomic
 from ugcvqa.heads.end_to_end import EndToEnd
-from ugcvqa.heads.network_heads import EndToEndHead, MOSLine
+from ugcvqa.heads.gru import MOSLine
+from ugcvqa.heads.network_heads import FittedEndToEnd
 
 FORMATS = (".pt2", ".onnx")
 """File name endings that `export_model` knows."""
@@ -30,7 +31,7 @@ class ClipScorer(nn.Module):
         return self.line.offset + self.line.slope * relative
 
 
-def export_model(head: EndToEndHead, path: Path) -> None:
+def export_model(head: FittedEndToEnd, path: Path) -> None:
     """Writes an end-to-end model for other programs.
 
     The clip has the size that the model was trained with: the frames that `clips.clip_plan` names, resized and cropped

@@ -114,10 +114,6 @@ class FittedHead(ABC):
         del device
         return self
 
-    def facts(self) -> dict[str, Any]:
-        """What belongs into the record of a training, as JSON values."""
-        return {}
-
     def to_arrays(self) -> Parts:
         """Takes the head apart for saving: (contiguous arrays, plain JSON values)."""
         arrays, values = self._parts()

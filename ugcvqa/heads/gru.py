@@ -1,8 +1,9 @@
 """VSFA's head: frame features through a linear map and a GRU to frame qualities, pooled over time to one score."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
+from ugcvqa.arrays import Array
 from ugcvqa.errors import CheckpointError
 from ugcvqa.files import error_reason
 from ugcvqa.settings.training import GRUSettings
@@ -17,6 +19,29 @@ from ugcvqa.settings.training import GRUSettings
 # Published name -> ours. `ann.fc` is built but never used by the published code, so it is not kept.
 _PUBLISHED_NAMES = {"ann.fc0": "projection", "rnn": "gru", "q": "quality"}
 _UNUSED = ("ann.fc.weight", "ann.fc.bias")
+
+
+@dataclass(frozen=True)
+class MOSLine:
+    """The straight line from a network's relative score to the MOS scale.
+
+    Attributes:
+        offset: MOS of the relative score 0.
+        slope: MOS per unit of relative score; for a loss with absolute error the label scale it was trained with.
+    """
+
+    offset: float
+    slope: float
+
+    @classmethod
+    def fitted(cls, relative: Array, mos: Array) -> Self:
+        """The least-squares line from relative scores (N,) to MOS (N,), for a loss that leaves the scale open."""
+        slope, offset = np.polyfit(relative, mos, 1)
+        return cls(float(offset), float(slope))
+
+    def __call__(self, relative: Array) -> Array:
+        """Maps relative scores (N,) to MOS."""
+        return self.offset + self.slope * relative
 
 
 class VSFAHead(nn.Module):

@@ -20,8 +20,8 @@ CLASSES = {
     "svr": "svr.FittedSVR",
     "gp": "gp.FittedGP",
     "sparse_gp": "sparse_gp.FittedSparseGP",
-    "gru": "network_heads.GRUHead",  # on the frames of a video, as the next
-    "end_to_end": "network_heads.EndToEndHead",
+    "gru": "network_heads.FittedGRU",  # on the frames of a video, as the next
+    "end_to_end": "network_heads.FittedEndToEnd",
 }
 """Kind -> module of this folder and class, which is imported when a model needs it."""
 

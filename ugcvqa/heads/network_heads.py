@@ -21,7 +21,7 @@ from ugcvqa.features.family import Family
 from ugcvqa.features.rows import FRAME_ROWS, families_of
 from ugcvqa.heads.end_to_end import Backbone, EndToEnd
 from ugcvqa.heads.fitted import FittedHead, Parts
-from ugcvqa.heads.gru import VSFAHead
+from ugcvqa.heads.gru import MOSLine, VSFAHead
 from ugcvqa.samples.clips import FAMILY, ClipFamily, central_clip
 from ugcvqa.settings.features import FamilySettings
 from ugcvqa.settings.training import EndToEndSettings
@@ -29,23 +29,6 @@ from ugcvqa.settings.training import EndToEndSettings
 _STAGES = "backbone.stages."
 _WIDEST, _WIDEST_INPUT, _LONGEST = 8192, 65_536, 10_000  # of a stored head
 Network = TypeVar("Network", VSFAHead, EndToEnd)
-
-
-@dataclass(frozen=True)
-class MOSLine:
-    """The straight line from a network's relative score to the MOS scale.
-
-    Attributes:
-        offset: MOS of the relative score 0.
-        slope: MOS per unit of relative score; for a loss with absolute error the label scale it was trained with.
-    """
-
-    offset: float
-    slope: float
-
-    def __call__(self, relative: Array) -> Array:
-        """Maps relative scores (N,) to MOS."""
-        return self.offset + self.slope * relative
 
 
 class _NetworkHead(FittedHead):
@@ -66,7 +49,7 @@ class _NetworkHead(FittedHead):
 
 
 @dataclass(frozen=True, eq=False)
-class GRUHead(_NetworkHead):
+class FittedGRU(_NetworkHead):
     """VSFA's GRU head: from the features of a video's frames to MOS.
 
     Attributes:
@@ -104,7 +87,7 @@ class GRUHead(_NetworkHead):
 
 
 @dataclass(frozen=True, eq=False)
-class EndToEndHead(_NetworkHead):
+class FittedEndToEnd(_NetworkHead):
     """An end-to-end network: from sampled frames of a video to MOS. Its file holds the weights of its backbone.
 
     Attributes:

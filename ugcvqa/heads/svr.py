@@ -92,10 +92,6 @@ class FittedSVR(FittedHead):
         vectors = self.support_vectors
         return vectors.mean(axis=0, dtype=np.float64) if len(vectors) else self.minimum
 
-    def facts(self) -> dict[str, Any]:
-        """What was chosen."""
-        return {"C": self.C, "gamma": self.gamma, "support_vectors": self.dual_coef.size}
-
     def _parts(self) -> Parts:
         names = ("minimum", "span", "support_vectors", "dual_coef")
         return {name: getattr(self, name) for name in names}, {

@@ -72,15 +72,7 @@ class FeatureWriter(Callback):
         self._bar = progress_bar(len(self.tasks), "video", "extract", is_shown=trainer.is_global_zero)
         self._meeting = Meeting(trainer, self.store.root)
 
-    def on_predict_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,  # noqa: ANN401 (Lightning's signature)
-        batch: Any,  # noqa: ANN401
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
+    def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: object) -> None:  # noqa: ANN401
         """Stores the videos that are over."""
         for video in outputs:
             self._finish(video.result)

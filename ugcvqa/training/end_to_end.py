@@ -4,9 +4,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.deep.backbones import load_backbone
 from ugcvqa.devices import float32_products, n_loaders
 from ugcvqa.heads.end_to_end import EndToEnd
-from ugcvqa.heads.network_heads import EndToEndHead, build_end_to_end
+from ugcvqa.heads.network_heads import FittedEndToEnd, build_end_to_end
 from ugcvqa.models.regressors import EndToEndRegressor, GRURegressor
 from ugcvqa.samples.clips import FAMILY, ClipFamily, ClipSource
 from ugcvqa.samples.sequences import SequenceSource, pack
@@ -51,7 +50,7 @@ def train_end_to_end(experiment: Experiment, dataset: Dataset, folder: Path, log
     clips = ClipFamily(settings.clip)
     kept, failures, store = usable_videos(experiment, dataset, {FAMILY: clips})
     found, sources = provenance_of_specs({FAMILY: clips.spec}), {FAMILY: clips.spec.key}
-    samples = Samples(kept, np.empty((len(kept.videos), 0)), failures, sources, found)
+    samples = Samples(kept, failures, sources, found)
     split = chosen_split(experiment, kept)
     source = clip_source(kept, settings.clip, store, settings.recipe.seed)
     trainer = placed(experiment.trainer)
@@ -67,8 +66,8 @@ def train_end_to_end(experiment: Experiment, dataset: Dataset, folder: Path, log
     if not training.is_result(outcome):
         return None
     pred, line, logistic = training.predictions(regressor)
-    run = training.trained(EndToEndHead(finished(network), settings, line, logistic), outcome, pred)
-    return replace(run, fitting={**cast(dict[str, Any], run.fitting), **reached})
+    run = training.trained(FittedEndToEnd(finished(network), settings, line, logistic), outcome, pred)
+    return replace(run, fitting={**run.fitting, **reached})
 
 
 @dataclass(frozen=True)

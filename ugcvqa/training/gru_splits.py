@@ -13,12 +13,12 @@ from ugcvqa.arrays import Array
 from ugcvqa.devices import float32_products
 from ugcvqa.errors import ConfigError
 from ugcvqa.evaluation.metrics import srcc
-from ugcvqa.heads.gru import build_gru
+from ugcvqa.heads.gru import MOSLine, build_gru
 from ugcvqa.models.losses import quality_loss
 from ugcvqa.models.schedule import optimiser_of, rate_factor
 from ugcvqa.samples.batches import EpochSampler
 from ugcvqa.samples.sequences import SequenceTable
-from ugcvqa.settings.training import GRUSettings, RecipeSettings
+from ugcvqa.settings.training import GRUSettings
 
 Rows = npt.NDArray[np.int64]
 
@@ -93,10 +93,10 @@ def train_gru_split(
             break
     training.head.load_state_dict(weights)
     test, train = training.scores(split.test), training.scores(split.train)
-    labels, scale = mos[split.train], training.scale
+    line = MOSLine(0.0, training.scale) if recipe.l1 else MOSLine.fitted(train, mos[split.train])
     return TrainedSplit(
-        pred=_to_mos(test, train, labels, scale, recipe),
-        pred_train=_to_mos(train, train, labels, scale, recipe),
+        pred=line(test),
+        pred_train=line(train),
         best_epoch=best,
         val_srcc=figures[best] if math.isfinite(figures[best]) else math.nan,
         epochs=len(figures),
@@ -164,11 +164,3 @@ def _srcc(mos: Array, pred: Array) -> float:
     """SRCC, and below any other where it is not defined."""
     figure = srcc(mos, pred) if np.isfinite(pred).all() else math.nan
     return figure if math.isfinite(figure) else -math.inf
-
-
-def _to_mos(relative: Array, train: Array, mos: Array, scale: float, recipe: RecipeSettings) -> Array:
-    """Brings scores to the MOS scale; a loss without absolute error leaves it open, then `train` is fitted to `mos`."""
-    if recipe.l1:
-        return scale * relative
-    slope, offset = np.polyfit(train, mos, 1)
-    return np.asarray(offset + slope * relative)

@@ -19,8 +19,8 @@ from ugcvqa.evaluation.metrics import Logistic, fit_logistic
 from ugcvqa.evaluation.splits import Split, make_split
 from ugcvqa.files import file_sha256
 from ugcvqa.heads.end_to_end import EndToEnd
-from ugcvqa.heads.gru import VSFAHead
-from ugcvqa.heads.network_heads import EndToEndHead, GRUHead, MOSLine, frame_families
+from ugcvqa.heads.gru import MOSLine, VSFAHead
+from ugcvqa.heads.network_heads import FittedEndToEnd, FittedGRU, frame_families
 from ugcvqa.models.regressor import QualityRegressor
 from ugcvqa.models.regressors import GRURegressor
 from ugcvqa.samples.sequences import PRECISION, SequenceSource, SequenceTable, read_sequences, sequence_provenance
@@ -111,18 +111,15 @@ class NetworkTraining:
 
         A loss without absolute error leaves the scale open; then it is a least-squares line on the training videos.
         """
-        rows, recipe = range(len(self.dataset.videos)), regressor.recipe
-        data = SampleDataModule(self.source, [], rows, recipe.batch_size, 0, self.workers)
+        recipe, every = regressor.recipe, range(len(self.dataset.videos))
+        data = SampleDataModule(self.source, [], every, recipe.batch_size, 0, self.workers)
         relative = predict(regressor.network, data, self.device)
-        train_rows, mos = self.rows(self.split.train), labels_of(self.dataset)
-        line = MOSLine(0.0, regressor.label_scale)
-        if not recipe.l1:
-            slope, offset = np.polyfit(relative[train_rows], mos[train_rows], 1)
-            line = MOSLine(float(offset), float(slope))
+        rows, mos = self.rows(self.split.train), labels_of(self.dataset)
+        line = MOSLine(0.0, regressor.label_scale) if recipe.l1 else MOSLine.fitted(relative[rows], mos[rows])
         pred = line(relative)
-        return pred, line, fit_logistic(pred[train_rows], mos[train_rows])
+        return pred, line, fit_logistic(pred[rows], mos[rows])
 
-    def trained(self, head: GRUHead | EndToEndHead, outcome: Outcome, pred: Array) -> Run:
+    def trained(self, head: FittedGRU | FittedEndToEnd, outcome: Outcome, pred: Array) -> Run:
         """The result of the training."""
         dataset, found, asked = self.dataset, self.samples.provenance, self.experiment
         trained_on = f"{dataset.name} ({len(self.split.train)} videos)"
@@ -161,7 +158,7 @@ def train_gru(experiment: Experiment, dataset: Dataset, folder: Path, loggers: S
     if not training.is_result(outcome):
         return None
     pred, line, logistic = training.predictions(regressor)
-    return training.trained(GRUHead(finished(cast(VSFAHead, regressor.network)), line, logistic), outcome, pred)
+    return training.trained(FittedGRU(finished(cast(VSFAHead, regressor.network)), line, logistic), outcome, pred)
 
 
 def chosen_split(experiment: Experiment, dataset: Dataset) -> Split:
@@ -190,7 +187,7 @@ def _imported(experiment: Experiment, dataset: Dataset) -> tuple[Samples, Sequen
     rows = table.aligned([video.video_id for video in dataset.videos])
     chosen = table.chosen(rows)
     found = sequence_provenance(experiment.feature_row, chosen, experiment.data.made_by, str(path))
-    return Samples(dataset, np.empty((len(rows), 0)), {}, {str(path): file_sha256(path)}, found), chosen
+    return Samples(dataset, {}, {str(path): file_sha256(path)}, found), chosen
 
 
 def _extracted(experiment: Experiment, dataset: Dataset) -> tuple[Samples, SequenceTable]:
@@ -200,6 +197,4 @@ def _extracted(experiment: Experiment, dataset: Dataset) -> tuple[Samples, Seque
     ((name, family),) = families.items()
     table = stored_sequences(kept, family, store, PRECISION[experiment.gru.precision])
     found = provenance_of_specs({name: family.spec})
-    return Samples(
-        kept, np.empty((len(table.ids), 0)), failures, {name: family.spec.key_on(store.device)}, found
-    ), table
+    return Samples(kept, failures, {name: family.spec.key_on(store.device)}, found), table

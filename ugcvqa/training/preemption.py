@@ -51,12 +51,7 @@ class Preemption(Callback):
         self._before = {}
 
     def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,  # noqa: ANN401 (Lightning's signature)
-        batch: Any,  # noqa: ANN401
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """Saves and stops if a signal has come; between optimiser steps gradients would be lost, so it waits."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches and not trainer.is_last_batch:

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -21,14 +20,7 @@ class EpochLines(Callback):
         self._first_step_ended = 0.0
         self._first_step = trainer.global_step
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,  # noqa: ANN401 (Lightning's signature)
-        batch: Any,  # noqa: ANN401
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
         """Estimates the remaining time from the second step; the first one may wait for data."""
         done = trainer.global_step - self._first_step
         if done == 1:

@@ -7,9 +7,10 @@ import logging
 import secrets
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,6 @@ from ugcvqa.evaluation import metrics
 from ugcvqa.evaluation.splits import Split
 from ugcvqa.features.provenance import described
 from ugcvqa.files import error_reason, locked, write_atomic
-from ugcvqa.heads.gp_fit import GPReport
-from ugcvqa.heads.svr_grid import GridReport
 from ugcvqa.leftovers import sweep, temporary_path
 from ugcvqa.records import named_folder, plain_settings, versions
 from ugcvqa.scoring.model import FILE_NAME, QualityModel
@@ -36,9 +35,6 @@ from ugcvqa.training.experiment import Experiment
 from ugcvqa.training.vectors import Samples
 
 log = logging.getLogger(__name__)
-
-Fitting = GridReport | GPReport | Mapping[str, Any]
-"""How the training of a head went; plain values for a network."""
 
 _OPEN = "training.json"  # in the folder of a training that is under way or was interrupted
 _LOCK = "training.lock"  # held while it is under way
@@ -68,7 +64,7 @@ class Run:
         samples: the videos, with vectors unless a network was trained.
         split: which of them trained.
         model: scores videos.
-        fitting: how the training went.
+        fitting: what was chosen or learned, and what a reader should know of how it went, as JSON values.
         predicted: predictions of all videos.
     """
 
@@ -76,7 +72,7 @@ class Run:
     samples: Samples
     split: Split
     model: QualityModel
-    fitting: Fitting
+    fitting: Mapping[str, Any]
     predicted: Predicted
 
     def write(self, folder: Path) -> Path:
@@ -155,23 +151,13 @@ class Run:
             "test": asdict(figures["test"]),
             "videos": {part: len(getattr(self.split, part)) for part in ("train", "val", "test")},
             "failed_videos": len(samples.failures),
-            "head": {"kind": model.head.kind, **self._head_facts()},
+            "head": {"kind": model.head.kind, **self.fitting},
             "features": samples.sources,
             "made_by": dict(samples.provenance.made_by),
             "engine": chosen_engine(model.settings.engine),
             "versions": versions(),
         }
         return json.dumps(record, indent=2) + "\n"
-
-    def _head_facts(self) -> dict[str, Any]:
-        """What was chosen or learned, and what a reader should know of how it went."""
-        found = self.fitting
-        if isinstance(found, Mapping):
-            return dict(found)
-        if isinstance(found, GPReport):
-            return asdict(found)
-        facts = {"unconverged": found.n_unconverged, "unmapped": found.n_unmapped, "nonfinite": found.n_nonfinite}
-        return {**self.model.head.facts(), **facts}
 
     def _scatter(self) -> bytes:
         mos, pred, _ = self._part(self.split.test)
@@ -221,7 +207,7 @@ def open_folder(out: Path, name: str, settings: Mapping[str, Any]) -> Iterator[P
         StoreError: if it cannot be made.
     """
     if not is_main_process():
-        yield _opened(_free_folder(out, name), settings)
+        yield _opened(new_folder(out, name, _is_finished), settings)
         return
     sweep(out)
     with ExitStack() as held:
@@ -234,19 +220,10 @@ def open_folder(out: Path, name: str, settings: Mapping[str, Any]) -> Iterator[P
             raise
 
 
-def _free_folder(out: Path, name: str) -> Path:
-    """The first of NAME, NAME-2, NAME-3 ... that holds no finished run."""
-    folder, number = named_folder(out, name), 1
-    while folder.exists() and not is_unfinished(folder):
-        number += 1
-        folder = out / f"{name}-{number}"
-    return folder
-
-
 def _locked_folder(out: Path, name: str, held: ExitStack) -> Path:
-    """A folder as `_free_folder` finds it, kept from other trainings for as long as `held` lasts."""
+    """The first folder without a finished run, kept from other trainings for as long as `held` lasts."""
     while True:
-        folder = _free_folder(out, name)
+        folder = new_folder(out, name, _is_finished)
         try:
             held.enter_context(locked(folder / _LOCK))
         except StoreError as error:
@@ -291,16 +268,11 @@ def _recorded(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def new_folder(out: Path, name: str) -> Path:
-    """Picks the first of NAME, NAME-2, NAME-3 ... that does not exist."""
-    number = 1
-    folder = named_folder(out, name)
-    while folder.exists():
-        number += 1
-        folder = out / f"{name}-{number}"
-    return folder
+def new_folder(out: Path, name: str, is_taken: Callable[[Path], bool] = Path.exists) -> Path:
+    """Picks the first of NAME, NAME-2, NAME-3 ... that is not taken, which by default means that it does not exist."""
+    numbered = (out / f"{name}-{number}" for number in count(2))
+    return next(folder for folder in chain([named_folder(out, name)], numbered) if not is_taken(folder))
 
 
-def predict_all(samples: Samples, model: QualityModel) -> Predicted:
-    """Predicts all videos of a data set from their vectors."""
-    return Predicted(*model.predict_with_std(samples.features))
+def _is_finished(folder: Path) -> bool:
+    return folder.exists() and not is_unfinished(folder)

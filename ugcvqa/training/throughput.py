@@ -22,25 +22,12 @@ class Throughput(Callback):
         self._started = self._ended = time.perf_counter()
         self._waited, self._frames = 0.0, 0
 
-    def on_train_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: Any,  # noqa: ANN401 (Lightning's signature)
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *_: object) -> None:  # noqa: ANN401
         """Counts the wait and the frames of a step."""
         self._waited += time.perf_counter() - self._ended
         self._frames += sum(batch.lengths)
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,  # noqa: ANN401
-        batch: Any,  # noqa: ANN401
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, *_: object) -> None:
         """Marks the end of a step."""
         self._ended = time.perf_counter()
 

@@ -1,8 +1,9 @@
 """What `fit` does: gather features and labels, split, fit a head."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +20,8 @@ from ugcvqa.features.rows import assemble_row, families_of
 from ugcvqa.features.store import FeatureSpec, FeatureStore
 from ugcvqa.files import check_writable
 from ugcvqa.heads.fitted import FittedHead
-from ugcvqa.heads.gp_fit import GPReport
 from ugcvqa.heads.kinds import fit_process
-from ugcvqa.heads.svr import FittedSVR, fit_svr
-from ugcvqa.heads.svr_grid import GridReport
+from ugcvqa.heads.svr import fit_svr
 from ugcvqa.progress import progress_bar
 from ugcvqa.scoring.model import QualityModel
 from ugcvqa.settings.features import FamilySettings
@@ -38,18 +37,18 @@ class Samples:
 
     Attributes:
         dataset: the data set without the videos that failed.
-        features: (N, D) float64 video vectors in the order of `dataset.videos`; what a network looks at instead is
-            held by its training.
         failures: video id -> reason, of the others.
         sources: where the features come from: file -> SHA-256, or family -> folder in the store.
         provenance: who made the features, with the specs of those that this package computed.
+        features: (N, D) float64 video vectors in the order of `dataset.videos`; empty for a network, whose training
+            holds what it looks at instead.
     """
 
     dataset: Dataset
-    features: Array
     failures: dict[str, str]
     sources: dict[str, str]
     provenance: Provenance
+    features: Array = field(default_factory=lambda: np.empty((0, 0)))
 
 
 def imported_samples(
@@ -66,7 +65,7 @@ def imported_samples(
     """
     ids = [video.video_id for video in dataset.videos]
     found = read_features(files, row, families, made_by, ids)
-    return Samples(dataset, found.values, {}, found.sources, found.provenance)
+    return Samples(dataset, {}, found.sources, found.provenance, found.values)
 
 
 def gathered_samples(experiment: Experiment) -> Samples:
@@ -89,7 +88,7 @@ def gathered_samples(experiment: Experiment) -> Samples:
         content = store.content(Path(str(video.path)))
         rows.append(assemble_row(row, {name: store.get(spec, content)["video"] for name, spec in specs.items()}))
     sources = {name: spec.key_on(store.device) for name, spec in specs.items()}
-    return Samples(kept, np.stack(rows), failures, sources, provenance_of_specs(specs))
+    return Samples(kept, failures, sources, provenance_of_specs(specs), np.stack(rows))
 
 
 def provenance_of_specs(specs: Mapping[str, FeatureSpec]) -> Provenance:
@@ -135,10 +134,13 @@ def check_videos(dataset: Dataset) -> None:
         raise LabelError(f"{dataset.name}: {len(dataset.videos)} videos; at least {_MIN_VIDEOS} are needed to train")
 
 
-def fit_head(experiment: Experiment, samples: Samples, split: Split) -> tuple[QualityModel, GridReport | GPReport]:
+def fit_head(experiment: Experiment, samples: Samples, split: Split) -> tuple[QualityModel, dict[str, Any]]:
     """Fits the head that was asked for to the training part: train and val together.
 
     Of these the SVR uses val to choose C and gamma before; a Gaussian process needs no such choice.
+
+    Returns:
+        The model, and what was chosen or learned, as JSON values.
     """
     dataset, row = samples.dataset, experiment.feature_row
     position = {video.video_id: index for index, video in enumerate(dataset.videos)}
@@ -146,17 +148,17 @@ def fit_head(experiment: Experiment, samples: Samples, split: Split) -> tuple[Qu
     mos = np.array([dataset.videos[index].mos for index in outer])
     features = samples.features[outer]
     if experiment.head == "svr":
-        fitted: tuple[FittedHead, GridReport | GPReport] = _fitted_svr(features, mos, split, experiment.svr)
+        head, facts = _fitted_svr(features, mos, split, experiment.svr)
     else:
         settings = experiment.gp if experiment.head == "gp" else experiment.sparse_gp
-        fitted = fit_process(features, mos, row, settings)
-    head, report = fitted
+        head, report = fit_process(features, mos, row, settings)
+        facts = asdict(report)
     about = (dataset.label, dataset.scale, f"{dataset.name} ({len(outer)} videos)")
     found = samples.provenance
-    return QualityModel(head, row, experiment.families, *about, found.specs, found.made_by), report
+    return QualityModel(head, row, experiment.families, *about, found.specs, found.made_by), facts
 
 
-def _fitted_svr(features: Array, mos: Array, split: Split, settings: SVRSettings) -> tuple[FittedSVR, GridReport]:
+def _fitted_svr(features: Array, mos: Array, split: Split, settings: SVRSettings) -> tuple[FittedHead, dict[str, Any]]:
     within = {video_id: index for index, video_id in enumerate(split.outer_train)}
     with progress_bar(1, "candidate", "grid search") as bar:
 
@@ -164,11 +166,8 @@ def _fitted_svr(features: Array, mos: Array, split: Split, settings: SVRSettings
             bar.total = total
             bar.update(done - bar.n)
 
-        return fit_svr(
-            features,
-            mos,
-            [within[video_id] for video_id in split.train],
-            [within[video_id] for video_id in split.val],
-            settings,
-            progress,
-        )
+        train, val = ([within[video_id] for video_id in part] for part in (split.train, split.val))
+        head, report = fit_svr(features, mos, train, val, settings, progress)
+    chosen = {"C": head.C, "gamma": head.gamma, "support_vectors": head.dual_coef.size}
+    fits = {"unconverged": report.n_unconverged, "unmapped": report.n_unmapped, "nonfinite": report.n_nonfinite}
+    return head, chosen | fits
