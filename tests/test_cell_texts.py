@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from ugcvqa.cell_texts import cell_of, text_of
+from ugcvqa.cell_texts import cell_of, csv_text, text_of
 from ugcvqa.datasets.tables import FeatureTable, read_table, write_table
 from ugcvqa.display.lines import failure_rows, read_failures
 from ugcvqa.display.text_tables import Cell, Section, Table
@@ -59,6 +59,12 @@ def test_any_text_comes_back():
     for _ in range(20_000):
         text = "".join(source.choices("='+-@\\xu01b5c2e\t\n\x1b\u202ea", k=source.randint(0, 12)))
         assert text_of(cell_of(text)) == text
+
+
+def test_rows_of_a_csv_file_have_all_digits_and_no_nan():
+    rows = [("name", "value"), ("=a\n", 1 / 3), ("b,c", float("nan")), ("d", True), ("e", -2)]
+    assert csv_text(rows) == 'name,value\n\'=a\\x0a,0.3333333333333333\n"b,c",\nd,1\ne,-2\n'
+    assert csv_text([]) == ""
 
 
 def test_failures_and_tables_keep_their_names(tmp_path):

@@ -1,6 +1,8 @@
 """Files that appear whole or not at all."""
 
 import hashlib
+import json
+import math
 import subprocess
 import sys
 import time
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from ugcvqa.errors import StoreError
-from ugcvqa.files import arrays_from_file, arrays_to_bytes, file_sha256, locked, write_atomic
+from ugcvqa.files import arrays_from_file, arrays_to_bytes, file_sha256, locked, write_atomic, write_json
 
 
 def test_atomic_write_replaces_and_leaves_nothing_else(tmp_path):
@@ -38,6 +40,12 @@ def test_file_where_a_folder_should_be_is_one_error(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match="cannot be written"):
         write_atomic(tmp_path / "file" / "inner", b"x")
+
+
+def test_what_json_lacks_is_null(tmp_path):
+    write_json(tmp_path / "a.json", {"a": [1, math.nan, (math.inf, "x")], "b": {"c": -0.5, "d": None, "e": True}})
+    strict = json.loads((tmp_path / "a.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+    assert strict == {"a": [1, None, [None, "x"]], "b": {"c": -0.5, "d": None, "e": True}}
 
 
 def test_sha256_equals_hashlib(tmp_path):

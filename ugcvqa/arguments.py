@@ -8,6 +8,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from ugcvqa.cell_texts import printable
 from ugcvqa.errors import ConfigError, did_you_mean
 
 _LONGEST_MESSAGE = 4000
@@ -27,18 +28,17 @@ def built_arguments(kind: type, name: str, values: Mapping[str, Any]) -> dict[st
     Raises:
         ConfigError: if one is unknown, of the wrong type, or names a class that cannot be used there.
     """
-    parser = ArgumentParser(prog=name, exit_on_error=False)
-    parser.add_class_arguments(kind, name, instantiate=False)
+    parser, parsed = check_arguments(kind, name, values)
     try:
-        built = parser.instantiate(parser.parse_object({name: unshared(values)}))[name]
+        built = parser.instantiate(parsed)[name]
     except Exception as error:  # whatever the constructor of a named class may raise
         raise ConfigError(_refused(name, one_line(error), kind)) from error
     # Only objects are taken over: the parser makes a float of 2 where both are allowed, and batches are not shares.
     return {key: value if _is_plain(value) else built[key] for key, value in values.items()}
 
 
-def check_arguments(kind: type, name: str, values: Mapping[str, Any]) -> None:
-    """Checks arguments as `built_arguments` does, without making objects.
+def check_arguments(kind: type, name: str, values: Mapping[str, Any]) -> tuple[ArgumentParser, Namespace]:
+    """Checks arguments as `built_arguments` does, without making objects; returns the parser and what it read.
 
     Raises:
         ConfigError: if one is unknown, of the wrong type, or names a class that cannot be used there.
@@ -46,7 +46,7 @@ def check_arguments(kind: type, name: str, values: Mapping[str, Any]) -> None:
     parser = ArgumentParser(prog=name, exit_on_error=False)
     parser.add_class_arguments(kind, name, instantiate=False)
     try:
-        parser.parse_object({name: unshared(values)})
+        return parser, parser.parse_object({name: unshared(values)})
     except Exception as error:  # whatever the module of a named class may raise
         raise ConfigError(_refused(name, one_line(error), kind)) from error
 
@@ -80,6 +80,5 @@ def _refused(name: str, message: str, kind: type) -> str:
 
 def one_line(error: BaseException | str) -> str:
     """A message on one line of bounded length, without characters that steer a terminal."""
-    text = " ".join(str(error).split())
-    text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    text = printable(" ".join(str(error).split()))
     return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + " .."

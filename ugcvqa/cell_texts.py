@@ -5,6 +5,8 @@ formula (it begins with = + - @ or their wide forms, and is not a number) gets a
 both, so that rows still join by name.
 """
 
+import csv
+import io
 import re
 from collections.abc import Iterable
 
@@ -18,6 +20,11 @@ def cell_of(text: str) -> str:
     literal = _ESCAPED.sub(r"\\x5c\1", text)  # what looks escaped already stays what it is
     plain = _STEERING.sub(lambda found: _escape(found[0]), literal)
     return f"'{plain}" if _FORMULA.match(plain) and not _is_number(plain) else plain
+
+
+def printable(text: str) -> str:
+    """A text on one line that shows what it holds: control and direction characters and stray bytes are escaped."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def one_line(text: str) -> str:
@@ -36,6 +43,13 @@ def cells_of_row(values: Iterable[object]) -> list[object]:
     return [cell_of(value) if isinstance(value, str) else value for value in values]
 
 
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Rows, the header first, as CSV with line feeds: texts made harmless, true and false as 1 and 0, NaN empty."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(cells_of_row(map(_number_cell, row)) for row in rows)
+    return text.getvalue()
+
+
 def _escape(char: str) -> str:
     return f"\\x{ord(char):02x}" if ord(char) < 0x100 else f"\\u{ord(char):04x}"
 
@@ -44,6 +58,12 @@ def _unescape(found: re.Match[str]) -> str:
     """The character of an escape of ours; anything else is a folder's name behind a backslash."""
     char = chr(int(found[1][1:], 16))
     return char if char == "\\" or _STEERING.match(char) else found[0]
+
+
+def _number_cell(value: object) -> object:
+    if isinstance(value, bool):
+        return int(value)
+    return "" if value != value else value  # NaN
 
 
 def _is_number(text: str) -> bool:

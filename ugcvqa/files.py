@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,23 @@ def write_atomic(path: Path, data: bytes, scratch: Path | None = None) -> None:
     """
     with written_atomically(path, scratch) as file:
         file.write(data)
+
+
+def write_json(path: Path, values: Any) -> None:  # noqa: ANN401 (plain values)
+    """Writes plain values as JSON, as `write_atomic` does; NaN and infinity, which JSON lacks, become null.
+
+    Raises:
+        StoreError: if it cannot be written.
+    """
+    write_atomic(path, (json.dumps(_finite(values), indent=2, allow_nan=False) + "\n").encode())
+
+
+def _finite(values: Any) -> Any:  # noqa: ANN401
+    if isinstance(values, dict):
+        return {key: _finite(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 @contextlib.contextmanager

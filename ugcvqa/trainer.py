@@ -64,7 +64,7 @@ class Purpose:
             ConfigError: if one is unknown, of a wrong type, or would break what is promised.
         """
         launch().check_tasks()
-        _check_types(asked)
+        check_arguments(Trainer, "trainer", _given(asked))
         for name, value in _given(asked).items():
             if name in self.refused and not _is_same(value, self.harmless[name]):
                 raise ConfigError(f"--trainer.{name} {value}: {self.refused[name]}")
@@ -247,10 +247,6 @@ def running() -> Iterator[None]:
 
 def _given(asked: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value is not None or name in _OFF_IF_NONE}
-
-
-def _check_types(asked: Mapping[str, Any]) -> None:
-    check_arguments(Trainer, "trainer", _given(asked))
 
 
 def _is_same(value: Any, harmless: Any) -> bool:  # noqa: ANN401 (plain values)

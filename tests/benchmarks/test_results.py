@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ugcvqa.benchmarks.parts import Parts
-from ugcvqa.benchmarks.results import Results, SplitResult, predictions_csv_gz, seconds_csv, splits_csv, splits_json
+from ugcvqa.benchmarks.results import SplitResult, predictions_csv_gz, seconds_csv, splits_csv, splits_json
 from ugcvqa.errors import StoreError
 from ugcvqa.evaluation.splits import protocol_split
 
@@ -59,13 +59,6 @@ def test_splits_can_be_read_by_others():
     assert record["index"] == 3
     assert (record["train"], record["val"], record["test"]) == tuple(map(list, (split.train, split.val, split.test)))
     assert sorted(record["outer_train"]) == sorted([*split.train, *split.val])
-
-
-def test_a_metric_comes_in_the_order_of_the_splits():
-    results = Results([result(split=2, srcc=0.2), result("CNN", 1, 0.9), result(split=1, srcc=0.1)])
-    assert results.metric("mine", "NSS", "svr", "srcc").tolist() == [0.1, 0.2]
-    assert results.keys() == [("mine", "NSS", "svr", "test"), ("mine", "CNN", "svr", "test")]
-    assert results.metric("mine", "VSFACNN", "svr", "srcc").size == 0
 
 
 def test_a_part_comes_back_as_it_was(tmp_path):

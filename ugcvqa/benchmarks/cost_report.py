@@ -1,7 +1,6 @@
 """What `ugcvqa timings` writes: Table 2 with its footnotes, Figure 4, and every measurement."""
 
 import csv
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from ugcvqa.display.text_tables import Table
 from ugcvqa.errors import LabelError
 from ugcvqa.evaluation.published import data_title, published_figure
 from ugcvqa.features.rows import PAPER_ROWS
-from ugcvqa.files import error_reason, write_atomic
+from ugcvqa.files import error_reason, write_atomic, write_json
 from ugcvqa.settings.features import FamilySettings
 
 _PAPER_DATA = "youtube_ugc"  # the data set of the paper's Figure 4
@@ -94,7 +93,7 @@ def write(
     Raises:
         StoreError: if a file cannot be written.
     """
-    write_atomic(folder / "timings.json", (json.dumps(record, indent=2) + "\n").encode())
+    write_json(folder / "timings.json", record)
     for suffix, text in ((".md", table.markdown()), (".csv", table.csv()), (".tex", table.latex())):
         write_atomic(folder / f"table2{suffix}", text.encode())
     costs = {

@@ -31,10 +31,12 @@ def log_lines(folder: Path, settings: WandbSettings, results: Results, mode: str
         ConfigError: if W&B cannot be used.
     """
     wanted = plain_mapping(mode)
-    for data, row, head, mapping in dict.fromkeys(result.key for result in results):
-        lines = [line for line in results.of(data, row, head, mapping) if line.split and mapping == wanted]
-        if not lines:
-            continue
+    of_lines: dict[tuple[str, ...], Results] = {}
+    for result in results:
+        if result.split and result.mapping == wanted:
+            of_lines.setdefault(result.key, []).append(result)
+    for (data, row, head, _), several in of_lines.items():
+        lines = sorted(several, key=lambda line: line.split)
         own = {"data": data, "row": row, "head": head, "mode": mode, "n_test": lines[0].n_test}
         name = f"{data} {row}{'' if head in ('svr', 'none') else f'+{head}'}"
         group = settings.group or folder.name

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ugcvqa.datasets.tables import FORMATS, FeatureTable, locate, read_table
+from ugcvqa.datasets.joining import matched_rows
+from ugcvqa.datasets.tables import FORMATS, FeatureTable, read_table
 from ugcvqa.errors import ConfigError, LabelError
 from ugcvqa.features.provenance import table_makers
 from ugcvqa.features.rows import DIMENSIONS, ROWS, Part, dimension, families_of
@@ -259,7 +260,7 @@ class FeatureSources:
             if table.values.shape[1] != width:
                 raise LabelError(f"{path}: {table.values.shape[1]} columns, but {origins[0]} has {width} ({name})")
             try:
-                rows = locate(table, ids)
+                rows = matched_rows(table.ids, ids)
             except LabelError as error:
                 raise LabelError(f"{path}: {error}") from error
             self._used.setdefault(path, np.zeros(len(table.ids), dtype=bool))[rows[rows >= 0]] = True

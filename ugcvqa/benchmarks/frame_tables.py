@@ -13,7 +13,6 @@ import torch
 
 from ugcvqa.benchmarks.feature_tables import FRAMES, FeatureSources, merged_makers
 from ugcvqa.datasets.joining import matched_rows
-from ugcvqa.datasets.tables import FeatureTable, locate
 from ugcvqa.errors import ConfigError, LabelError
 from ugcvqa.features.precisions import settled
 from ugcvqa.features.provenance import table_makers
@@ -75,7 +74,7 @@ def frame_features(row: str, ids: Sequence[str], sources: FeatureSources) -> Fra
         if found is None:
             return None
         name, table = found
-        rows = locate(FeatureTable(table.ids, np.empty((len(table.ids), 1))), own)
+        rows = matched_rows(table.ids, own)
         has[np.array(numbers)] = rows >= 0
         names.append(name)
         makers.append(table_makers(row, table.ids, table.means(), table.made_by, name))

@@ -1,6 +1,5 @@
 """A report on this machine's GPUs: whether everything gives the known numbers there, how fast, and where time goes."""
 
-import json
 import os
 import re
 import shutil
@@ -28,7 +27,7 @@ from ugcvqa.features.family import Family
 from ugcvqa.features.loading import ClipDataset, through_loader
 from ugcvqa.features.precisions import BOUND, Trial, difference, fastest, forget, timed_vector
 from ugcvqa.features.stream import ClipStream, Task
-from ugcvqa.files import error_reason, write_atomic
+from ugcvqa.files import error_reason, write_atomic, write_json
 from ugcvqa.leftovers import temporary_folder
 from ugcvqa.loaders import SHARED_MEMORY
 from ugcvqa.media.encode import write_video
@@ -159,7 +158,7 @@ def write_report(path: Path, device: str, is_small: bool) -> int:
     title = f"ugcvqa on {device}, {time.strftime('%Y-%m-%d %H:%M')}, {time.monotonic() - started:.0f} s\n\n"
     write_atomic(path, (title + "".join(map(_lines, steps))).encode())
     record = {"device": device, "small": is_small, "steps": [asdict(step) for step in steps]}
-    write_atomic(path.with_suffix(".json"), (json.dumps(record, indent=2) + "\n").encode())
+    write_json(path.with_suffix(".json"), record)
     return int(any(step.state == "FAILED" for step in steps))
 
 

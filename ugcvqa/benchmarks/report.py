@@ -1,6 +1,5 @@
 """The folder of a benchmark: tidy results, run record, tables and figures, each file complete or absent."""
 
-import json
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from ugcvqa.display.text_tables import Table
 from ugcvqa.evaluation.metrics import Metrics
 from ugcvqa.evaluation.published import METRICS, data_title, row_title
 from ugcvqa.evaluation.significance import compare_all
-from ugcvqa.files import write_atomic
+from ugcvqa.files import write_atomic, write_json
 
 _N_YOUTUBE_UGC = 1380
 _N_VIDEOS = {"konvid_1k": 1200, "youtube_ugc": 1039, "combined": 2239, "youtube_ugc_to_konvid_1k": 2239}
@@ -40,7 +39,7 @@ def write_results(folder: Path, results: Results, splits: Splits, record: Mappin
     write_atomic(folder / "predictions.csv.gz", predictions_csv_gz(results))
     write_atomic(folder / "seconds.csv", seconds_csv(results))
     write_atomic(folder / "splits.json", splits_json(splits))
-    write_atomic(folder / "run.json", (json.dumps(record, indent=2) + "\n").encode())
+    write_json(folder / "run.json", record)
 
 
 def write_tables(

@@ -1,17 +1,14 @@
 """Results of a benchmark: one record per data set, row, head and split, and the tidy files made of them."""
 
-import csv
 import gzip
-import io
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-
-import numpy as np
+from dataclasses import dataclass
+from itertools import chain
 
 from ugcvqa.arrays import Array
-from ugcvqa.cell_texts import cells_of_row
+from ugcvqa.cell_texts import csv_text
 from ugcvqa.evaluation.published import METRICS
 from ugcvqa.evaluation.splits import Split
 
@@ -92,32 +89,13 @@ class SplitResult:
         return "; ".join(f"{name} {count}" for name, count in sorted(self.counts.items()) if count)
 
 
-@dataclass(frozen=True)
-class Results:
-    """All results of a benchmark, in the order of its data sets, rows and splits."""
-
-    items: list[SplitResult] = field(default_factory=list)
-
-    def __iter__(self) -> Iterator[SplitResult]:
-        return iter(self.items)
-
-    def keys(self) -> list[tuple[str, str, str, str]]:
-        """(data set, row, head, mapping) of each line of a table, in order."""
-        return list(dict.fromkeys(item.key for item in self.items))
-
-    def of(self, data: str, row: str, head: str, mapping: str = "test") -> list[SplitResult]:
-        """The results of one line of a table, by rising split number."""
-        found = [item for item in self.items if item.key == (data, row, head, mapping)]
-        return sorted(found, key=lambda item: item.split)
-
-    def metric(self, data: str, row: str, head: str, name: str, mapping: str = "test") -> Array:
-        """One figure of one line: (n_splits,) values by rising split number, NaN where it is not defined."""
-        return np.array([getattr(item, name) for item in self.of(data, row, head, mapping)], dtype=np.float64)
+Results = list[SplitResult]
+"""All results of a benchmark, in the order of its data sets, rows and splits."""
 
 
 def splits_csv(results: Iterable[SplitResult]) -> bytes:
     """Every figure and choice of every split; numbers have all digits, empty cells are NaN."""
-    return _csv(_COLUMNS, ([_cell(getattr(item, name)) for name in _COLUMNS] for item in results))
+    return _csv(_COLUMNS, ([getattr(item, name) for name in _COLUMNS] for item in results))
 
 
 def seconds_csv(results: Iterable[SplitResult]) -> bytes:
@@ -163,17 +141,5 @@ def _prediction_lines(results: Iterable[SplitResult]) -> Iterator[list[object]]:
             yield [*head, video_id, *map(str, values)]
 
 
-def _cell(value: object) -> object:
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, float):
-        return "" if math.isnan(value) else repr(value)
-    return value
-
-
 def _csv(header: Sequence[str], lines: Iterable[Sequence[object]]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(map(cells_of_row, lines))
-    return text.getvalue().encode("utf-8", "surrogateescape")
+    return csv_text(chain([header], lines)).encode("utf-8", "surrogateescape")

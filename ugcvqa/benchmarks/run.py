@@ -210,16 +210,16 @@ class _Unit:
 def _in_order(
     data: Sequence[Gathered], splits: Splits, rules: Rules, units: Mapping[tuple[str, int], _Unit]
 ) -> Results:
-    results = Results()
+    results: Results = []
     for one in data:
         name = one.problem.data
         for entry in one.entries:
             if entry.head == "none":
-                results.items.extend(_finished(one.problem, entry, splits[name], rules))
+                results.extend(_finished(one.problem, entry, splits[name], rules))
                 continue
             for mapping in rules.mappings:
                 found = [units[name, index].done[entry, mapping] for index, _ in splits[name]]
-                results.items.extend(_with_choice(found) if rules.mappings == ("train",) else found)
+                results.extend(_with_choice(found) if rules.mappings == ("train",) else found)
     return results
 
 

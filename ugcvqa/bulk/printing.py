@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from ugcvqa.bulk.columns import about, record_of
 from ugcvqa.bulk.explanation_lines import explanation_lines
 from ugcvqa.bulk.sinks import CSVRows, Tally
+from ugcvqa.cell_texts import printable
 from ugcvqa.logs import tell_error
 from ugcvqa.scoring.result import Score
 
@@ -54,8 +55,8 @@ def _forms(scorer: "Scorer") -> dict[str, tuple[str, Callable[[Score], str]]]:
 
 def _table_line(score: Score) -> str:
     mos = "failed" if score.reason else format(score.mos, ".4f")
-    warnings = [f"    warning: {_plain(warning)}" for warning in score.warnings]
-    lines = ["\t".join([mos, _plain(score.path), *_summary(score)]), *warnings, *explanation_lines(score)]
+    warnings = [f"    warning: {printable(warning)}" for warning in score.warnings]
+    lines = ["\t".join([mos, printable(score.path), *_summary(score)]), *warnings, *explanation_lines(score)]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -66,9 +67,4 @@ def _summary(item: Score) -> list[str]:
     likeliest = sorted(enumerate(item.details.get("distortions", ())), key=lambda pair: -pair[1])[:_N_DISTORTIONS]
     texts += [f"{name} {number:.2f}" for name, number in item.details.get("topics", {}).items()]
     texts += [f"distortion type {kind} {number:.2f}" for kind, number in likeliest]
-    return [_plain(", ".join(texts))] if texts else []
-
-
-def _plain(path: str) -> str:
-    """A file name on one line: control characters are escaped."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in path)
+    return [printable(", ".join(texts))] if texts else []

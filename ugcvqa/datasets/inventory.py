@@ -1,13 +1,11 @@
 """Which videos of a data set are there, missing, doubled or unreadable."""
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ugcvqa.cell_texts import cell_of, cells_of_row
+from ugcvqa.cell_texts import csv_text
 from ugcvqa.datasets.catalogue import Dataset, Video
 from ugcvqa.datasets.finding import PUBLIC_NAMES, video_copies, video_files
 from ugcvqa.datasets.identity import first_alike
@@ -97,19 +95,13 @@ class CheckReport:
 
     def to_csv(self) -> str:
         """All findings as CSV: video_id, status, path in use, other files (`;` between them), reason, warnings."""
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["video_id", "status", "path", "other_files", "reason", "warnings"])
+        rows = [("video_id", "status", "path", "other_files", "reason", "warnings")]
         for checked in self.videos:
-            others = ";".join(map(str, checked.others))
-            path = checked.video.path or ""
-            doubts = "; ".join(checked.doubts)
-            cells = (checked.video.video_id, checked.status, str(path), others, checked.reason, doubts)
-            writer.writerow(cells_of_row(cells))
-        writer.writerows(
-            ["", "extra", cell_of(str(path)), "", self._twin(path).strip(" ()"), ""] for path in self.extra
-        )
-        return text.getvalue()
+            others, doubts = ";".join(map(str, checked.others)), "; ".join(checked.doubts)
+            path = str(checked.video.path or "")
+            rows.append((checked.video.video_id, checked.status, path, others, checked.reason, doubts))
+        rows += [("", "extra", str(path), "", self._twin(path).strip(" ()"), "") for path in self.extra]
+        return csv_text(rows)
 
 
 def check_dataset(dataset: Dataset, root: Path | None, *, probe_files: bool = False, workers: int = 1) -> CheckReport:

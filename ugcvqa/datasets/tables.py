@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ugcvqa.cell_texts import cells_of_row, text_of
 from ugcvqa.datasets.cells import Row, number, read_cells
@@ -27,17 +26,8 @@ FORMATS = (".npz", ".csv", ".mat")
 # Names of crops and transcodes of KoNViD-1k and YouTube-UGC; group 1 is the id.
 _COPY = re.compile(r"^(\d+(?=_.*centercrop)|[A-Za-z]+_\d+P-[0-9a-f]{4}(?=_))_.*$")
 _ID_NAMES = (
-    "videos",
-    "video",
-    "ids",
-    "video_id",
-    "video_ids",
-    "vid",
-    "id",
-    "flickr_id",
-    "name",
-    "names",
-    "file",
+    *("videos", "video", "ids", "video_id", "video_ids", "vid", "id"),
+    *("flickr_id", "name", "names", "file"),
 )
 _MADE_BY = "made_by"
 _VALUE_NAMES = ("feats", "feats_mat", "features", "values", "feat", "X")
@@ -143,10 +133,10 @@ def write_table(path: Path, table: FeatureTable) -> None:
         made_by: dict[str, Any] = {_MADE_BY: np.array(table.made_by)} if table.made_by else {}
         np.savez(buffer, videos=np.array(table.ids, dtype=np.str_), feats=table.values, **made_by)
     elif suffix == ".csv":
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
         maker = [table.made_by] if table.made_by else []
         columns = [f"f{column}" for column in range(table.values.shape[1])]
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["video", *([_MADE_BY] if maker else []), *columns])
         for video_id, row in zip(table.ids, table.values.astype(np.float64), strict=True):
             writer.writerow([*cells_of_row([video_id, *maker]), *map(repr, row.tolist())])
@@ -181,7 +171,7 @@ def align(table: FeatureTable, ids: Sequence[str], *, allow_extra: bool = False)
     Raises:
         LabelError: if an id is missing, asked for twice or fits several rows, or if the table has extra ids.
     """
-    rows = locate(table, ids)
+    rows = matched_rows(table.ids, ids)
     missing = [video_id for video_id, row in zip(ids, rows, strict=True) if row < 0]
     if missing:
         raise LabelError(f"feature table: {shown_ids(missing)} missing of {len(ids)}")
@@ -190,22 +180,6 @@ def align(table: FeatureTable, ids: Sequence[str], *, allow_extra: bool = False)
         extra = [video_id for row, video_id in enumerate(table.ids) if row not in asked]
         raise LabelError(f"feature table: {shown_ids(extra)} not asked for")
     return table.values[rows]
-
-
-def locate(table: FeatureTable, ids: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Finds the rows of a table that belong to ids, by the rules of `joining.matched_rows`.
-
-    Args:
-        table: features of M videos.
-        ids: N ids in the wanted order.
-
-    Returns:
-        (N,) row numbers; -1 where the table lacks the video.
-
-    Raises:
-        LabelError: if an id is asked for twice or fits several rows, or a row fits several ids.
-    """
-    return matched_rows(table.ids, ids)
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:

@@ -231,7 +231,7 @@ def _canvas(title: str, size: tuple[float, float]) -> "tuple[Figure, Axes]":
     return figure, axes
 
 
-def picture_bytes(figure: "Figure", suffix: str) -> bytes:
+def picture_bytes(figure: "Figure", suffix: str = ".png", dpi: int = 300) -> bytes:
     """Writes a figure as a file of the kind of a suffix; the same figure gives the same bytes.
 
     Raises:
@@ -249,7 +249,7 @@ def picture_bytes(figure: "Figure", suffix: str) -> bytes:
         raise ConfigError(f"pictures are {', '.join(metadata)} files, not {suffix!r}")
     picture = io.BytesIO()
     with rc_context({"svg.hashsalt": "ugcvqa", "pdf.fonttype": 42}):  # journals refuse Type 3 fonts
-        figure.savefig(picture, format=suffix[1:], dpi=300, metadata=metadata[suffix])
+        figure.savefig(picture, format=suffix[1:], dpi=dpi, metadata=metadata[suffix])
     return picture.getvalue()
 
 

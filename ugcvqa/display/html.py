@@ -12,12 +12,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ugcvqa.cell_texts import printable
 from ugcvqa.display.images import Image, data_uri
-
-
-def printable(text: str) -> str:
-    """A text on one line that shows what it holds: control and direction characters and stray bytes are escaped."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def escaped(text: str) -> str:

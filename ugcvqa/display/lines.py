@@ -1,11 +1,10 @@
 """Lines and tables of a run."""
 
 import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from ugcvqa.cell_texts import cells_of_row, text_of
+from ugcvqa.cell_texts import csv_text, text_of
 from ugcvqa.evaluation.metrics import Metrics
 
 
@@ -17,11 +16,7 @@ def metrics_line(name: str, metrics: Metrics, count: int) -> str:
 
 def failure_rows(failures: Mapping[str, str], column: str = "reason") -> bytes:
     """CSV file of failed videos: video_id, reason; sorted by id. `column` names what else is told of videos."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["video_id", column])
-    table.writerows(map(cells_of_row, sorted(failures.items())))
-    return text.getvalue().encode("utf-8", "surrogateescape")
+    return csv_text([("video_id", column), *sorted(failures.items())]).encode("utf-8", "surrogateescape")
 
 
 def read_failures(path: Path, column: str = "reason") -> dict[str, str]:

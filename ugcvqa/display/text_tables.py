@@ -1,14 +1,12 @@
 """One table, three forms: Markdown for reading, LaTeX for papers, CSV with full precision for programs."""
 
-import csv
-import io
 import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from ugcvqa.cell_texts import cells_of_row, one_line
+from ugcvqa.cell_texts import csv_text, one_line
 
 Value = str | int | float
 Mark = Literal["", "best", "second"]
@@ -112,13 +110,9 @@ class Table:
 
     def csv(self) -> str:
         """CSV of the records; numbers in full precision, NaN as an empty cell."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        if self.records:
-            columns = list(self.records[0])
-            writer.writerow(columns)
-            writer.writerows(cells_of_row(_plain(record[column]) for column in columns) for record in self.records)
-        return text.getvalue()
+        columns = list(self.records[0]) if self.records else []
+        header = [columns] if columns else []
+        return csv_text([*header, *([record[column] for column in columns] for record in self.records)])
 
 
 def number_text(value: float) -> str:
@@ -159,9 +153,3 @@ def _latex(text: str) -> str:
 def _latex_cell(cell: Cell) -> str:
     text = _latex(cell.text)
     return {"": text, "best": f"\\textbf{{{text}}}", "second": f"\\underline{{{text}}}"}[cell.mark]
-
-
-def _plain(value: Value) -> str:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else repr(value)
-    return str(value)

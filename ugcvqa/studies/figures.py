@@ -1,6 +1,5 @@
 """The pictures of the saliency study, as PNG bytes, and the frames of its animations, as RGB arrays."""
 
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ugcvqa.display.figures import PALETTE
+from ugcvqa.display.figures import PALETTE, picture_bytes
 from ugcvqa.display.images import Image
 from ugcvqa.display.maps import coloured, overlay
 from ugcvqa.studies.ablation import Ablation
@@ -81,7 +80,7 @@ def saliency_grid(pictures: Sequence[Picture], title: str, aspect: float) -> byt
         if not picture.has_map:
             below.text(aspect / 2, 0.5, "no map", ha="center", va="center", color="white", backgroundcolor="black")
     figure.suptitle(title, fontsize=10)
-    return _png(figure)
+    return picture_bytes(figure, dpi=120)
 
 
 def video_frames(pictures: Sequence[Picture], aspect: float) -> Iterator[Image]:
@@ -116,7 +115,7 @@ def strongest_channels(layers: Sequence[LayerActivation], frame: Image, title: s
         axes.imshow(layer.strongest_map.numpy(), cmap="viridis")
         axes.set_title(f"{layer.layer}\nchannel {layer.strongest + 1} of {layer.n_channels}", fontsize=6, pad=3)
     figure.suptitle(title, fontsize=10)
-    return _png(figure)
+    return picture_bytes(figure, dpi=120)
 
 
 def channel_frames(
@@ -196,7 +195,7 @@ def cosine_histograms(frames: Sequence[FrameRow]) -> bytes:
         axes.set_title(f"{name}: frames {len(kept)}, videos {len({row.video_id for row in kept})}", fontsize=10)
     handles, labels = grid.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    return _png(figure)
+    return picture_bytes(figure, dpi=120)
 
 
 def published_cosines(frames: Sequence[PublishedFrame]) -> bytes:
@@ -209,7 +208,7 @@ def published_cosines(frames: Sequence[PublishedFrame]) -> bytes:
     axes.set(xlabel="published frame", ylabel="cosine similarity", xticks=numbers)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     axes.grid(alpha=0.25)
-    return _png(figure)
+    return picture_bytes(figure, dpi=120)
 
 
 def null_distributions(associations: Mapping[str, Sequence[Association]]) -> bytes:
@@ -233,7 +232,7 @@ def null_distributions(associations: Mapping[str, Sequence[Association]]) -> byt
         axes.set_ylabel("re-pairings", fontsize=7)
     handles, labels = grid.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
-    return _png(figure)
+    return picture_bytes(figure, dpi=120)
 
 
 def quality_curves(curves: Sequence[CurveRow]) -> bytes:
@@ -254,7 +253,7 @@ def quality_curves(curves: Sequence[CurveRow]) -> bytes:
     grid.flat[0].set_ylabel("probability of the class")
     handles, labels = grid.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, title="order of pixels", loc="outside lower center", ncols=3, frameon=False)
-    return _png(figure)
+    return picture_bytes(figure, dpi=120)
 
 
 def ablation_intervals(ablations: Sequence[Ablation], metric: str) -> bytes:
@@ -276,7 +275,7 @@ def ablation_intervals(ablations: Sequence[Ablation], metric: str) -> bytes:
     axes.set_yticks(range(len(shown)), labels, fontsize=8)
     axes.set(xlabel=f"difference of {metric.upper()}", ylim=(len(shown) - 0.5, -0.5))
     axes.grid(alpha=0.25, axis="x")
-    return _png(figure)
+    return picture_bytes(figure, dpi=120)
 
 
 def _histogram(axes: "Axes", cosine: Sequence[float], permuted: Sequence[float]) -> None:
@@ -305,18 +304,3 @@ def _figure(
     figure = Figure(figsize=(width, height), layout=layout, dpi=100)  # type: ignore[arg-type]
     FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, squeeze=False)
-
-
-def image_png(image: Image) -> bytes:
-    """A picture (H, W, 3) uint8 as PNG bytes, pixel by pixel."""
-    from matplotlib.image import imsave
-
-    picture = io.BytesIO()
-    imsave(picture, image, format="png", metadata={"Software": ""})
-    return picture.getvalue()
-
-
-def _png(figure: "Figure") -> bytes:
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120, metadata={"Software": None})
-    return picture.getvalue()

@@ -11,14 +11,13 @@ from torch import nn
 from ugcvqa.deep.pooling import normalise
 from ugcvqa.display.maps import coloured, overlay
 from ugcvqa.files import write_atomic
-from ugcvqa.media.encode import write_video
+from ugcvqa.media.encode import png_bytes, write_video
 from ugcvqa.settings.study import PictureSettings
 from ugcvqa.studies.activations import FIRST_CHANNELS, LayerActivation, layer_activations
 from ugcvqa.studies.figures import (
     MOST_GRID_FRAMES,
     Picture,
     channel_frames,
-    image_png,
     saliency_grid,
     strongest_channels,
     video_frames,
@@ -77,7 +76,7 @@ def draw_saliency(folder: Path, measures: VideoMeasures, pictures: Sequence[Pict
     for picture in pictures:
         images = {"frame": picture.frame, "map": coloured(picture.saliency)}
         for kind, image in {**images, "overlay": overlay(picture.frame, picture.saliency)}.items():
-            write_atomic(folder / place / f"frame_{picture.number:06d}_{kind}.png", image_png(image))
+            write_atomic(folder / place / f"frame_{picture.number:06d}_{kind}.png", png_bytes(image))
     write_atomic(folder / place / "grid.png", saliency_grid(pictures, measures.video_id, aspect))
     write_video(folder / place / "overlay.mp4", video_frames(pictures, aspect), 1, options=_FRAMES)
     count = f"{len(pictures)} sampled frame{'' if len(pictures) == 1 else 's'}"

@@ -1,8 +1,6 @@
 """One run of the saliency study: gathers numbers, tables and pictures, and writes the study's folder."""
 
-import json
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,7 +21,7 @@ from ugcvqa.features.extraction import usable_device
 from ugcvqa.features.inputs import open_dataset
 from ugcvqa.features.network_families import SaliencyFamily
 from ugcvqa.features.store import FeatureStore
-from ugcvqa.files import write_atomic
+from ugcvqa.files import write_atomic, write_json
 from ugcvqa.records import plain_settings, versions
 from ugcvqa.settings.data import DataSettings, LoaderSettings
 from ugcvqa.settings.study import StudySettings
@@ -148,7 +146,7 @@ class Study:
         store = FeatureStore(root, device.partition(":")[0])
         if is_main_process():
             # first of all, as a folder that refuses it would refuse every result
-            self._write("settings.json", _json(self._record))
+            write_json(self.folder / "settings.json", self._record)
             paths = [video.path for video in dataset.videos if video.path is not None]
             adopt_maps(networks, store, paths, asked.frames)
         failures = extract_dataset(dataset, networks.families, store, loader, asked.limits, trainer)
@@ -159,9 +157,9 @@ class Study:
     def finish(self) -> Page:
         """Writes page and numbers, and returns the page."""
         command = "Made by ugcvqa study; numbers.json holds every number, settings.json what was asked for."
-        self._write("settings.json", _json(self._record))
+        write_json(self.folder / "settings.json", self._record)
         engine = chosen_engine(self.asked.families.engine)
-        self._write("numbers.json", _json({**self._numbers, "engine": engine, "versions": versions()}))
+        write_json(self.folder / "numbers.json", {**self._numbers, "engine": engine, "versions": versions()})
         page = Page(
             "Saliency study",
             self._warnings,
@@ -335,16 +333,3 @@ def _plain_test(one: Association) -> dict[str, Any]:
 
 def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
-
-
-def _json(values: Any) -> bytes:  # noqa: ANN401 (anything plain)
-    return (json.dumps(_finite(values), indent=2) + "\n").encode()
-
-
-def _finite(values: Any) -> Any:  # noqa: ANN401
-    """Plain values in which NaN, which JSON lacks, is null."""
-    if isinstance(values, dict):
-        return {key: _finite(value) for key, value in values.items()}
-    if isinstance(values, list | tuple):
-        return [_finite(value) for value in values]
-    return None if isinstance(values, float) and not math.isfinite(values) else values
