@@ -45,8 +45,8 @@ DOORS = {
     "jsonargparse": {"cli", "arguments"},
     "joblib": {"benchmarks.parallel"},
     "distributed": {"cluster", "benchmarks.parallel"},
-    "numba": {"nss.compiler"},
-    "llvmlite": {"nss.compiler"},
+    "numba": {"kernel_compiler"},
+    "llvmlite": {"kernels", "kernel_compiler"},
 }
 
 

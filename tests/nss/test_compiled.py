@@ -53,7 +53,7 @@ def test_compiled_resize_matches_the_reference(golden, name):
     shrink.real(levels, real)
     np.testing.assert_allclose(real, golden[f"resize_f64_{name}"], atol=2e-4)
     if name == "0.5":
-        halve(levels.astype(np.float32), real)
+        halve(levels.astype(np.float32, order="C"), real)
         np.testing.assert_allclose(real, golden["resize_f64_0.5"], atol=1e-4)
 
 

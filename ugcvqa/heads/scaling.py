@@ -1,10 +1,10 @@
 """Column scalings for distance-based heads: fitted on training videos, stored as small float32 tables."""
 
+from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
 
 from ugcvqa.errors import LabelError
 
@@ -14,6 +14,7 @@ Scaling = Literal["rank", "root", "log", "standard"]
 N_QUANTILES = 128
 """Training quantiles kept per column by `rank`; fewer where there are fewer videos."""
 
+_FEW = 20_000  # numbers: ten videos of a thousand columns or two
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -130,8 +131,18 @@ def _normal_scores(x: npt.NDArray[np.float64], quantiles: Float32) -> Float32:
     last = _places(known, ordered)
     first = count - 1 - _places(-known, -ordered[::-1])
     place = np.where(np.isnan(known), (count - 1) / 2, (first + last) / 2)
-    scores: Float32 = ndtri((place + 0.5) / count).astype(np.float32)
+    scores: Float32 = _normal_quantiles((place + 0.5) / count).astype(np.float32)
     return scores
+
+
+def _normal_quantiles(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Inverse of the standard normal distribution function, between 0 and 1."""
+    if shares.size > _FEW:
+        from scipy.special import ndtri  # here because the import takes longer than a short video's score
+
+        return np.asarray(ndtri(shares))
+    quantile = NormalDist().inv_cdf
+    return np.array([quantile(share) for share in shares.ravel().tolist()]).reshape(shares.shape)
 
 
 def _places(x: npt.NDArray[np.float64], ordered: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -82,7 +82,8 @@ def rgb_frames(y: Levels, u: Levels, v: Levels, colour: str, ratio: float) -> Le
     rgb = _buffers.get("rgb", (3, *y.shape[1:]), np.uint8)
     shrink = Shrink.of(*y.shape[1:], ratio) if ratio < 1 else None
     frames = np.empty((len(y), 3, *(shrink.shape if shrink else y.shape[1:])), np.uint8)
-    for frame, luma, blue, red in zip(frames, y, u, v, strict=True):
+    for frame, *planes in zip(frames, y, u, v, strict=True):
+        luma, blue, red = map(np.ascontiguousarray, planes)
         kernels.to_rgb(luma, blue, red, colour == "bt601", rgb)
         for out, levels in zip(frame, rgb, strict=True):
             out[:] = shrink.levels(levels) if shrink else levels

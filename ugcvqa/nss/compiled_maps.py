@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.kernels import inlined, kernel
 from ugcvqa.nss.compiled_resize import mirrored
-from ugcvqa.nss.compiler import inlined, jit
 from ugcvqa.nss.constants import (
     BAND_SIGNS,
     BELL_8,
@@ -60,12 +60,11 @@ def row_length(width: int) -> int:
     return -(-(width + 10) // 64) * 64
 
 
-@jit
-def to_rgb(y: Plane8, u: Plane8, v: Plane8, is_limited: bool, rgb: Plane8) -> None:
+@kernel(n_rows=3, dtype="int32")
+def to_rgb(y: Plane8, u: Plane8, v: Plane8, is_limited: int, rgb: Plane8, work: Ints) -> None:
     """Converts one frame, see `maps.yuv_to_rgb`: (H, W), (ceil(H/2), ceil(W/2)) twice -> (3, H, W)."""
     height = y.shape[0]
-    column, us = np.empty(u.shape[1] + 4, np.int32), np.empty(2 * u.shape[1], np.int32)
-    vs = np.empty(2 * u.shape[1], np.int32)
+    column, us, vs = work[0], work[1], work[2]
     for i in range(height):
         _upsample(u, i, column, us)
         _upsample(v, i, column, vs)
@@ -122,7 +121,7 @@ def _full(y: Plane8, us: Ints, vs: Ints, rgb: Plane8) -> None:
         rgb[2, k] = _to_level(y[k] + 1.7710 * u)
 
 
-@jit
+@kernel()
 def grey(rgb: Plane8, out: Plane) -> None:
     """Luma of (3, H, W) levels, rounded to 8 bits."""
     for i in range(out.shape[0]):
@@ -131,7 +130,7 @@ def grey(rgb: Plane8, out: Plane) -> None:
             out[i, k] = _f32(np.int32(min(max(total + 0.5, 0.0), 255.0)))
 
 
-@jit
+@kernel()
 def repeat_edges(x: Plane, out: Plane) -> None:
     """Copies (H, W) into (H + 8, row_length) at (4, 4), edges repeated."""
     height, width = x.shape
@@ -143,10 +142,10 @@ def repeat_edges(x: Plane, out: Plane) -> None:
             out[i, k + 4] = x[source, k]
 
 
-@jit
-def sobel(bordered: Plane, out: Plane) -> None:
+@kernel(n_rows=2)
+def sobel(bordered: Plane, out: Plane, work: Plane) -> None:
     """Gradient magnitude of a plane bordered by `repeat_edges`."""
-    smooth, step = np.empty(bordered.shape[1], np.float32), np.empty(bordered.shape[1], np.float32)
+    smooth, step = work[0], work[1]
     for i in range(out.shape[0]):
         for k in range(bordered.shape[1]):
             smooth[k] = bordered[i + 3, k] + _TWO * bordered[i + 4, k] + bordered[i + 5, k]
@@ -156,11 +155,11 @@ def sobel(bordered: Plane, out: Plane) -> None:
             out[i, k] = math.sqrt(across * across + down * down)
 
 
-@jit
-def laplacian(bordered: Plane, out: Plane) -> None:
+@kernel(n_rows=2)
+def laplacian(bordered: Plane, out: Plane, work: Plane) -> None:
     """Absolute 9 x 9 Laplacian of Gaussian of a plane bordered by `repeat_edges`; taps of equal weight are paired."""
     length = bordered.shape[1]
-    folded, total = np.empty(length, np.float32), np.empty(length - 8, np.float32)
+    folded, total = work[0], work[1]
     for i in range(out.shape[0]):
         total[:] = _ZERO
         for d in range(5):
@@ -174,11 +173,11 @@ def laplacian(bordered: Plane, out: Plane) -> None:
             out[i, k] = abs(total[k])
 
 
-@jit
-def gaussian_difference(bordered: Plane, out: Plane) -> None:
+@kernel(n_rows=2)
+def gaussian_difference(bordered: Plane, out: Plane, work: Plane) -> None:
     """Plane minus its 8 x 8 blur, in differences from the centre; the plane is bordered by `repeat_edges`."""
     length = bordered.shape[1]
-    down, row = np.empty(length, np.float32), np.empty(length, np.float32)
+    down, row = work[0], work[1]
     for i in range(out.shape[0]):
         for k in range(length):
             c = bordered[i + 4, k]
@@ -195,16 +194,15 @@ def gaussian_difference(bordered: Plane, out: Plane) -> None:
             out[i, k] = -(down[k + 4] + near + far)
 
 
-@jit
-def gradient(x: Plane, bordered: Plane, out: Plane) -> None:
+@kernel(n_rows=3)
+def gradient(x: Plane, bordered: Plane, out: Plane, work: Plane) -> None:
     """Magnitude of the 11 x 11 Gaussian derivative plus eps; exactly eps on flat areas.
 
     `bordered` is a work area of (H + 10, row_length), zero outside of its middle (H, W).
     """
     height, width = x.shape
     length = bordered.shape[1]
-    smooth, step = np.empty(length, np.float32), np.empty(length, np.float32)
-    row = np.empty(length - 10, np.float32)
+    smooth, step, row = work[0][:length], work[1][:length], work[2]
     for i in range(height):
         for k in range(width):
             bordered[i + 5, k + 5] = x[i, k]
@@ -239,7 +237,7 @@ def _smooth_and_step(rows: Plane, smooth: Plane, step: Plane) -> None:
         step[k] += _D4 * (rows[1, k] - rows[9, k]) + _D5 * (rows[0, k] - rows[10, k])
 
 
-@jit
+@kernel()
 def opponent(rgb: Plane8, out: Plane) -> None:
     """O1 and O2 of (3, H, W) levels -> (2, H, W)."""
     for c in range(2):
@@ -249,18 +247,27 @@ def opponent(rgb: Plane8, out: Plane) -> None:
                 out[c, i, k] = a * _f32(rgb[0, i, k]) + b * _f32(rgb[1, i, k]) + d * _f32(rgb[2, i, k])
 
 
-@jit
-def log_opponent(rgb: Plane8, out: Plane) -> None:
-    """BY and RG of (3, H, W) levels -> (2, H, W): logarithms less their mean over the frame."""
-    logs, counts = np.empty((3, 256), np.float32), np.empty(256, np.int64)
+@kernel()
+def count_levels(rgb: Plane8, counts: npt.NDArray[np.int64]) -> None:
+    """Number of samples of each level in each channel: (3, H, W) -> (3, 256)."""
+    counts[:] = 0
     for c in range(3):
-        counts[:] = 0
         for i in range(rgb.shape[1]):
             for k in range(rgb.shape[2]):
-                counts[rgb[c, i, k]] += 1
-        mean = (counts * _LOGS).sum() / (rgb.shape[1] * rgb.shape[2])
-        for level in range(256):
-            logs[c, level] = _LOGS[level] - mean
+                counts[c, rgb[c, i, k]] += 1
+
+
+def log_opponent(rgb: Plane8, out: Plane) -> None:
+    """BY and RG of (3, H, W) levels -> (2, H, W): logarithms less their mean over the frame."""
+    counts = np.empty((3, 256), np.int64)
+    count_levels(rgb, counts)
+    means = (counts * _LOGS).sum(axis=1, keepdims=True) / (rgb.shape[1] * rgb.shape[2])
+    log_differences(rgb, (_LOGS - means).astype(np.float32), out)
+
+
+@kernel()
+def log_differences(rgb: Plane8, logs: Plane, out: Plane) -> None:
+    """BY and RG of (3, H, W) levels by the (3, 256) logarithms of the levels."""
     for i in range(rgb.shape[1]):
         for k in range(rgb.shape[2]):
             r, g, b = logs[0, rgb[0, i, k]], logs[1, rgb[1, i, k]], logs[2, rgb[2, i, k]]
@@ -268,16 +275,15 @@ def log_opponent(rgb: Plane8, out: Plane) -> None:
             out[1, i, k] = (r - g) * _ONE_BY_ROOT2
 
 
-@jit
-def lab(rgb: Plane8, out: Plane) -> None:
+@kernel(n_rows=10, dtype="float64")
+def lab(rgb: Plane8, out: Plane, work: Double) -> None:
     """8-bit coded a* and b* of (3, H, W) levels after a 3 x 3 blur -> (2, H, W)."""
     width = rgb.shape[2]
-    row, levels = np.empty(width + 2), np.empty((3, width), np.int32)
-    xyz, guesses = np.empty((3, width)), np.empty((3, width))
+    row, levels, xyz, guesses = work[0], work[1:4], work[4:7], work[7:]
     for i in range(rgb.shape[1]):
         _blurred(rgb, i, row, levels)
         for k in range(width):
-            r, g, b = _LINEAR[levels[0, k]], _LINEAR[levels[1, k]], _LINEAR[levels[2, k]]
+            r, g, b = _linear(levels[0, k]), _linear(levels[1, k]), _linear(levels[2, k])
             for c in range(3):
                 t = _LAB[c, 0] * r + _LAB[c, 1] * g + _LAB[c, 2] * b
                 xyz[c, k] = t
@@ -292,7 +298,12 @@ def lab(rgb: Plane8, out: Plane) -> None:
 
 
 @inlined
-def _blurred(rgb: Plane8, i: int, row: Double, levels: Ints) -> None:
+def _linear(level: float) -> Any:  # noqa: ANN401 (a float64 for Numba)
+    return _LINEAR[np.int32(level)]
+
+
+@inlined
+def _blurred(rgb: Plane8, i: int, row: Double, levels: Double) -> None:
     """One row of each channel after the 3 x 3 blur, rounded to 8 bits."""
     width, above, below = rgb.shape[2], max(i - 1, 0), min(i + 1, rgb.shape[1] - 1)
     for c in range(3):
@@ -321,7 +332,7 @@ def _code(x: float) -> Any:  # noqa: ANN401 (a float32 for Numba)
     return _f32(math.floor(min(max(math.floor((x + 128) * 256 + 0.5) / 256 + 0.5, 0.0), 255.0)))
 
 
-@jit
+@kernel()
 def temporal_bands(frames: Plane, out: Plane) -> None:
     """The seven band-pass maps of eight frames: (8, H, W) -> (7, H, W)."""
     for i in range(out.shape[1]):

@@ -3,12 +3,13 @@
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.kernels import inlined, kernel
 from ugcvqa.media.bicubic import taps
-from ugcvqa.nss.compiler import inlined, jit
 
 Plane8 = npt.NDArray[np.uint8]
 Plane = npt.NDArray[np.float32]
@@ -18,6 +19,7 @@ Weights = npt.NDArray[np.float64]
 _f32 = np.float32
 _ZERO = _f32(0)
 _T0, _T1, _T2, _T3 = _f32(111 / 256), _f32(29 / 256), _f32(-9 / 256), _f32(-3 / 256)  # of scale 0.5, from the centre
+_BLOCK = 32  # rows
 _ROUND_UP = 0.5 + 1e-9  # exact .5 ties occur; without the offset round-off would decide them
 
 
@@ -43,74 +45,113 @@ class Shrink:
         """Plans the resize of planes of (height, width)."""
         shape = math.ceil(scale * height), math.ceil(scale * width)
         (rows, row_weights), (columns, column_weights) = (
-            (np.ascontiguousarray(sources.T), np.ascontiguousarray(weights.T))
+            (_padded(sources.T), _padded(weights.T))
             for sources, weights in (taps(height, scale, shape[0]), taps(width, scale, shape[1]))
         )
         return cls(shape, rows, row_weights, columns, column_weights)
 
     def levels(self, x: Plane8) -> Plane8:
         """Resizes an (H, W) uint8 plane, rounded after each pass."""
-        out = np.empty(self.shape, np.uint8)
-        _resize_levels(x, self.rows, self.row_weights, self.columns, self.column_weights, out)
+        out, across = np.empty(self.shape, np.uint8), np.empty((x.shape[1], _BLOCK), np.float32)
+        _resize_levels(
+            np.ascontiguousarray(x), self.rows, self.row_weights, self.columns, self.column_weights, across, out
+        )
         return out
 
     def real(self, x: Plane8 | Plane, out: Plane) -> None:
         """Resizes an (H, W) uint8 or float32 plane into a float32 one, without rounding."""
-        _resize_real(x, self.rows, self.row_weights, self.columns, self.column_weights, out)
+        across = np.empty((x.shape[1], _BLOCK), np.float32)
+        _resize_real(
+            np.ascontiguousarray(x), self.rows, self.row_weights, self.columns, self.column_weights, across, out
+        )
 
 
-@jit
+def _padded(table: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Adds columns of zeros, taps without weight, so that taps can be taken three at a time."""
+    return np.pad(np.ascontiguousarray(table), ((0, 0), (0, -table.shape[1] % 3)))
+
+
+@inlined
+def _three(table: Any, row: int, t: int) -> tuple[Any, Any, Any]:  # noqa: ANN401 (indices or weights)
+    return table[row, t], table[row, t + 1], table[row, t + 2]
+
+
+@kernel(n_rows=_BLOCK + 1, dtype="float64")
 def _resize_levels(
-    x: Plane8, rows: Index, row_weights: Weights, columns: Index, column_weights: Weights, out: Plane8
+    x: Plane8,
+    rows: Index,
+    row_weights: Weights,
+    columns: Index,
+    column_weights: Weights,
+    across: Weights,
+    out: Plane8,
+    work: Weights,
 ) -> None:
-    """Rows first; columns for 8 rows at once, which vector code needs side by side."""
-    height, width = out.shape
-    total, block = np.empty(max(x.shape[1], 8)), np.zeros((x.shape[1], 8))
-    for start in range(0, height, 8):
-        n = min(8, height - start)
+    """Rows first; then columns of a block of rows at once, which vector code needs side by side."""
+    for start in range(0, out.shape[0], _BLOCK):
+        n, total = min(_BLOCK, out.shape[0] - start), work[_BLOCK]
         for b in range(n):
-            total[:] = _ROUND_UP
-            for t in range(rows.shape[1]):
-                source, weight = rows[start + b, t], row_weights[start + b, t]
+            down = work[b]
+            down[:] = _ROUND_UP
+            for t in range(0, rows.shape[1], 3):
+                (s0, s1, s2), (w0, w1, w2) = _three(rows, start + b, t), _three(row_weights, start + b, t)
                 for k in range(x.shape[1]):
-                    total[k] += weight * x[source, k]
+                    down[k] += w0 * x[s0, k] + w1 * x[s1, k] + w2 * x[s2, k]
             for k in range(x.shape[1]):
-                block[k, b] = np.int32(min(max(total[k], 0.0), 255.0))
-        for column in range(width):
-            total[:8] = _ROUND_UP
-            for t in range(columns.shape[1]):
-                source, weight = columns[column, t], column_weights[column, t]
-                for b in range(8):
-                    total[b] += weight * block[source, b]
+                down[k] = np.int32(min(max(down[k], 0.0), 255.0))
+        _turn(work, n, across)
+        for column in range(out.shape[1]):
+            total[:_BLOCK] = _ROUND_UP
+            for t in range(0, columns.shape[1], 3):
+                (s0, s1, s2), (w0, w1, w2) = _three(columns, column, t), _three(column_weights, column, t)
+                for b in range(_BLOCK):
+                    total[b] += w0 * across[s0, b] + w1 * across[s1, b] + w2 * across[s2, b]
             for b in range(n):
                 out[start + b, column] = np.uint8(np.int32(min(max(total[b], 0.0), 255.0)))
 
 
-@jit
+@kernel(n_rows=_BLOCK + 1)
 def _resize_real(
-    x: Plane8 | Plane, rows: Index, row_weights: Weights, columns: Index, column_weights: Weights, out: Plane
+    x: Plane8 | Plane,
+    rows: Index,
+    row_weights: Weights,
+    columns: Index,
+    column_weights: Weights,
+    across: Plane,
+    out: Plane,
+    work: Plane,
 ) -> None:
-    """As `_resize_levels`, in float32, 16 rows at once."""
-    height, width = out.shape
-    total, block = np.empty(max(x.shape[1], 16), np.float32), np.zeros((x.shape[1], 16), np.float32)
-    for start in range(0, height, 16):
-        n = min(16, height - start)
+    """As `_resize_levels`, in float32 and without rounding."""
+    for start in range(0, out.shape[0], _BLOCK):
+        n, total = min(_BLOCK, out.shape[0] - start), work[_BLOCK]
         for b in range(n):
-            total[:] = _ZERO
-            for t in range(rows.shape[1]):
-                source, weight = rows[start + b, t], _f32(row_weights[start + b, t])
+            down = work[b]
+            down[:] = _ZERO
+            for t in range(0, rows.shape[1], 3):
+                (s0, s1, s2), (w0, w1, w2) = _three(rows, start + b, t), _three(row_weights, start + b, t)
+                w0, w1, w2 = _f32(w0), _f32(w1), _f32(w2)
                 for k in range(x.shape[1]):
-                    total[k] += weight * _f32(x[source, k])
-            for k in range(x.shape[1]):
-                block[k, b] = total[k]
-        for column in range(width):
-            total[:16] = _ZERO
-            for t in range(columns.shape[1]):
-                source, weight = columns[column, t], _f32(column_weights[column, t])
-                for b in range(16):
-                    total[b] += weight * block[source, b]
+                    down[k] += w0 * _f32(x[s0, k]) + w1 * _f32(x[s1, k]) + w2 * _f32(x[s2, k])
+        _turn(work, n, across)
+        for column in range(out.shape[1]):
+            total[:_BLOCK] = _ZERO
+            for t in range(0, columns.shape[1], 3):
+                (s0, s1, s2), (w0, w1, w2) = _three(columns, column, t), _three(column_weights, column, t)
+                w0, w1, w2 = _f32(w0), _f32(w1), _f32(w2)
+                for b in range(_BLOCK):
+                    total[b] += w0 * across[s0, b] + w1 * across[s1, b] + w2 * across[s2, b]
             for b in range(n):
                 out[start + b, column] = total[b]
+
+
+@inlined
+def _turn(rows: Any, n: int, columns: Any) -> None:  # noqa: ANN401 (float32 or float64)
+    """Stores n rows as the columns of a (width, _BLOCK) array, in tiles that stay in the cache."""
+    width = columns.shape[0]
+    for start in range(0, width, 16):
+        for b in range(n):
+            for k in range(start, min(start + 16, width)):
+                columns[k, b] = rows[b, k]
 
 
 @inlined
@@ -120,12 +161,11 @@ def mirrored(index: int, n: int) -> int:
     return index if index < n else 2 * n - 1 - index
 
 
-@jit
-def halve(x: Plane, out: Plane) -> None:
+@kernel(n_rows=3)
+def halve(x: Plane, out: Plane, work: Plane) -> None:
     """Resizes an (H, W) float32 plane by 0.5 to (ceil(H / 2), ceil(W / 2))."""
     height, width = x.shape
-    row = np.empty(width, np.float32)
-    even, odd = np.empty(out.shape[1] + 4, np.float32), np.empty(out.shape[1] + 4, np.float32)
+    row, even, odd = work[0][:width], work[1][: out.shape[1] + 4], work[2]
     for i in range(out.shape[0]):
         a, b = mirrored(2 * i, height), mirrored(2 * i + 1, height)
         c, d = mirrored(2 * i - 1, height), mirrored(2 * i + 2, height)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ugcvqa.nss.compiler import bits_of, float_of, inlined, jit
+from ugcvqa.kernels import inlined, kernel
 from ugcvqa.nss.constants import DEFICIT, LINE
 
 Row = npt.NDArray[np.float32]
@@ -32,9 +32,9 @@ _LN2_HIGH, _LN2_LOW, _ROOT_HALF = _f32(0.693359375), _f32(-2.12194440e-4), _f32(
 @inlined
 def log32(x: Any) -> Any:  # noqa: ANN401 (a float32 for Numba, a float for mypy)
     """Natural logarithm of a normal positive float32, to 5e-7."""
-    bits = bits_of(x)
+    bits = _f32(x).view(np.int32)
     low = np.int32(np.int32(bits & np.int32(0x007FFFFF)) | np.int32(0x3F000000))
-    half, exponent = float_of(low), _f32(np.int32(bits >> np.int32(23)) - np.int32(126))
+    half, exponent = np.int32(low).view(np.float32), _f32(np.int32(bits >> np.int32(23)) - np.int32(126))
     is_low = half < _ROOT_HALF
     f = (half + half if is_low else half) - _ONE
     exponent = exponent - _ONE if is_low else exponent
@@ -44,20 +44,20 @@ def log32(x: Any) -> Any:  # noqa: ANN401 (a float32 for Numba, a float for mypy
     return f + (y * f * square + _LN2_LOW * exponent - _HALF * square) + _LN2_HIGH * exponent
 
 
-@jit
-def map_sums(x: Row, sums: Sums) -> None:
+@kernel(n_rows=34)
+def map_sums(x: Row, sums: Sums, work: Row) -> None:
     """Sums what the 34 statistics of a map need.
 
     Args:
         x: (H, W) float32, both sides at least 7.
         sums: (fits.N_SUMS,) float64, overwritten; in the order of `fits.statistics`.
+        work: see `kernels.kernel`.
     """
     height, width = x.shape
-    padded = np.empty(width + 6, np.float32)
-    mean, within, across = np.empty((7, width), np.float32), np.empty((7, width), np.float32), np.empty_like(x[:7])
-    shift, square, deviation = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    padded, mean, within, across = work[0], work[1:8], work[8:15], work[15:22]
+    shift, square, deviation = work[22][:width], work[23][:width], work[24][:width]
     # three rows in turn, then the first one, which follows the last; the last column stands in front of the first too
-    m, j, zeros = np.empty((4, width + 1), np.float32), np.empty((4, width + 1), np.float32), np.zeros(4, np.int64)
+    m, j, zeros = work[25:29], work[29:33], work[33]
     sums[:] = 0
     for row in range(3):
         _moments_across(x, row, padded, mean, within, across)
@@ -67,20 +67,30 @@ def map_sums(x: Row, sums: Sums) -> None:
         _moments_down(row, height, mean, shift, square)
         _deviation(row, height, within, shift, square, deviation)
         if row == 0:
-            sums[0] = _f32(deviation.mean())
+            sums[0] = _mean(deviation)
         here, before, earlier = row % 3, (row - 1) % 3, (row - 2) % 3
         _coefficients(x, row, across, shift, deviation, square, sums)
         zeros[here] = _store(square, here, m, j, sums)
         if row == 0:
-            m[3], j[3], zeros[3] = m[0], j[0], zeros[0]
+            for k in range(width + 1):  # an assignment of rows would make a copy on its way
+                m[3, k], j[3, k] = m[0, k], j[0, k]
+            zeros[3] = zeros[0]
         else:
-            _products(m, before, here, zeros[before] + zeros[here] > 0, sums)
-            _differences(j, before, here, sums)
-            _crosses(j, before if row == 1 else earlier, before, here, sums)
+            _products(m, width, before, here, zeros[before] + zeros[here] > 0, sums)
+            _differences(j, width, before, here, sums)
+            _crosses(j, width, before if row == 1 else earlier, before, here, sums)
     last, before = (height - 1) % 3, (height - 2) % 3
-    _crosses(j, before, last, last, sums)
-    _products(m, last, 3, zeros[last] + zeros[3] > 0, sums)
-    _differences(j, last, 3, sums)
+    _crosses(j, width, before, last, last, sums)
+    _products(m, width, last, 3, zeros[last] + zeros[3] > 0, sums)
+    _differences(j, width, last, 3, sums)
+
+
+@inlined
+def _mean(row: Row) -> Any:  # noqa: ANN401 (a float32 for Numba)
+    total = _ZERO
+    for k in range(row.shape[0]):
+        total += row[k]
+    return total / _f32(row.shape[0])
 
 
 @inlined
@@ -166,18 +176,19 @@ def _store(mscn: Row, here: int, m: Row, j: Row, sums: Sums) -> int:
 
 
 @inlined
-def _products(m: Row, before: int, here: int, has_zeros: bool, sums: Sums) -> None:
+def _products(m: Row, width: int, before: int, here: int, has_zeros: bool, sums: Sums) -> None:
     """Products of coefficients with their left, upper, upper left and lower left neighbours."""
-    _product(m, here, 1, here, 0, has_zeros, sums[5:])
-    _product(m, here, 1, before, 1, has_zeros, sums[10:])
-    _product(m, here, 1, before, 0, has_zeros, sums[15:])
-    _product(m, before, 1, here, 0, has_zeros, sums[20:])
+    _product(m, width, here, 1, here, 0, has_zeros, sums[5:])
+    _product(m, width, here, 1, before, 1, has_zeros, sums[10:])
+    _product(m, width, here, 1, before, 0, has_zeros, sums[15:])
+    _product(m, width, before, 1, here, 0, has_zeros, sums[20:])
 
 
 @inlined
-def _product(m: Row, row: int, column: int, other_row: int, other: int, has_zeros: bool, sums: Sums) -> None:
+def _product(
+    m: Row, width: int, row: int, column: int, other_row: int, other: int, has_zeros: bool, sums: Sums
+) -> None:
     """Adds |v|, v^2 of v > 0, v^2 of v < 0, the number of v < 0, and of v other than 0."""
-    width = m.shape[1] - 1
     total, positive, negative, n_negative, n_nonzero = _ZERO, _ZERO, _ZERO, 0, width
     for k in range(width):
         a, b = m[row, k + column], m[other_row, k + other]
@@ -187,7 +198,7 @@ def _product(m: Row, row: int, column: int, other_row: int, other: int, has_zero
         positive += high * high
         negative += low * low
         # by the signs of the factors: tiny products underflow, yet count as positive or negative
-        n_negative += (bits_of(a) ^ bits_of(b)) < 0
+        n_negative += bool((_f32(a).view(np.int32) ^ _f32(b).view(np.int32)) < 0)
     if has_zeros:
         n_negative = n_nonzero = 0
         for k in range(width):
@@ -202,10 +213,10 @@ def _product(m: Row, row: int, column: int, other_row: int, other: int, has_zero
 
 
 @inlined
-def _differences(j: Row, before: int, here: int, sums: Sums) -> None:
+def _differences(j: Row, width: int, before: int, here: int, sums: Sums) -> None:
     """Log-derivatives to the left, upwards, to the upper left, to the lower left, and the mixed second one."""
     a1 = b1 = a2 = b2 = a3 = b3 = a4 = b4 = a5 = b5 = _ZERO
-    for k in range(j.shape[1] - 1):
+    for k in range(width):
         centre, left, up, corner = j[here, k + 1], j[here, k], j[before, k + 1], j[before, k]
         d1, d2, d3, d4 = centre - left, centre - up, centre - corner, up - left
         d5 = d1 - (up - corner)
@@ -219,9 +230,9 @@ def _differences(j: Row, before: int, here: int, sums: Sums) -> None:
 
 
 @inlined
-def _crosses(j: Row, above: int, here: int, below: int, sums: Sums) -> None:
+def _crosses(j: Row, width: int, above: int, here: int, below: int, sums: Sums) -> None:
     """The two 3 x 3 log-derivatives of a row; edges repeated."""
-    width, a1, b1, a2, b2 = j.shape[1] - 1, _ZERO, _ZERO, _ZERO, _ZERO
+    a1, b1, a2, b2 = _ZERO, _ZERO, _ZERO, _ZERO
     for k in range(1, width - 1):
         cross = j[above, k + 1] - j[here, k] - j[here, k + 2] + j[below, k + 1]
         saddle = (j[above, k] - j[above, k + 2]) - (j[below, k] - j[below, k + 2])
