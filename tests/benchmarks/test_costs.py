@@ -12,7 +12,7 @@ from ugcvqa.benchmarks import cost_report
 from ugcvqa.benchmarks.costs import TOGETHER, Extraction, Fitting, Seconds, row_costs
 from ugcvqa.media.encode import write_video
 
-NETWORK = ["--families.deep.backbone", "resnet18", "--families.deep.weights", "random:0"]
+NETWORK = ["--families.deep.backbone=resnet18", "--families.deep.weights=random:0", "--families.engine=torch"]
 
 
 @pytest.fixture(scope="module")

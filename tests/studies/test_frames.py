@@ -46,6 +46,7 @@ def test_families_of_the_study_differ_by_network_and_number_of_frames():
     settings = FamilySettings(
         deep=DeepSettings("resnet18", "random:0"),
         saliency=SaliencySettings("mobilenet_v3_small", "features.12", "random:0"),
+        engine="torch",
     )
     made = [
         build_study(settings, network, limit)

@@ -1,4 +1,4 @@
-"""The saliency study on a small network, and videos for it."""
+"""The saliency study on a small network, which PyTorch computes (OpenVINO takes seconds to begin), and its videos."""
 
 import numpy as np
 import torch
@@ -28,9 +28,9 @@ def small_study(_settings=None, network="complete", limit=2, dead=False):
         saliency=SaliencySettings("small", "features.13", "random:0", method="top:2", keep_maps=True)
     )
     vgg = small_network(dead)
-    cam = ScoreCAM(vgg, f"features.{len(vgg.features) - 1}", method="top:2")
+    cam = ScoreCAM(vgg, f"features.{len(vgg.features) - 1}", method="top:2", engine="torch")
     saliency = SaliencyFamily(values, cam, "", KnownMaps())
-    deep = StudyDeep(CNN(small_network()), {"backbone": "small"}, limit)
+    deep = StudyDeep(CNN(small_network(), engine="torch"), {"backbone": "small"}, limit)
     facts = (
         NetworkFacts("deep features", "small", "random:0", deep.spec.weights, "as published" * (network != "complete")),
         NetworkFacts("saliency", "small", "random:0", saliency.spec.weights),
