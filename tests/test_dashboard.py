@@ -34,11 +34,25 @@ def test_the_kind_is_the_verb_where_none_is_given(tmp_path):
     assert (found["job_type"], found["name"], found["project"]) == ("study", "name of the run", "ugcvqa")
 
 
-def test_a_refusal_is_one_line(tmp_path, monkeypatch):
+def test_a_refusal_is_one_line_and_leaves_nothing_in_the_environment(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_DATA_DIR", raising=False)
     library = dashboard.library()
     monkeypatch.setattr(library, "init", lambda **_: (_ for _ in ()).throw(library.Error("no key")))
     with pytest.raises(ConfigError, match=r"wandb online: W&B cannot start.*no key.*wandb login"):
         dashboard.start(tmp_path, WandbSettings(mode="online"), "fit", {})
+    assert "WANDB_DATA_DIR" not in os.environ
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("a bug")])
+def test_a_start_that_breaks_off_leaves_nothing_in_the_environment(tmp_path, monkeypatch, error):
+    def init(**_):
+        raise error
+
+    monkeypatch.delenv("WANDB_DATA_DIR", raising=False)
+    monkeypatch.setattr(dashboard.library(), "init", init)
+    with pytest.raises(type(error)):
+        dashboard.start(tmp_path, WandbSettings(), "fit", {})
+    assert "WANDB_DATA_DIR" not in os.environ
 
 
 def test_a_missing_package_is_one_line(tmp_path, monkeypatch):

@@ -54,7 +54,10 @@ def start(
             job_type=settings.job_type or kind, dir=folder.resolve(), mode=settings.mode, name=name or folder.name,
             config=dict(config), settings={"silent": True}, **{"group": settings.group, **more},
         )  # fmt: skip
-    except (wandb.Error, OSError) as error:
+    except BaseException as error:
+        _forget(_files_of(folder))
+        if not isinstance(error, wandb.Error | OSError):
+            raise
         raise ConfigError(
             f"wandb {settings.mode}: W&B cannot start ({error_reason(error)}); run `wandb login`, or use mode offline; "
             f"results are in {folder}"
@@ -65,8 +68,7 @@ def finish(run: Any, folder: Path) -> None:  # noqa: ANN401 (W&B's run)
     """Ends a run; files that waited for their upload go, unless `wandb sync` is still to send them."""
     run.finish()
     files = _files_of(folder)
-    if os.environ.get(_DATA_DIR) == str(files):
-        del os.environ[_DATA_DIR]
+    _forget(files)
     if not any(files.glob("offline-run-*")):
         shutil.rmtree(files / "artifacts", ignore_errors=True)
 
@@ -81,6 +83,12 @@ def opened(
         yield run
     finally:
         finish(run, folder)
+
+
+def _forget(files: Path) -> None:
+    """Takes the folder of a run out of the environment, where it would be that of the next run too."""
+    if os.environ.get(_DATA_DIR) == str(files):
+        del os.environ[_DATA_DIR]
 
 
 def _files_of(folder: Path) -> Path:
