@@ -80,6 +80,18 @@ def test_run_folder_is_complete_and_its_figures_can_be_recomputed(here, capsys):
     assert "python -m ugcvqa.score" in output
 
 
+def test_scatter_plot_comes_in_other_kinds_and_fonts(here):
+    ids = [f"v{k:02d}" for k in range(40)]
+    arguments = own_labels(here, ids, make_table(here, ids))
+    assert fit.main([*arguments, *QUICK, "--figures", "[pdf,svg]", "--font", "serif"]) == 0
+    assert fit.main([*arguments, *QUICK, "--figures", "[pdf]"]) == 0
+    serif, sans = here / "runs" / "own_nss_svr", here / "runs" / "own_nss_svr-2"
+    assert b"STIXGeneral" in (serif / "scatter.pdf").read_bytes()
+    assert b"DejaVuSans" in (sans / "scatter.pdf").read_bytes()
+    assert {path.name for path in serif.glob("scatter.*")} == {"scatter.png", "scatter.pdf", "scatter.svg"}
+    assert {path.name for path in sans.glob("scatter.*")} == {"scatter.png", "scatter.pdf"}
+
+
 def test_config_of_a_run_makes_the_same_run(here):
     ids = [f"v{k:02d}" for k in range(40)]
     arguments = own_labels(here, ids, make_table(here, ids))

@@ -216,6 +216,18 @@ def test_published_frames_are_regenerated(shared, tmp_path):
     column = next(name for name in expected[0] if "cos" in name)
     assert [float(row["cosine"]) for row in found] == pytest.approx([float(row[column]) for row in expected], abs=1e-6)
     assert "the 16 published cosines are met to" in (tmp_path / "out" / "conclusions.md").read_text()
+    assert [path.name for path in (tmp_path / "out" / "figure7").iterdir()] == ["published.png"]
+
+
+def test_figures_come_in_other_kinds_and_fonts(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {"deep": rng.random((2, 9)), "saliency": rng.random((2, 3, 3)), "cosine": np.ones(2)}
+    np.savez(tmp_path / "frames.npz", **arrays)
+    more = ["--pictures.figures", "[pdf,svg]", "--pictures.font", "serif"]
+    assert run(tmp_path, "--published", str(tmp_path / "frames.npz"), *more) == 0
+    folder = tmp_path / "out" / "figure7"
+    assert {path.name for path in folder.iterdir()} == {"published.png", "published.pdf", "published.svg"}
+    assert b"STIXGeneral" in (folder / "published.pdf").read_bytes()
 
 
 def test_damaged_measures_are_made_again(videos, tmp_path):

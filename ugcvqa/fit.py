@@ -45,6 +45,8 @@ def fit(
     trainer: dict[str, Any] = {},
     logger: Literal["csv", "wandb", "none"] = "csv",
     wandb: WandbSettings = WandbSettings(),
+    figures: list[Literal["pdf", "svg"]] = [],
+    font: Literal["sans", "serif"] = "sans",
 ) -> int:
     """Trains a model on a data set, tests it on held-out videos, and writes one run folder.
 
@@ -79,6 +81,8 @@ def fit(
         logger: where the figures of each epoch go: `csv` to files in the run folder, or `wandb` to Weights & Biases,
             with predictions and the model at the end. Heads without epochs have the latter only.
         wandb: settings of Weights & Biases.
+        figures: kinds in which the scatter plot is written beside its PNG of 300 dpi.
+        font: of the scatter plot.
     """
     if backbone:
         end_to_end = replace(end_to_end, backbone=backbone)
@@ -86,6 +90,7 @@ def fit(
     experiment = Experiment(
         data, row, head, svr, gp, sparse_gp, gru, end_to_end, split, families,
         out=out, name=name, store=store, loader=loader, limits=limits, trainer=trainer, logger=logger, wandb=wandb,
+        figures=figures, font=font,
     )  # fmt: skip
     if trainer:
         from ugcvqa.trainer import OF_VECTORS, TRAINING

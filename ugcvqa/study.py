@@ -68,15 +68,17 @@ def study(
         videos, data, out, store, frames, network, families.with_backbones(backbone, saliency_backbone), measures,
         pictures, published, benchmark, device, limits,
     )  # fmt: skip
+    from ugcvqa.display.figures import font
     from ugcvqa.studies.study_run import Study
 
     job = Study(asked)
-    if published:
-        job.add_published(Path(published))
-    if benchmark:
-        job.add_benchmark(Path(benchmark))
-    if asked.has_videos:
-        job.add_videos(loader, trainer)
+    with font(pictures.font):
+        if published:
+            job.add_published(Path(published))
+        if benchmark:
+            job.add_benchmark(Path(benchmark))
+        if asked.has_videos:
+            job.add_videos(loader, trainer)
     if not is_main_process():
         return 0
     page = job.finish()

@@ -234,6 +234,11 @@ def _canvas(title: str, size: tuple[float, float]) -> "tuple[Figure, Axes]":
 def picture_bytes(figure: "Figure", suffix: str = ".png", dpi: int = 300) -> bytes:
     """Writes a figure as a file of the kind of a suffix; the same figure gives the same bytes.
 
+    Args:
+        figure: the figure.
+        suffix: `.png`, `.svg` or `.pdf`.
+        dpi: pixels per inch of a PNG, and of pictures inside the others.
+
     Raises:
         ConfigError: if the suffix is none of .png, .svg and .pdf.
     """

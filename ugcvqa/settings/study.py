@@ -44,11 +44,15 @@ class PictureSettings:
         videos: videos, from the first on, of which frames and maps are drawn.
         frame: number, from 1, of the sampled frame whose activations are drawn; the last if there are fewer.
         animation_frames: most frames of a video in the animations of activations; 0 leaves them out.
+        figures: kinds in which each figure is written beside its PNG.
+        font: of the figures.
     """
 
     videos: int = 1
     frame: int = 7
     animation_frames: int = 4
+    figures: list[Literal["pdf", "svg"]] = field(default_factory=list)
+    font: Literal["sans", "serif"] = "sans"
 
     def __post_init__(self) -> None:
         if min(self.videos, self.animation_frames) < 0 or self.frame < 1:

@@ -1,7 +1,8 @@
-"""The pictures of the saliency study, as PNG bytes, and the frames of its animations, as RGB arrays."""
+"""The figures of the saliency study, and the frames of its animations, as RGB arrays."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.nn import functional
 from ugcvqa.display.figures import PALETTE, picture_bytes
 from ugcvqa.display.images import Image
 from ugcvqa.display.maps import coloured, overlay
+from ugcvqa.files import write_atomic
 from ugcvqa.studies.ablation import Ablation
 from ugcvqa.studies.activations import LayerActivation
 from ugcvqa.studies.analysis import CurveRow, FrameRow, PublishedFrame
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _BINS = 20
+_DPI = 120  # the page holds all of them
 _TILE_PX = 112
 _GAP_PX = 18  # room for the channel's number above its tile
 _COLUMNS = 8
@@ -55,7 +58,7 @@ class Picture(NamedTuple):
         return bool(self.saliency.max() > 0)
 
 
-def saliency_grid(pictures: Sequence[Picture], title: str, aspect: float) -> bytes:
+def saliency_grid(pictures: Sequence[Picture], title: str, aspect: float) -> "Figure":
     """Draws sampled frames with the overlay of the map below each, as the paper's Figure 1.
 
     Args:
@@ -80,7 +83,7 @@ def saliency_grid(pictures: Sequence[Picture], title: str, aspect: float) -> byt
         if not picture.has_map:
             below.text(aspect / 2, 0.5, "no map", ha="center", va="center", color="white", backgroundcolor="black")
     figure.suptitle(title, fontsize=10)
-    return picture_bytes(figure, dpi=120)
+    return figure
 
 
 def video_frames(pictures: Sequence[Picture], aspect: float) -> Iterator[Image]:
@@ -96,7 +99,7 @@ def video_frames(pictures: Sequence[Picture], aspect: float) -> Iterator[Image]:
         yield np.concatenate([_resized(part, _VIDEO_HEIGHT_PX, width) for part in parts], axis=1)
 
 
-def strongest_channels(layers: Sequence[LayerActivation], frame: Image, title: str) -> bytes:
+def strongest_channels(layers: Sequence[LayerActivation], frame: Image, title: str) -> "Figure":
     """Draws the channel of the largest mean of every convolution, as the paper's Figure 5.
 
     Args:
@@ -115,7 +118,7 @@ def strongest_channels(layers: Sequence[LayerActivation], frame: Image, title: s
         axes.imshow(layer.strongest_map.numpy(), cmap="viridis")
         axes.set_title(f"{layer.layer}\nchannel {layer.strongest + 1} of {layer.n_channels}", fontsize=6, pad=3)
     figure.suptitle(title, fontsize=10)
-    return picture_bytes(figure, dpi=120)
+    return figure
 
 
 def channel_frames(
@@ -181,7 +184,7 @@ class _ChannelCanvas:
         return np.ascontiguousarray(pixels[: len(pixels) // 2 * 2, : pixels.shape[1] // 2 * 2])
 
 
-def cosine_histograms(frames: Sequence[FrameRow]) -> bytes:
+def cosine_histograms(frames: Sequence[FrameRow]) -> "Figure":
     """Draws the distribution of Algorithm 3 per data set, as the paper's Figure 7, with the shuffled channels' beside.
 
     Args:
@@ -195,10 +198,10 @@ def cosine_histograms(frames: Sequence[FrameRow]) -> bytes:
         axes.set_title(f"{name}: frames {len(kept)}, videos {len({row.video_id for row in kept})}", fontsize=10)
     handles, labels = grid.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    return picture_bytes(figure, dpi=120)
+    return figure
 
 
-def published_cosines(frames: Sequence[PublishedFrame]) -> bytes:
+def published_cosines(frames: Sequence[PublishedFrame]) -> "Figure":
     """Draws the published values, ours and those of shuffled channels, frame by frame."""
     figure, grid = _figure(6.4, 3.6, 1, 1)
     axes, numbers = grid[0][0], [row.frame for row in frames]
@@ -208,10 +211,10 @@ def published_cosines(frames: Sequence[PublishedFrame]) -> bytes:
     axes.set(xlabel="published frame", ylabel="cosine similarity", xticks=numbers)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     axes.grid(alpha=0.25)
-    return picture_bytes(figure, dpi=120)
+    return figure
 
 
-def null_distributions(associations: Mapping[str, Sequence[Association]]) -> bytes:
+def null_distributions(associations: Mapping[str, Sequence[Association]]) -> "Figure":
     """Draws each measure on the true pairing against its distribution when videos are re-paired.
 
     Args:
@@ -232,10 +235,10 @@ def null_distributions(associations: Mapping[str, Sequence[Association]]) -> byt
         axes.set_ylabel("re-pairings", fontsize=7)
     handles, labels = grid.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
-    return picture_bytes(figure, dpi=120)
+    return figure
 
 
-def quality_curves(curves: Sequence[CurveRow]) -> bytes:
+def quality_curves(curves: Sequence[CurveRow]) -> "Figure":
     """Draws the mean deletion and insertion curves of the three orders.
 
     Args:
@@ -253,10 +256,10 @@ def quality_curves(curves: Sequence[CurveRow]) -> bytes:
     grid.flat[0].set_ylabel("probability of the class")
     handles, labels = grid.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, title="order of pixels", loc="outside lower center", ncols=3, frameon=False)
-    return picture_bytes(figure, dpi=120)
+    return figure
 
 
-def ablation_intervals(ablations: Sequence[Ablation], metric: str) -> bytes:
+def ablation_intervals(ablations: Sequence[Ablation], metric: str) -> "Figure":
     """Draws the difference that saliency makes in one figure, with 95 % intervals.
 
     Args:
@@ -275,7 +278,7 @@ def ablation_intervals(ablations: Sequence[Ablation], metric: str) -> bytes:
     axes.set_yticks(range(len(shown)), labels, fontsize=8)
     axes.set(xlabel=f"difference of {metric.upper()}", ylim=(len(shown) - 0.5, -0.5))
     axes.grid(alpha=0.25, axis="x")
-    return picture_bytes(figure, dpi=120)
+    return figure
 
 
 def _histogram(axes: "Axes", cosine: Sequence[float], permuted: Sequence[float]) -> None:
@@ -304,3 +307,18 @@ def _figure(
     figure = Figure(figsize=(width, height), layout=layout, dpi=100)  # type: ignore[arg-type]
     FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def write_figure(path: Path, figure: "Figure", kinds: Sequence[str] = ()) -> None:
+    """Writes a figure as a PNG of 120 dpi, and beside it in further kinds.
+
+    Args:
+        path: the PNG.
+        figure: the figure.
+        kinds: `svg`, `pdf`.
+
+    Raises:
+        StoreError: if it cannot be written.
+    """
+    for suffix in (".png", *(f".{kind}" for kind in kinds)):
+        write_atomic(path.with_suffix(suffix), picture_bytes(figure, suffix, _DPI))

@@ -21,6 +21,7 @@ from ugcvqa.studies.figures import (
     saliency_grid,
     strongest_channels,
     video_frames,
+    write_figure,
 )
 from ugcvqa.studies.frames import spread
 from ugcvqa.studies.measures import Measurement, VideoMeasures, read_small_frames
@@ -55,7 +56,9 @@ def sampled_pictures(measures: VideoMeasures, measurement: Measurement) -> list[
     return [Picture(k + 1, k / fps, frame, one) for k, frame, one in zip(indices, frames, maps, strict=True)]
 
 
-def draw_saliency(folder: Path, measures: VideoMeasures, pictures: Sequence[Picture], caption: str) -> list[Exhibit]:
+def draw_saliency(
+    folder: Path, measures: VideoMeasures, pictures: Sequence[Picture], caption: str, kinds: Sequence[str] = ()
+) -> list[Exhibit]:
     """Writes Figure 1 of a video: the grid, the overlay video, and three files per frame.
 
     Args:
@@ -63,6 +66,7 @@ def draw_saliency(folder: Path, measures: VideoMeasures, pictures: Sequence[Pict
         measures: of the video.
         pictures: its sampled frames.
         caption: what is known of networks and frames.
+        kinds: in which the grid is written beside its PNG.
 
     Returns:
         The grid and the video.
@@ -77,7 +81,7 @@ def draw_saliency(folder: Path, measures: VideoMeasures, pictures: Sequence[Pict
         images = {"frame": picture.frame, "map": coloured(picture.saliency)}
         for kind, image in {**images, "overlay": overlay(picture.frame, picture.saliency)}.items():
             write_atomic(folder / place / f"frame_{picture.number:06d}_{kind}.png", png_bytes(image))
-    write_atomic(folder / place / "grid.png", saliency_grid(pictures, measures.video_id, aspect))
+    write_figure(folder / place / "grid.png", saliency_grid(pictures, measures.video_id, aspect), kinds)
     write_video(folder / place / "overlay.mp4", video_frames(pictures, aspect), 1, options=_FRAMES)
     count = f"{len(pictures)} sampled frame{'' if len(pictures) == 1 else 's'}"
     missing = sum(not picture.has_map for picture in pictures)
@@ -122,7 +126,7 @@ def draw_activations(
     layers = _activations(network, picture)
     title = f"{name}: strongest channel of each convolution, frame {picture.number} of {measures.video_id}"
     still, moving = Path("figure5") / f"{name}.png", Path("figure6") / f"{name}.mp4"
-    write_atomic(folder / still, strongest_channels(layers, picture.frame, title))
+    write_figure(folder / still, strongest_channels(layers, picture.frame, title), settings.figures)
     after = sum(layer.is_after_activation for layer in layers)
     values = (
         "after the activation that follows each of them in place"

@@ -34,6 +34,7 @@ from ugcvqa.studies.figures import (
     null_distributions,
     published_cosines,
     quality_curves,
+    write_figure,
 )
 from ugcvqa.studies.frames import NetworkFacts, StudyNetworks, adopt_maps, build_study, given_videos
 from ugcvqa.studies.measures import ORDERS, Measurement, VideoMeasures
@@ -289,7 +290,8 @@ class Study:
         for number, one in enumerate(drawn):
             try:
                 pictures = sampled_pictures(one, measurement)
-                exhibits += draw_saliency(self.folder, one, pictures, _sentence(network_text(networks.facts[1])))
+                caption = _sentence(network_text(networks.facts[1]))
+                exhibits += draw_saliency(self.folder, one, pictures, caption, settings.figures)
                 for name, network, facts in self._shown_networks(networks) if number == 0 else ():
                     log.info("drawing activations of %s", name)
                     caption = _sentence(f"{weights_text(facts)}{facts.remark}")
@@ -319,8 +321,8 @@ class Study:
     def _table(self, name: str, shown: Table) -> None:
         self._write(f"tables/{name}.csv", shown.csv().encode("utf-8", "surrogateescape"))
 
-    def _picture(self, name: str, data: bytes, caption: str) -> Exhibit:
-        self._write(name, data)
+    def _picture(self, name: str, figure: Any, caption: str) -> Exhibit:  # noqa: ANN401 (of matplotlib)
+        write_figure(self.folder / name, figure, self.asked.pictures.figures)
         return Exhibit(name, caption)
 
     def _write(self, name: str, data: bytes) -> None:

@@ -42,6 +42,8 @@ class Experiment:
     trainer: dict[str, Any] = field(default_factory=dict)
     logger: Literal["csv", "wandb", "none"] = "csv"
     wandb: WandbSettings = field(default_factory=WandbSettings)
+    figures: list[Literal["pdf", "svg"]] = field(default_factory=list)
+    font: Literal["sans", "serif"] = "sans"
 
     def __post_init__(self) -> None:
         if self.head == "end_to_end" and self.row not in (None, END_TO_END_ROW):

@@ -21,7 +21,7 @@ from ugcvqa.arrays import Array
 from ugcvqa.cell_texts import cell_of
 from ugcvqa.deep.engine import chosen_engine
 from ugcvqa.devices import is_main_process
-from ugcvqa.display.figures import scatter
+from ugcvqa.display.figures import font, scatter
 from ugcvqa.display.lines import failure_rows, metrics_line
 from ugcvqa.errors import ConfigError, StoreError, UgcvqaError
 from ugcvqa.evaluation import metrics
@@ -96,7 +96,8 @@ class Run:
             table, figures = self._predictions()
             write_atomic(partial / "predictions.csv", table.encode("utf-8", "surrogateescape"))
             write_atomic(partial / "metrics.json", self._metrics_json(figures).encode())
-            write_atomic(partial / "scatter.png", self._scatter())
+            for kind in ("png", *self.experiment.figures):
+                write_atomic(partial / f"scatter.{kind}", self._scatter(f".{kind}"))
             if self.samples.failures:
                 write_atomic(partial / "failures.csv", failure_rows(self.samples.failures))
             return _published(partial, folder)
@@ -159,11 +160,12 @@ class Run:
         }
         return json.dumps(record, indent=2) + "\n"
 
-    def _scatter(self) -> bytes:
+    def _scatter(self, suffix: str) -> bytes:
         mos, pred, _ = self._part(self.split.test)
         dataset, model = self.samples.dataset, self.model
         title = f"{model.row} + {model.head.kind.upper()}, held-out videos of {dataset.name}"
-        return scatter(pred, mos, metrics.evaluate(mos, pred), title, dataset.label, dataset.scale)
+        with font(self.experiment.font):
+            return scatter(pred, mos, metrics.evaluate(mos, pred), title, dataset.label, dataset.scale, suffix)
 
 
 def _published(partial: Path, folder: Path) -> Path:
