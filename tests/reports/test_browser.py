@@ -3,11 +3,12 @@
 import base64
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.reports.test_page import explained, write
+from tests.reports.test_page import explained, spoiled, write
 from ugcvqa.display.text_tables import Cell, Table
 from ugcvqa.display.text_tables import Section as Lines
 from ugcvqa.media.encode import write_video
@@ -41,6 +42,7 @@ def pages(tmp_path_factory):
         frames = (np.roll(ramp, 7 * k, 1) for k in range(30))
         write_video(folder / name, frames, 10, options={"crf": crf})
     one = explained(folder / "light.mp4", 3.4, [3.0, 2.5, 4.0])
+    one = replace(one, explanation=replace(one.explanation, artefacts=spoiled()))
     two = explained(folder / "heavy.mp4", 2.1, [2.0, 2.5, 2.2])
     names = [f"{'long_name_' * 12}{k}.mp4" for k in range(30)]
     many = [Score(f"clips/{name}", 1 + (7 * k % 30) / 8, 1.0, low=1.0, high=4.9) for k, name in enumerate(names)]

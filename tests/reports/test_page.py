@@ -3,9 +3,11 @@
 import base64
 import csv
 import hashlib
+import json
 import math
 import os
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +22,7 @@ from ugcvqa.errors import ConfigError, StoreError
 from ugcvqa.heads.svr import fit_svr
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import probe
+from ugcvqa.reports import page as page_module
 from ugcvqa.reports.contents import Entry
 from ugcvqa.reports.outputs import read_scores
 from ugcvqa.reports.overview import MOST_ROWS, Overview
@@ -27,6 +30,7 @@ from ugcvqa.reports.page import coarse, line_of
 from ugcvqa.reports.reporter import Reporter
 from ugcvqa.reports.thumbnails import read_shots
 from ugcvqa.scoring import model as models
+from ugcvqa.scoring.artefacts import Artefact
 from ugcvqa.scoring.explanation import Explanation, Timeline
 from ugcvqa.scoring.model import QualityModel
 from ugcvqa.scoring.model_file import load
@@ -242,6 +246,52 @@ def test_one_video_shows_interval_word_moments_and_parts(ladder, tmp_path):
     info = probe(ladder / "c.mp4")
     assert "160 × 120" in shown.words
     assert f"{info.file_bytes * 8 / 3 / 1000:.0f} kbit/s" in shown.words
+
+
+def spoiled():
+    """Noise in the upper left corner, and judder."""
+    cells = np.zeros((9, 16), np.float32)
+    cells[:3, :4] = 1
+    noise = Artefact("noise", "strong", 9.0, ((0.0, 1.0), (2.0, 3.0)), 2.5, "mostly in the upper left", "", cells)
+    return noise, Artefact("judder", "slight", 0.2, ((0.0, 3.0),), 0.5, note="one frame in <5> repeats")
+
+
+def test_artefacts_are_named_with_time_place_and_a_frame(ladder, tmp_path):
+    score = explained(ladder / "c.mp4", 3.4, [3.0, 2.5, 4.0])
+    plain = Page(write(tmp_path / "plain.html", [score]).read_text())
+    assert "Likely artefacts" not in plain.words
+    score = replace(score, explanation=replace(score.explanation, artefacts=spoiled()))
+    page = Page(write(tmp_path / "page.html", [score]).read_text())
+    assert "strong noise, mostly in the upper left" in page.words
+    assert "0 s to 1 s, 2 s to 3 s" in page.words
+    assert "one frame in <5> repeats" in page.words
+    assert len(page.of("img")) == len(plain.of("img")) + 2  # their frames stand with them only
+    (image,) = [one for one in page.of("img") if one["alt"].startswith("strong noise")]
+    assert image["alt"].endswith("at 2.5 s")
+
+
+def test_the_place_of_an_artefact_is_tinted_and_the_rest_as_it_was(ladder):
+    clip = ladder / "c.mp4"
+    entry = Entry(explained(clip, 3.4, [3.0]), probe(clip))
+    shots = tuple(read_shots(probe(clip), [0.5], DecodeLimits(), 360))
+    views = list(page_module._artefacts(replace(entry, artefacts=tuple((one, shots[0]) for one in spoiled()))))
+    before, after = shots[0].image.astype(int), views[0].image.astype(int)
+    height, width = before.shape[:2]
+    corner = np.s_[: height // 5, : width // 6]
+    expected = 0.35 * before[corner] + 0.65 * np.array([255, 60, 0])
+    assert np.abs(after[corner] - expected).max() <= 1
+    assert np.array_equal(after[height // 2 :], before[height // 2 :])
+    assert np.array_equal(views[1].image, shots[0].image)
+
+
+def test_artefacts_are_read_back_from_an_output(tmp_path):
+    score = explained("clip.mp4", 3.4, [3.0, 2.5, 4.0])
+    score = replace(score, timeline=score.explanation.timeline)
+    score = replace(score, explanation=replace(score.explanation, artefacts=spoiled()))
+    (tmp_path / "scores.jsonl").write_text(json.dumps(score.as_dict()) + "\n")
+    (again,) = read_scores(tmp_path / "scores.jsonl")
+    assert again.explanation.artefacts == spoiled()
+    assert np.array_equal(again.explanation.artefacts[0].cells, spoiled()[0].cells)
 
 
 def test_other_scales_have_no_words(ladder, tmp_path, monkeypatch):

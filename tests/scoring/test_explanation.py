@@ -206,7 +206,7 @@ def test_verb_explains_in_table_and_json_and_writes_pictures(model, clip, tmp_pa
     folder = tmp_path / "frames"
     assert verb.main([str(clip), "--checkpoint", str(tmp_path), "--explain", "--frames", str(folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[2:]] == ["timeline", "worst", "best", "parts", "parts"]
+    assert [line.split()[0] for line in lines[2:]] == [*("timeline", "worst", "best", "likely", "parts", "parts")]
     assert sorted(path.suffixes[-2] for path in folder.iterdir()) == [".best", ".worst"]
     assert verb.main([str(clip), "--checkpoint", str(tmp_path), "--json", "--timeline"]) == 0
     record = json.loads(capsys.readouterr().out)
@@ -220,7 +220,7 @@ def test_verb_explains_from_several_processes_into_a_file(model, clip, tmp_path,
     more = ["--checkpoint", str(tmp_path), "--output", str(output)]
     assert verb.main([str(clip), *more, "--explain", "--workers", "1"]) == 0
     record = json.loads(output.read_text())
-    assert set(record["explanation"]) == {"contributions", "method", "worst", "best"}
+    assert set(record["explanation"]) == {"contributions", "method", "artefacts", "worst", "best"}
     assert verb.main([str(clip), *more]) == 2  # rows without explanations do not belong in the same file
     assert "rows of another run" in capsys.readouterr().err
 

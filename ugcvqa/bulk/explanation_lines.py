@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ugcvqa.files import write_atomic
+from ugcvqa.scoring.artefacts import Artefact
 from ugcvqa.scoring.explanation import PART_NAMES, Explanation, Moment, Timeline
 from ugcvqa.scoring.result import Score
 
@@ -111,6 +112,8 @@ def _lines_of(explanation: Explanation, stretches: Sequence[tuple[float, float, 
     for kind, moment in (("worst", explanation.worst), ("best", explanation.best)):
         if moment is not None:
             yield f"{kind} second {moment.mos:.2f} at {_clock(moment.start_s)}"
+    if explanation.artefacts:
+        yield f"likely artefacts: {'; '.join(map(_artefact, explanation.artefacts))}"
     lowers = {name: value for name, value in explanation.contributions.items() if value < 0}
     lifts = {name: value for name, value in explanation.contributions.items() if value > 0}
     for verb, parts in (("pull down", lowers), ("lift", lifts)):
@@ -118,6 +121,12 @@ def _lines_of(explanation: Explanation, stretches: Sequence[tuple[float, float, 
             yield f"parts that {verb}: {_listed(parts)}"
     if not explanation.contributions:
         yield f"parts: {explanation.method}"
+
+
+def _artefact(artefact: Artefact) -> str:
+    stretches = [f"{_clock(start)} to {_clock(stop)}" for start, stop in artefact.stretches]
+    more = ", …" if len(stretches) > _MOST_PARTS else ""
+    return f"{artefact.sentence} ({', '.join(stretches[:_MOST_PARTS])}{more})"
 
 
 def _listed(parts: Mapping[str, float]) -> str:

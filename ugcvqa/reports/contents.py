@@ -14,6 +14,7 @@ from ugcvqa.reports.comparison import Crop, are_versions, most_different, most_d
 from ugcvqa.reports.overview import MOST_DETAILED, Overview
 from ugcvqa.reports.thumbnails import Shot, even_times, read_shots
 from ugcvqa.scoring.about import About
+from ugcvqa.scoring.artefacts import Artefact
 from ugcvqa.scoring.explanation import Timeline
 from ugcvqa.scoring.result import Score
 from ugcvqa.settings.data import DecodeLimits
@@ -62,12 +63,14 @@ class Entry:
         info: facts of its file, None if it is gone or was not looked into.
         shots: frames of it, in order of time.
         note: why frames are missing, empty if they are not.
+        artefacts: likely artefacts, each with a frame of the second that has most of it; None where it is missing.
     """
 
     score: Score
     info: VideoInfo | None = None
     shots: tuple[Shot, ...] = ()
     note: str = ""
+    artefacts: tuple[tuple[Artefact, Shot | None], ...] = ()
 
     @property
     def timeline(self) -> Timeline | None:
@@ -218,8 +221,23 @@ def _entry(score: Score, limits: DecodeLimits, saliency: SaliencyMaps | None) ->
         return replace(entry, note="")
     extremes = [time_s for time_s in (entry.moment(True), entry.moment(False)) if not math.isnan(time_s)]
     times = [*even_times(info.duration_s, _N_SHOTS), *extremes]
-    entry = _with_shots(entry, times, SHOT_PX, limits, squash=saliency is not None)
+    found = score.explanation.artefacts if score.explanation else ()
+    entry = _with_shots(entry, [*times, *(one.time_s for one in found)], SHOT_PX, limits, squash=saliency is not None)
+    entry = _with_artefacts(entry, times, found)
     return entry if saliency is None or not entry.shots else _with_maps(entry, saliency)
+
+
+def _with_artefacts(entry: Entry, times: Sequence[float], found: Sequence[Artefact]) -> Entry:
+    """Gives each artefact its frame, and leaves those of the moments that were wanted anyway."""
+
+    def shown_at(time_s: float) -> Shot | None:
+        return max(
+            (shot for shot in entry.shots if shot.time_s <= time_s + 1e-6), key=lambda one: one.time_s, default=None
+        )
+
+    kept = {id(shown_at(time_s)) for time_s in times}
+    shots = tuple(shot for shot in entry.shots if id(shot) in kept)
+    return replace(entry, shots=shots, artefacts=tuple((one, shown_at(one.time_s)) for one in found))
 
 
 def _with_maps(entry: Entry, saliency: SaliencyMaps) -> Entry:

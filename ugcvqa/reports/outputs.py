@@ -15,6 +15,7 @@ from ugcvqa.bulk.sinks import read_record
 from ugcvqa.cell_texts import text_of
 from ugcvqa.errors import StoreError
 from ugcvqa.files import error_reason
+from ugcvqa.scoring.artefacts import Artefact
 from ugcvqa.scoring.explanation import Explanation, Timeline
 from ugcvqa.scoring.result import Score
 
@@ -114,7 +115,8 @@ def _explanation(record: Mapping[str, Any] | None, timeline: Timeline | None) ->
     if record is None or timeline is None:
         return None
     contributions = {str(name): _number(value) for name, value in record["contributions"].items()}
-    return Explanation(contributions, timeline, method=str(record["method"]))
+    artefacts = tuple(Artefact.from_dict(one) for one in record.get("artefacts", ()))  # older files have none
+    return Explanation(contributions, timeline, method=str(record["method"]), artefacts=artefacts)
 
 
 def _whole(value: str | float | None) -> int | None:

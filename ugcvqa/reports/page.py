@@ -24,14 +24,16 @@ from ugcvqa.display.charts import (
 )
 from ugcvqa.display.html import number, render
 from ugcvqa.display.images import Image, enlarged_map, shrunk
-from ugcvqa.display.maps import overlay
+from ugcvqa.display.maps import marked, overlay
 from ugcvqa.media.video import VideoInfo
 from ugcvqa.reports.contents import MOST_PICTURED, MOST_PROBED, N_WORST, SMALL_PX, Entry, Report
 from ugcvqa.reports.thumbnails import Shot
+from ugcvqa.scoring.artefacts import Artefact
 from ugcvqa.scoring.explanation import PART_NAMES, Timeline
 
 _BIN = 0.25
 _MOST_ENTRIES = 600
+_MOST_STRETCHES = 3
 _TALL = 0.8  # width over height below which frames stand in narrower columns
 
 
@@ -53,6 +55,7 @@ def report_html(report: Report) -> str:
             for function in (
                 *(_bar, _hero_bar, _summary, _score_histogram, _rates, _several_timelines, _timeline, _shots, _maps),
                 *(
+                    _artefacts,
                     _contributions,
                     _facts_of,
                     _warnings,
@@ -82,6 +85,14 @@ class ShotView(NamedTuple):
     shot: Shot
     mark: str
     mos: float
+
+
+class ArtefactView(NamedTuple):
+    """An artefact with the frame that shows it best, and when it is there."""
+
+    artefact: Artefact
+    image: Image | None
+    when: str
 
 
 def _title(report: Report) -> str:
@@ -243,6 +254,18 @@ def _maps(entry: Entry) -> Iterator[tuple[str, Image]]:
             height, width = shot.image.shape[:2]
             missing = "" if shot.saliency.max() > 0 else ", no map"
             yield f"{time_text(shot.time_s)}{missing}", overlay(shot.image, enlarged_map(shot.saliency, width, height))
+
+
+def _artefacts(entry: Entry) -> Iterator[ArtefactView]:
+    """The likely artefacts of a video, each with a frame on which its place is marked."""
+    for artefact, shot in entry.artefacts:
+        image = None if shot is None else shot.image
+        if shot is not None and artefact.cells.size:
+            height, width = shot.image.shape[:2]
+            image = marked(shot.image, enlarged_map(artefact.cells, width, height))
+        stretches = [f"{time_text(start)} to {time_text(stop)}" for start, stop in artefact.stretches[:_MOST_STRETCHES]]
+        more = ", …" if len(artefact.stretches) > _MOST_STRETCHES else ""
+        yield ArtefactView(artefact, image, ", ".join(stretches) + more)
 
 
 def _contributions(entry: Entry) -> tuple[float, list[tuple[str, float]]]:

@@ -1,4 +1,4 @@
-"""Why a video has its score: the score second by second, the worst and the best second, and what each part adds."""
+"""Why a video has its score: second by second, worst and best, what each part adds, and likely artefacts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from ugcvqa.scoring.artefacts import Artefact
 
 PART_NAMES = {
     "nss": "statistics of the picture (sharpness, noise, colour)",
@@ -83,6 +85,7 @@ class Explanation:
         worst: the second of the lowest score; None if no second has one.
         best: the second of the highest score; None if no second has one.
         method: how the contributions were found, one plain sentence.
+        artefacts: what probably spoils the video, the strongest first; they are no part of the model.
     """
 
     contributions: Mapping[str, float]
@@ -90,6 +93,7 @@ class Explanation:
     worst: Moment | None = None
     best: Moment | None = None
     method: str = ""
+    artefacts: tuple[Artefact, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain numbers and texts for JSON; pictures, and the timeline that the score has too, are left out."""
@@ -98,4 +102,5 @@ class Explanation:
             name: moment and {"start_s": moment.start_s, "mos": moment.mos, "time_s": moment.time_s}
             for name, moment in moments.items()
         }
-        return {"contributions": dict(self.contributions), "method": self.method, **plain}
+        artefacts = [artefact.as_dict() for artefact in self.artefacts]
+        return {"contributions": dict(self.contributions), "method": self.method, "artefacts": artefacts, **plain}

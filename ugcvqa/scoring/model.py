@@ -14,12 +14,14 @@ import numpy.typing as npt
 
 from ugcvqa import __version__
 from ugcvqa.errors import CheckpointError
+from ugcvqa.features.artefact_family import NAME, ArtefactFamily
 from ugcvqa.features.provenance import OURS, parts_of, why_not_from_video
 from ugcvqa.features.rows import LIGHT, ROWS, families_of
 from ugcvqa.files import arrays_to_bytes, write_atomic
 from ugcvqa.heads.fitted import FittedHead
 from ugcvqa.nss.engines import usable_engine
 from ugcvqa.pixels.facts import PixelFacts, in_words
+from ugcvqa.scoring.artefacts import set_apart
 from ugcvqa.scoring.contributions import contributions_of
 from ugcvqa.scoring.explanation import Explanation
 from ugcvqa.scoring.moments import Picture, file_picture, worst_and_best
@@ -143,7 +145,7 @@ class QualityModel:
         from ugcvqa.media.memory import NAME
         from ugcvqa.scoring.frames_in_memory import memory_result
 
-        families, by_second = self._checked_families(), self._is_by_second(timeline or explain)
+        families, by_second = self._checked_families(explain), self._is_by_second(timeline or explain)
         with memory_result(frames, fps, families, usable_device(device), by_second, full_range) as (
             result,
             picture,
@@ -172,15 +174,15 @@ class QualityModel:
             device: where features are computed: `cpu`, `cuda`, `cuda:1`.
             limits: bounds on what is decoded.
             timeline: also scores every second, in the same decode pass; keeps a vector of features for each.
-            explain: also tells what the parts of the features add, and takes a picture of the worst and best second,
-                for which the file is opened again; includes the timeline.
+            explain: also tells what the parts of the features add, names likely artefacts, and takes a picture of the
+                worst and best second, for which the file is opened again; includes the timeline.
 
         Raises:
             CheckpointError: if the features of this model cannot be computed from a video.
         """
         from ugcvqa.features.extraction import extract_files, usable_device, usable_paths
 
-        families, by_second = self._checked_families(), self._is_by_second(timeline or explain)
+        families, by_second = self._checked_families(explain), self._is_by_second(timeline or explain)
         names = usable_paths(paths)
         results = extract_files(names, families, limits, batch_size, workers, usable_device(device), by_second)
         model = self._on(device)
@@ -194,10 +196,10 @@ class QualityModel:
         """The same model with its network, if it is one, on a device."""
         return replace(self, head=self.head.to(device))
 
-    def _checked_families(self) -> "dict[str, Family]":
+    def _checked_families(self, explain: bool) -> "dict[str, Family]":
         families = self._families()
         self.check_specs({name: family.spec.to_json() for name, family in families.items()}, "computed here would be")
-        return families
+        return families | ({NAME: ArtefactFamily()} if explain else {})
 
     def _families(self) -> "dict[str, Family]":
         """Builds what computes the features of this model from a video."""
@@ -212,6 +214,7 @@ class QualityModel:
     def _judged(self, path: str, result: "VideoResult", timeline: bool, explain: bool, picture: Picture) -> Score:
         if result.reason:
             return Score(path, math.nan, math.nan, result.reason, warnings=result.warnings)
+        result, artefacts = set_apart(result)
         features, warnings, details = (
             self.head.input_of(self.row, result.features)[None],
             result.warnings,
@@ -226,7 +229,9 @@ class QualityModel:
         score = replace(self.score_features(path, features[0], warnings, n_seconds), details=details)
         if score.reason or not (timeline or explain):
             return score
-        return self._explained(score, features, result, picture if explain else None)
+        score = self._explained(score, features, result, picture if explain else None)
+        known = score.explanation
+        return score if known is None else replace(score, explanation=replace(known, artefacts=artefacts))
 
     def score_features(
         self, name: str, features: npt.NDArray[Any], warnings: tuple[str, ...] = (), n_seconds: int | None = None

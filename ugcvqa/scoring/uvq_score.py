@@ -11,11 +11,15 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from ugcvqa.deep.engine import chosen_engine
+from ugcvqa.features.artefact_family import NAME as ARTEFACTS
+from ugcvqa.features.artefact_family import ArtefactFamily
 from ugcvqa.features.extraction import VideoResult, extract_files, usable_device, usable_paths
 from ugcvqa.features.families import build_families
+from ugcvqa.features.family import Family
 from ugcvqa.features.network_families import UVQFamily
 from ugcvqa.media.memory import NAME
 from ugcvqa.media.video import VideoInfo
+from ugcvqa.scoring.artefacts import set_apart
 from ugcvqa.scoring.contributions import NONE
 from ugcvqa.scoring.explanation import Explanation
 from ugcvqa.scoring.frames_in_memory import Frames, memory_result
@@ -112,7 +116,7 @@ class UVQModel:
         full_range: bool = False,
     ) -> Score:
         """Scores frames that are in memory, see `model.QualityModel.score_frames`."""
-        families = {self._key: self._family}
+        families = self._families(explain)
         with memory_result(frames, fps, families, usable_device(device), False, full_range) as (result, picture):
             return only(iter([self._scored(NAME, result, timeline, explain, picture)]))
 
@@ -133,14 +137,18 @@ class UVQModel:
         `Score.details` holds `seconds` (the score of each second), and for UVQ 1.0 `topics` (the likeliest, 0..1) and
         `distortions` (26 probabilities in the order of DistortionNet, whose names are not published).
         """
-        families = {self._key: self._family}
+        families = self._families(explain)
         results = extract_files(usable_paths(paths), families, limits, batch_size, workers, usable_device(device))
         return (self._scored(path, result, timeline, explain, file_picture(path, limits)) for path, result in results)
+
+    def _families(self, explain: bool) -> dict[str, Family]:
+        return {self._key: self._family, **({ARTEFACTS: ArtefactFamily()} if explain else {})}
 
     def _scored(self, path: str, result: VideoResult, timeline: bool, explain: bool, picture: Picture) -> Score:
         if result.reason:
             failed = Score(path, math.nan, math.nan, result.reason, warnings=result.warnings)
             return failed.of_file(result.info)
+        result, artefacts = set_apart(result)
         arrays = result.features[self._key]
         pred = float(arrays["scores"][-1])
         values = (*arrays["scores"].tolist(), *arrays["levels"].tolist())
@@ -157,7 +165,7 @@ class UVQModel:
         if not explain:
             return replace(score, timeline=line)
         worst, best = worst_and_best(line, result.info, picture)
-        return replace(score, timeline=line, explanation=Explanation({}, line, worst, best, NONE))
+        return replace(score, timeline=line, explanation=Explanation({}, line, worst, best, NONE, artefacts))
 
     def _step_s(self, info: VideoInfo) -> float:
         """Seconds that each of its scores stands for."""
