@@ -7,6 +7,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: test 
 import pytest
 
 from tests.support.golden import shared_folder
+from tests.support.made_up_data import made_up
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +55,15 @@ def engine(request):
     if request.param == "openvino":
         pytest.importorskip("openvino", reason="needs the extra `cpu`")
     return request.param
+
+
+@pytest.fixture
+def mine(tmp_path):
+    made_up(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def without_figures(monkeypatch):
+    """Leaves out the pictures, which take longer than everything else here."""
+    monkeypatch.setattr("ugcvqa.benchmarks.report.write_figures", lambda *_: {})

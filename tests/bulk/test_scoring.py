@@ -1,69 +1,19 @@
 """Outputs of `score`: the same bytes however often a run is killed, and however the work is shared out."""
 
-import csv
-import json
 import math
-import multiprocessing
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
+from tests.support.outputs import FORMATS, NAMES, REPO, STUB, listed, run, size, started, table
 from tests.support.stub_scorer import StubScorer, main
-from ugcvqa import score
-from ugcvqa.bulk.shards import parse_shard
-from ugcvqa.cell_texts import text_of
-from ugcvqa.errors import ConfigError
 from ugcvqa.progress import progress_bar
-from ugcvqa.scoring.result import Score
 
-REPO = Path(__file__).resolve().parents[2]
-STUB = REPO / "tests" / "support" / "stub_scorer.py"
-needs_pyarrow = pytest.mark.skipif(not find_spec("pyarrow"), reason="Parquet needs the extra `parquet`")
-FORMATS = ["csv", "jsonl", pytest.param("parquet", marks=needs_pyarrow)]
-LINE_ENDS = ["new\nline.mp4", "carriage\rreturn.mp4"]
-ODD = ["a b.mp4", '"q".mp4', *LINE_ENDS, "odd,;ü.mp4", os.fsdecode(b"bad\xff\xc3.mp4"), "fail.mp4", "bare.mp4"]
-NAMES = [*ODD, *(f"{number}.mp4" for number in range(20)), ODD[0]]
-
-
-@pytest.fixture(autouse=True)
-def alone(monkeypatch):
-    """No sign of SLURM or torchrun around the tests, and none of the stub after them."""
-    monkeypatch.setattr(score, "_scorer", score._scorer)
-    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_STEP_ID", "OMPI_COMM_WORLD_RANK"):
-        monkeypatch.delenv(name, raising=False)
-
-
-def listed(folder, names=NAMES):
-    path = folder / "list.txt"
-    path.write_bytes(b"\0".join(map(os.fsencode, names)) + b"\0" * bool(names))
-    return ["--list", str(path), "--null"]
-
-
-def run(folder, *more, names=NAMES, output="out.csv", workers=0, **options):
-    return main([*listed(folder, names), "--output", str(folder / output), "--workers", str(workers), *more], **options)
-
-
-def table(path):
-    """The rows of an output as mappings with the CSV's columns, by a reader that is not ours."""
-    if path.suffix == ".csv":
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            rows = [{key: value or None for key, value in row.items()} for row in csv.DictReader(file)]
-        return [
-            {**row, "video": text_of(row["video"]), "error": row["error"] and text_of(row["error"])} for row in rows
-        ]
-    if path.suffix == ".jsonl":
-        return [json.loads(line) for line in path.read_text().splitlines()]
-    import pyarrow.parquet
-
-    rows = pyarrow.parquet.read_table(path).to_pylist()
-    return [{**row, "video": os.fsdecode(row["video_bytes"] or row["video"].encode())} for row in rows]
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.mark.parametrize("ending", FORMATS)
@@ -119,21 +69,6 @@ def test_a_file_cut_anywhere_is_continued_to_the_same_bytes(tmp_path, ending):
         rows.write_bytes(whole[:length] + b"\0" * draw.choice([0, 0, 5000]))
         assert run(tmp_path, output=output.name) == 1
         assert output.read_bytes() == finished, length
-
-
-def started(arguments, **options):
-    """Starts the verb on the stub in a process of its own, by a fork, which needs no imports."""
-    process = multiprocessing.get_context("fork").Process(target=exiting, args=(arguments, options))
-    process.start()
-    return process
-
-
-def exiting(arguments, options):
-    os._exit(main(arguments, **options))
-
-
-def size(path):
-    return path.stat().st_size if path.exists() else 0
 
 
 def test_ten_kills_give_the_file_of_an_undisturbed_run(tmp_path):
@@ -285,97 +220,6 @@ def test_names_that_a_spreadsheet_or_terminal_obeys_are_harmless_and_join(tmp_pa
     assert (tmp_path / "parts.csv").read_bytes() == whole
 
 
-@pytest.mark.parametrize("ending", FORMATS)
-def test_shards_merge_to_the_file_of_a_single_run(tmp_path, ending, capsys):
-    output = tmp_path / f"out.{ending}"
-    assert run(tmp_path, output="single." + ending) == 1
-    for number in (3, 1, 2):
-        assert run(tmp_path, "--shard", f"{number}/3", output=output.name, workers=number - 1) in {0, 1}
-    assert (tmp_path / f"out.0002-of-0003.{ending}").is_file()
-    capsys.readouterr()
-    assert main(["--merge", str(output)]) == 1
-    told = capsys.readouterr().out
-    assert told == f"28 of 29 videos have a score, 1 failed (column error says why): {output}\n"
-    if ending == "parquet":
-        assert table(output) == table(tmp_path / "single.parquet")
-    else:
-        assert output.read_bytes() == (tmp_path / f"single.{ending}").read_bytes()
-    assert run(tmp_path, output=output.name) == 1  # the merged file counts as a complete run
-    assert main(["--merge", str(output)]) == 1
-
-
-def test_more_shards_than_videos_are_fine(tmp_path):
-    for number in range(1, 6):
-        assert run(tmp_path, "--shard", f"{number}/5", names=["a.mp4", "b.mp4"]) in {0, 2}
-    assert main(["--merge", str(tmp_path / "out.csv")]) == 0
-    assert [row["video"] for row in table(tmp_path / "out.csv")] == ["a.mp4", "b.mp4"]
-
-
-@pytest.mark.parametrize("other", ["a.mp4", "--json", "--shard=1/2", "--checkpoint=run", "--model=uvq", "--explain"])
-def test_merging_refuses_what_it_would_ignore(tmp_path, capsys, other):
-    assert main(["--merge", str(tmp_path / "out.csv"), other]) == 2
-    assert "--merge takes no videos, model or other output" in capsys.readouterr().err
-
-
-def test_shards_that_do_not_belong_together_are_not_merged(tmp_path, capsys):
-    def refused(message):
-        assert main(["--merge", str(tmp_path / "out.csv")]) == 2
-        error = capsys.readouterr().err
-        assert message in error
-        assert error.count("\n") == 1
-        assert not (tmp_path / "out.csv").exists()
-
-    refused("no shards to merge, such as out.0001-of-0008.csv")
-    run(tmp_path, "--shard", "1/3")
-    run(tmp_path, "--shard", "3/3")
-    refused("out.0002-of-0003.csv missing of 3 shards")
-    second = tmp_path / "out.0002-of-0003.csv"
-    run(tmp_path, "--shard", "2/3", names=NAMES[:-1])
-    refused("another list of videos than")
-    second.unlink()
-    run(tmp_path, "--shard", "2/3", fingerprint="1" * 64)
-    refused("rows of another run (model model_sha256")
-    second.unlink()
-    run(tmp_path, "--shard", "2/3")
-    whole = second.read_bytes()
-    second.write_bytes(whole[:-10])
-    refused("run it again")
-    second.write_bytes(whole)
-    record = second.with_name(second.name + ".run.json")
-    finished = record.read_text()
-    record.write_text(json.dumps({key: value for key, value in json.loads(finished).items() if key != "complete"}))
-    refused("is not finished")
-    record.write_text(finished)
-    run(tmp_path, "--shard", "1/2")
-    refused("shards of 2 and of 3 lie here")
-    (tmp_path / "out.0001-of-0002.csv").unlink()
-    assert main(["--merge", str(tmp_path / "out.csv")]) == 1
-
-
-def test_a_job_under_slurm_writes_its_share(tmp_path, monkeypatch):
-    monkeypatch.setenv("SLURM_PROCID", "1")
-    monkeypatch.setenv("SLURM_NTASKS", "4")
-    run(tmp_path)  # a batch script without srun
-    assert len(table(tmp_path / "out.csv")) == len(NAMES)
-    monkeypatch.setenv("SLURM_STEP_ID", "0")
-    run(tmp_path)
-    assert [row["video"] for row in table(tmp_path / "out.0002-of-0004.csv")] == NAMES[1::4]
-    run(tmp_path, "--shard", "1/1")
-    assert len(table(tmp_path / "out.csv")) == len(NAMES)
-
-
-def test_a_report_is_refused_where_a_shard_would_write_its_share_only(tmp_path, capsys):
-    assert run(tmp_path, "--shard", "2/4", "--report", str(tmp_path / "page.html")) == 2
-    assert "give it with --merge" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["list.txt"]
-
-
-@pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0", "-1/3"])
-def test_unusable_shares_are_refused(text):
-    with pytest.raises(ConfigError, match="numbers run from 1"):
-        parse_shard(text)
-
-
 def test_exit_codes_tell_all_some_and_none(tmp_path):
     assert run(tmp_path, names=["a.mp4"], output="all.csv") == 0
     assert run(tmp_path, names=["a.mp4", "fail.mp4"], output="some.csv") == 1
@@ -389,87 +233,3 @@ def test_progress_is_silent_off_a_terminal_and_counts_the_rest(tmp_path, capsys)
     assert capsys.readouterr().err == ""
     with progress_bar(10, "video", "score", True, 4) as bar:
         assert (bar.n, bar.initial, bar.total) == (4, 4, 10)
-
-
-def test_help_imports_nothing_heavy():
-    code = (
-        "import sys; from ugcvqa import score\n"
-        "try: score.main(['--help'])\n"
-        "except SystemExit: pass\n"
-        "sys.exit(str({'numpy', 'torch', 'av', 'pyarrow', 'tqdm'} & set(sys.modules) or ''))"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert result.stderr == "\n"
-    assert "--output" in result.stdout
-
-
-def passing_stub(monkeypatch, words):
-    """The stub, which fails by `words` in place of what it is made to do; a reason as a process's end would give it."""
-
-    def score(self, path):
-        for word, reason in words.items():
-            if word in path:
-                return Score(path, math.nan, math.nan, f"{path}: {reason}")
-        return original(self, path)
-
-    original = StubScorer._score
-    monkeypatch.setattr(StubScorer, "_score", score)
-
-
-PASSING = {
-    "killed": "the process that scored it died (SIGKILL, perhaps for lack of memory)",
-    "slow": "took longer than the 3 s allowed for one video",
-    "full": "unexpected OSError: [Errno 28] No space left on device",
-    "large": "nss features cannot be computed: MemoryError",
-}
-OWN = {"torn": "cannot be decoded (Invalid data found)", "crash": "the process that scored it died (SIGSEGV)"}
-
-
-@pytest.mark.parametrize("ending", FORMATS)
-def test_rows_lost_for_reasons_outside_the_video_are_tried_again_in_their_place(tmp_path, ending, monkeypatch):
-    names = [*NAMES[:5], *(f"{word}.mp4" for word in PASSING), *(f"{word}.avi" for word in OWN), *NAMES[5:], "slow.mp4"]
-    output = tmp_path / f"out.{ending}"
-    with monkeypatch.context() as patch:
-        passing_stub(patch, {**PASSING, **OWN})
-        assert run(tmp_path, names=names, output=output.name) == 1
-        damaged = output.read_bytes()
-        assert run(tmp_path, names=names, output=output.name) == 1  # they fail again
-        assert table(output) == table(output)
-        assert ending == "parquet" or output.read_bytes() == damaged
-    with monkeypatch.context() as patch:
-        tried = []
-        passing_stub(patch, OWN)
-        original = StubScorer._score
-        patch.setattr(StubScorer, "_score", lambda self, path: tried.append(path) or original(self, path))
-        assert run(tmp_path, names=names, output=output.name) == 1
-        assert tried == [*(f"{word}.mp4" for word in PASSING), "slow.mp4"]
-        assert run(tmp_path, names=names, output=f"whole.{ending}") == 1
-    assert table(output) == table(tmp_path / f"whole.{ending}")
-    assert ending == "parquet" or output.read_bytes() == (tmp_path / f"whole.{ending}").read_bytes()
-    left = {"list.txt", f"out.{ending}", f"out.{ending}.run.json", f"whole.{ending}", f"whole.{ending}.run.json"}
-    assert {path.name for path in tmp_path.iterdir()} == left
-
-
-def test_new_tries_that_are_killed_go_on_too(tmp_path, monkeypatch):
-    names = [f"{number}.mp4" for number in range(40)]
-    odd = {f"{number}.mp4": PASSING["killed"] for number in range(1, 40, 2)}
-    output = tmp_path / "out.csv"
-    with monkeypatch.context() as patch:
-        passing_stub(patch, odd)
-        assert run(tmp_path, names=names) == 1
-    damaged = output.read_bytes()
-    job = started([*listed(tmp_path, names), "--output", str(output), "--workers", "0"], delay_s=0.05)
-    while size(tmp_path / "out.csv.again") < 300:
-        assert job.is_alive()
-        time.sleep(0.01)
-    job.kill()
-    job.join()
-    assert output.read_bytes() == damaged
-    tried = []
-    original = StubScorer._score
-    monkeypatch.setattr(StubScorer, "_score", lambda self, path: tried.append(path) or original(self, path))
-    assert run(tmp_path, names=names) == 0
-    assert 0 < len(tried) < len(odd)
-    assert run(tmp_path, names=names, output="whole.csv") == 0
-    assert output.read_bytes() == (tmp_path / "whole.csv").read_bytes()
-    assert not list(tmp_path.glob("out.csv.a*"))
