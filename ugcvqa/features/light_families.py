@@ -165,7 +165,7 @@ def content_planes(y: Any, u: Any, v: Any, middle: int) -> list[Any]:  # noqa: A
         Planes as the NSS take them, with eight frames of the stretch at most.
     """
     luma = as_array(y)
-    box = content_box(np.concatenate((luma[:2], luma[2 :: max(1, len(luma) - 3)])))
+    box = content_box([*luma[:2], *luma[2 :: max(1, len(luma) - 3)]])
     chosen = chosen_frames(new_frames(luma[2:]), middle) if len(luma) > 2 else np.empty(0, np.int64)
     places = [0, 1, *(chosen + 2).tolist()]
     rows, columns = slice(box.top, box.bottom), slice(box.left, box.right)

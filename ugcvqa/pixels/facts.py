@@ -8,14 +8,11 @@ import numpy.typing as npt
 
 from ugcvqa.arrays import Array
 from ugcvqa.pixels.bars import content_box
+from ugcvqa.pixels.counts import tallied
 from ugcvqa.pixels.repeats import new_frames, shown_rate
 from ugcvqa.pixels.spectrum import N_BANDS, band_powers, native_share
 
 Levels = npt.NDArray[np.uint8]
-
-_DARK, _BRIGHT = 40, 234  # luma levels as coded
-_STRIP = 16  # lines
-_COMB = 12  # levels by which a line stands out from both neighbours
 
 # When a fact is worth a warning.
 _NOISE_LIKE = 0.35  # correlation of neighbouring pixels; camera pictures have 0.8 and more
@@ -68,10 +65,10 @@ def measured(pictures: Levels, stretch: Levels, rate: float) -> Array:
         (N_MEASURES,) numbers whose mean over stretches `facts_of` takes; NaN where nothing can be said.
     """
     height, width = pictures.shape[1:]
-    box = content_box(np.concatenate((pictures, stretch[:: max(1, len(stretch) - 1)])))
+    box = content_box([*pictures, *stretch[:: max(1, len(stretch) - 1)]])
     content = pictures[:, box.top : box.bottom, box.left : box.right]
     bars = 1 - content[0].size / pictures[0].size
-    tallies = [_tallied(picture) for picture in content]
+    tallies = [tallied(picture) for picture in content]
     n_pixels, n_lines, n_columns = content.size, len(content[0]), len(content[0][0])
     row_combs = sum(tally.row_combs for tally in tallies) / (n_pixels // n_lines * (n_lines - 2))
     column_combs = sum(tally.column_combs for tally in tallies) / (n_pixels // n_columns * (n_columns - 2))
@@ -95,60 +92,6 @@ def facts_of(means: Array) -> PixelFacts:
     facts = PixelFacts(*means[: len(PixelFacts._fields)].tolist())
     shown = facts.rate if np.isnan(facts.shown_rate) else facts.shown_rate
     return facts._replace(shown_rate=shown, native_lines=facts.lines * native_share(means[len(facts) :]))
-
-
-class _Tally(NamedTuple):
-    """What is counted in one picture.
-
-    Attributes:
-        dark: number of nearly black pixels.
-        bright: number of nearly white ones.
-        row_combs: number of pixels that stand out from the lines above and below in the same direction.
-        column_combs: the same for columns.
-        details: (1021,) number of second differences along lines of each size.
-        pairs: number of pixels with a right neighbour, then sums over them: pixel, neighbour, their squares, product.
-    """
-
-    dark: int
-    bright: int
-    row_combs: int
-    column_combs: int
-    details: npt.NDArray[np.int64]
-    pairs: tuple[int, ...]
-
-    def likeness(self) -> float:
-        """Correlation of pixels with their right neighbours; 1 where nothing varies."""
-        count, left, right, left_squares, right_squares, products = self.pairs
-        scale = (count * left_squares - left**2) * (count * right_squares - right**2)
-        return (count * products - left * right) / scale**0.5 if scale else 1.0
-
-
-def _tallied(picture: Levels) -> _Tally:
-    """Counts in strips of an (H, W) picture, which stay in the cache of a processor core."""
-    details, counts, sums = np.zeros(4 * 255 + 1, np.int64), np.zeros(4, np.int64), np.zeros(6)
-    for start in range(0, len(picture), _STRIP):
-        strip = picture[start : start + _STRIP]
-        lines = picture[max(start - 1, 0) : start + _STRIP + 1]
-        counts += (
-            int(np.count_nonzero(strip <= _DARK)),
-            int(np.count_nonzero(strip >= _BRIGHT)),
-            _combs(lines[:-2], lines[1:-1], lines[2:]),
-            _combs(strip[:, :-2], strip[:, 1:-1], strip[:, 2:]),
-        )
-        levels = strip.astype(np.int16)
-        details += np.bincount(np.abs(np.diff(levels, 2, axis=1)).ravel(), minlength=len(details))
-        left, right = (part.ravel() for part in (strip[:, :-1].astype(float), strip[:, 1:].astype(float)))
-        sums += (left.size, left.sum(), right.sum(), left @ left, right @ right, left @ right)  # whole numbers, exact
-    dark, bright, row_combs, column_combs = map(int, counts)
-    return _Tally(dark, bright, row_combs, column_combs, details, tuple(map(int, sums)))
-
-
-def _combs(above: Levels, levels: Levels, below: Levels) -> int:
-    """Number of pixels that stand out from both neighbours in the same direction."""
-    # bounds within 0..255, so that bytes suffice: no level lies above 255 or below 0
-    is_bright = levels > np.minimum(np.maximum(above, below), 255 - _COMB) + np.uint8(_COMB)
-    is_dark = levels < np.maximum(np.minimum(above, below), _COMB) - np.uint8(_COMB)
-    return int(np.count_nonzero(is_bright | is_dark))
 
 
 def _percentile(counts: npt.NDArray[np.int64], percent: float) -> float:

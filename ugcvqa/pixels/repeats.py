@@ -5,13 +5,13 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.pixels.counts import BLOCK, block_sums
+
 Levels = npt.NDArray[np.uint8]
 
 _SMALL, _LARGEST = 0.12, 1.0  # of the change from frame to frame; mean levels that a repeat may differ by after coding
 _STANDS = 0.3  # mean levels: where nothing changes more, the picture stands still and repeats cannot be recognised
 _PLACE = 3  # the two largest changes may be cuts
-_BLOCK = 4  # pixels along each side that are compared as one, so that noise counts little
-_ALL_LANES = np.uint64(0x0001000100010001)  # times four lanes of 16 bits: the highest lane holds their sum
 _GAP, _APART = 2.0, 0.7  # what parts repeats under noise from new frames, see `_under_noise`
 _FEWEST = 2
 
@@ -38,13 +38,7 @@ def new_frames(frames: Levels) -> npt.NDArray[np.bool_]:
 
 
 def _block_means(frame: Levels) -> npt.NDArray[np.float32]:
-    """Means of a frame's blocks, exact: whole numbers are added, four columns at once in the lanes of 64 bits."""
-    height, width = (side // _BLOCK * _BLOCK for side in frame.shape)
-    lines = frame[0:height:_BLOCK, :width].astype(np.uint16, order="C")
-    for k in range(1, _BLOCK):
-        lines += frame[k:height:_BLOCK, :width]
-    sums = (lines.view(np.uint64) * _ALL_LANES) >> np.uint64(48)
-    return sums.astype(np.float32) / np.float32(_BLOCK**2)
+    return block_sums(frame).astype(np.float32) / np.float32(BLOCK**2)
 
 
 def _under_noise(changes: npt.NDArray[np.float32]) -> float:
