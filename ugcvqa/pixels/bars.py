@@ -29,7 +29,7 @@ class Box(NamedTuple):
     right: int
 
 
-def content_box(frames: Sequence[Levels]) -> Box:
+def content_box(frames: Sequence[Levels] | Levels) -> Box:
     """Finds the part of frames that is not covered by black bars, even if there is text on the bars.
 
     A bar is a run of black lines from an edge, the same in every frame, beside which the picture begins at once and

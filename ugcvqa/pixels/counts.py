@@ -39,7 +39,7 @@ def block_sums(frame: Levels) -> npt.NDArray[np.uint16]:
     return ((lines.view(np.uint64) * _ALL_LANES) >> np.uint64(48)).astype(np.uint16)
 
 
-def line_means(frames: Sequence[Levels], top: int, bottom: int) -> Array:
+def line_means(frames: Sequence[Levels] | Levels, top: int, bottom: int) -> Array:
     """Mean levels of runs of 16 pixels along the lines of (H, W) frames, over all frames.
 
     Returns:
@@ -56,7 +56,7 @@ def line_means(frames: Sequence[Levels], top: int, bottom: int) -> Array:
     return np.asarray(sums / (len(frames) * length))
 
 
-def column_means(frames: Sequence[Levels], top: int, bottom: int) -> Array:
+def column_means(frames: Sequence[Levels] | Levels, top: int, bottom: int) -> Array:
     """Mean levels of runs of 16 pixels along the columns of (H, W) frames, between two lines, over all frames.
 
     Returns:
