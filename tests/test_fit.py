@@ -260,7 +260,7 @@ def test_published_features_give_the_published_row(shared, here, capsys):
     labels, features = shared / "data/labels/youtube_ugc.csv", shared / "data/features/youtube_ugc_nss.npz"
     config = next(path for path in CONFIGS if path.stem == "youtube_ugc_nss")
     arguments = ["--config", str(config), "--data.labels", str(labels), "--data.features", str(features)]
-    # The pair that the full grid chooses on this split; `tests/heads/test_svr.py` searches the full grid.
+    # The pair that the full grid chooses on this split; `tests/heads/test_svr_fit.py` searches the full grid.
     quick = ["--svr.c_exponents", "[4]", "--svr.gamma_exponents", "[-8]"]
     assert fit.main([*arguments, *quick]) == 0
     metrics = json.loads((here / "runs" / "youtube_ugc_nss_svr" / "metrics.json").read_text())

@@ -16,7 +16,7 @@ from ugcvqa import score
 from ugcvqa.cell_texts import text_of
 from ugcvqa.errors import CheckpointError, VideoError
 from ugcvqa.files import arrays_from_file, arrays_to_bytes
-from ugcvqa.heads.svr import fit_svr
+from ugcvqa.heads.svr_fit import fit_svr
 from ugcvqa.media.encode import write_video
 from ugcvqa.scoring import model as models
 from ugcvqa.scoring.model import QualityModel

@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from ugcvqa.evaluation.splits import protocol_split
 from ugcvqa.features.rows import assemble_row, families_of
-from ugcvqa.heads.svr import RowFit, fit_rows
+from ugcvqa.heads.svr_rows import RowFit, fit_rows
 from ugcvqa.settings.heads import SVRSettings
 
 Array = NDArray[np.float64]

@@ -19,7 +19,7 @@ from ugcvqa.heads.kernels import ParameterPosterior, squared_distances
 from ugcvqa.heads.kinds import head_class
 from ugcvqa.heads.parts import GPPart, gp_parts
 from ugcvqa.heads.scaling import apply_scaling, fit_scaling
-from ugcvqa.heads.svr import fit_svr
+from ugcvqa.heads.svr_fit import fit_svr
 from ugcvqa.scoring.model import QualityModel
 from ugcvqa.scoring.model_file import load
 from ugcvqa.settings.features import FamilySettings

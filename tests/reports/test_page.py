@@ -19,7 +19,7 @@ from ugcvqa import score
 from ugcvqa.display.charts import rate_ticks, time_chart, time_text
 from ugcvqa.display.images import resized
 from ugcvqa.errors import ConfigError, StoreError
-from ugcvqa.heads.svr import fit_svr
+from ugcvqa.heads.svr_fit import fit_svr
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import probe
 from ugcvqa.reports import page as page_module

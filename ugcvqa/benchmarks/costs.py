@@ -25,7 +25,8 @@ from ugcvqa.features.stream import ClipStream, Task
 from ugcvqa.heads.gp import FittedGP
 from ugcvqa.heads.kinds import fit_process
 from ugcvqa.heads.sparse_gp import FittedSparseGP
-from ugcvqa.heads.svr import FittedSVR, fit_svr
+from ugcvqa.heads.svr import FittedSVR
+from ugcvqa.heads.svr_fit import fit_svr
 from ugcvqa.machine import n_cores
 from ugcvqa.media.video import VideoInfo
 from ugcvqa.settings.data import DecodeLimits

@@ -24,7 +24,7 @@ from ugcvqa.features.rows import Part
 from ugcvqa.files import file_sha256
 from ugcvqa.heads.fitted import Interval
 from ugcvqa.heads.kinds import fit_process
-from ugcvqa.heads.svr import RowFit, fit_rows
+from ugcvqa.heads.svr_rows import RowFit, fit_rows
 from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
 from ugcvqa.settings.training import GRUSettings
 
@@ -371,7 +371,12 @@ def _columns(problem: Problem, entry: Entry) -> list[list[Any]]:
     return [[problem.checksums[part.family], part.start, part.stop] for part in problem.layouts[entry.row]]
 
 
-_FITTED_BY = {"svr": "heads.svr", "gp": "heads.gp_fit", "sparse_gp": "heads.sparse_fit", "gru": "training.gru_splits"}
+_FITTED_BY = {
+    "svr": "heads.svr_rows",
+    "gp": "heads.gp_fit",
+    "sparse_gp": "heads.sparse_fit",
+    "gru": "training.gru_splits",
+}
 """Head -> module that fits it."""
 
 

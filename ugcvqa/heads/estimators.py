@@ -13,7 +13,7 @@ from ugcvqa.errors import CheckpointError, ConfigError, LabelError
 from ugcvqa.files import arrays_from_file, arrays_to_bytes, write_atomic
 from ugcvqa.heads.fitted import FittedHead, Interval
 from ugcvqa.heads.kinds import fit_process, head_class
-from ugcvqa.heads.svr import fit_svr
+from ugcvqa.heads.svr_fit import fit_svr
 from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
 
 

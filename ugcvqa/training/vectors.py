@@ -21,7 +21,7 @@ from ugcvqa.features.store import FeatureSpec, FeatureStore
 from ugcvqa.files import check_writable
 from ugcvqa.heads.fitted import FittedHead
 from ugcvqa.heads.kinds import fit_process
-from ugcvqa.heads.svr import fit_svr
+from ugcvqa.heads.svr_fit import fit_svr
 from ugcvqa.progress import progress_bar
 from ugcvqa.scoring.model import QualityModel
 from ugcvqa.settings.features import FamilySettings
