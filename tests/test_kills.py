@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from torch.utils.data import DataLoader
 
+from tests.support.fitting import END_TO_END, GRU, make_sequences
 from tests.test_benchmark import arguments as benchmark_arguments
 from tests.test_benchmark import made_up
 from tests.test_leftovers import ended, needs_proc
 from tests.test_study import QUICK, moving
-from tests.training.test_networks import END_TO_END, GRU, make_sequences
 from ugcvqa.errors import StoreError, UgcvqaError
 from ugcvqa.media.encode import write_video
 from ugcvqa.processes import error_of_process, loader_errors

@@ -10,9 +10,10 @@ import yaml
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Timer
 
+from tests.support.fitting import GRU, make_sequences
 from tests.support.trainings import run as train
 from tests.test_extract import ONE_PROCESS, dataset, run, videos  # noqa: F401 (a fixture)
-from tests.training.test_networks import GRU, here, make_sequences  # noqa: F401 (a fixture)
+from tests.training.conftest import here  # noqa: F401 (a fixture)
 from ugcvqa import extract, fit
 from ugcvqa.errors import ConfigError
 from ugcvqa.records import plain_settings
@@ -130,7 +131,7 @@ def test_extract_counts_what_the_store_holds(videos, tmp_path, capsys):  # noqa:
 
 
 def test_fit_takes_callbacks_and_loggers_from_a_file_and_keeps_its_own(here):  # noqa: F811
-    arguments = [*make_sequences(here, [f"v{k:02d}" for k in range(40)]), *GRU]
+    arguments = [*make_sequences(here), *GRU]
     logger = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "mine", "name": "run"}}
     (here / "more.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": [TIMER, WITNESS], "logger": logger}}))
     assert fit.main(["--config", "more.yaml", *arguments, "--gru.recipe.epochs", "2"]) == 0
@@ -248,7 +249,7 @@ def test_diverged_training_is_one_error(tmp_path):
 
 
 def test_classes_are_made_only_where_the_trainer_takes_them(here, capsys):  # noqa: F811
-    arguments = [*make_sequences(here, [f"v{k:02d}" for k in range(40)]), *GRU]
+    arguments = [*make_sequences(here), *GRU]
     named = {"class_path": "pathlib.Path.mkdir", "init_args": {"self": "made"}}
     popen = {"class_path": "subprocess.Popen", "init_args": {"args": ["touch", "made"]}}
     for trainer in ({"callbacks": [popen]}, {"default_root_dir": popen}, {"nonsense": popen}, {"profiler": named}):
@@ -262,7 +263,7 @@ def test_classes_are_made_only_where_the_trainer_takes_them(here, capsys):  # no
 
 @pytest.mark.parametrize("callbacks", ["[]", "null", "Timer", f"[{json.dumps(TIMER)}]"])
 def test_callbacks_can_be_given_as_flags(here, callbacks):  # noqa: F811
-    arguments = [*make_sequences(here, [f"v{k:02d}" for k in range(40)]), *GRU, "--gru.recipe.epochs", "1"]
+    arguments = [*make_sequences(here), *GRU, "--gru.recipe.epochs", "1"]
     assert fit.main([*arguments, "--trainer.callbacks", callbacks, "--trainer.logger", "false"]) == 0
     assert not (here / "runs" / "own_vsfacnn_gru" / "logs").exists()
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from scipy.stats import spearmanr
 
+from tests.support.trainings import kill_at
 from ugcvqa import extract, fit, score, study, timings
 from ugcvqa.deep.backbones import load_backbone
 from ugcvqa.deep.pooling import VSFA, normalise
@@ -150,17 +151,12 @@ def test_timings_take_the_flags(videos, tmp_path, monkeypatch, capsys):
 
 
 def test_end_to_end_model_resumes_scores_and_leaves(videos, tmp_path, monkeypatch):
-    from tests.training.test_learning import Kill, Killed, with_callback
-
     monkeypatch.chdir(tmp_path)
     model = ["--head", "end_to_end", "--backbone", NAME, "--end_to_end.stages", "4", "--end_to_end.frozen_stages", "2"]
     clip = ["--end_to_end.clip.frames", "2", "--end_to_end.clip.short_side", "0", "--end_to_end.clip.crop", "80"]
     recipe = ["--end_to_end.head_epochs", "2", "--end_to_end.recipe.epochs", "2", "--end_to_end.recipe.batch_size", "4"]
     arguments = [*named(videos), *model, *clip, *recipe, *ONE, "--trainer.enable_progress_bar", "false"]
-    with monkeypatch.context() as patch:
-        with_callback(patch, Kill(1, 1))
-        with pytest.raises(Killed):
-            fit.main(arguments)
+    kill_at(1, 1, lambda: fit.main(arguments))
     assert fit.main(arguments) == 0
     assert fit.main([*arguments, "--name", "unbroken"]) == 0
     folder = Path("runs/own_clip_end_to_end")

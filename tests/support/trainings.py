@@ -3,13 +3,16 @@
 from dataclasses import asdict
 
 import numpy as np
+import pytest
 import torch
+from lightning.pytorch import Callback
 
 from ugcvqa.datamodules.samples import SampleDataModule
 from ugcvqa.heads.gru import VSFAHead
 from ugcvqa.models.regressors import GRURegressor
 from ugcvqa.samples.sequences import SequenceSource, pack
 from ugcvqa.settings.training import RecipeSettings
+from ugcvqa.training import learning
 from ugcvqa.training.learning import train
 
 DIM = 12
@@ -46,3 +49,31 @@ def run(folder, arguments=None, loggers=(), settings=None, **recipe):
 def same_weights(one, other):
     ours, theirs = one.state_dict(), other.state_dict()
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+class Killed(Exception):
+    pass
+
+
+class Kill(Callback):
+    """Ends a training as a killed process does: nothing is saved on the way out."""
+
+    def __init__(self, epoch, step):
+        self.at = (epoch, step)
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, step):
+        if (trainer.current_epoch, step) == self.at:
+            raise Killed
+
+
+def with_callback(monkeypatch, callback):
+    before = learning._callbacks
+    monkeypatch.setattr(learning, "_callbacks", lambda *values: [callback, *before(*values)])
+
+
+def kill_at(epoch, step, training):
+    """Runs a training that ends after a step of an epoch as a killed process does."""
+    with pytest.MonkeyPatch.context() as patch:
+        with_callback(patch, Kill(epoch, step))
+        with pytest.raises(Killed):
+            training()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.support.trainings import run, same_weights
+from tests.support.trainings import kill_at, run, same_weights
 from ugcvqa.errors import CheckpointError
 from ugcvqa.training.checkpoints import SealedCheckpoints, digest
 
@@ -37,13 +37,8 @@ def unbroken(tmp_path_factory):
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory):
     """Folder of a training that ended after its third epoch, with both states of both names."""
-    from tests.training.test_learning import Kill, Killed, with_callback
-
     folder = tmp_path_factory.mktemp("broken")
-    with pytest.MonkeyPatch.context() as patch:
-        with_callback(patch, Kill(3, 2))
-        with pytest.raises(Killed):
-            run(folder, **RECIPE)
+    kill_at(3, 2, lambda: run(folder, **RECIPE))
     assert {path.name for path in folder.iterdir()} == {
         *("last.ckpt", "last.previous.ckpt", "best.ckpt", "best.previous.ckpt")
     }

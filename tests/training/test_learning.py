@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import Callback
 from scipy import stats
 
-from tests.support.trainings import QUIET, run, same_weights, sequences
+from tests.support.trainings import QUIET, Kill, kill_at, run, same_weights, sequences, with_callback
 from ugcvqa.errors import ConfigError
 from ugcvqa.models.regressors import GRURegressor
 from ugcvqa.models.schedule import cosine_factor
@@ -26,21 +26,6 @@ RECIPES = {
     "reference": {"schedule": "step", "optimiser": "adam", "weight_decay": 0.0, "plcc": 0.0, "rank": 0.0},
     "early stopping": {"patience": 3, "epochs": 12},
 }
-
-
-class Killed(Exception):
-    pass
-
-
-class Kill(Callback):
-    """Ends a training as a killed process does: nothing is saved on the way out."""
-
-    def __init__(self, epoch, step):
-        self.at = (epoch, step)
-
-    def on_train_batch_end(self, trainer, module, outputs, batch, step):
-        if (trainer.current_epoch, step) == self.at:
-            raise Killed
 
 
 class Signal(Kill):
@@ -58,19 +43,11 @@ class Signal(Kill):
         pass
 
 
-def with_callback(monkeypatch, callback):
-    before = learning._callbacks
-    monkeypatch.setattr(learning, "_callbacks", lambda *values: [callback, *before(*values)])
-
-
 @pytest.mark.parametrize("name", RECIPES)
-def test_training_killed_within_an_epoch_and_resumed_equals_an_unbroken_one(tmp_path, name, monkeypatch):
+def test_training_killed_within_an_epoch_and_resumed_equals_an_unbroken_one(tmp_path, name):
     recipe = RECIPES[name]
     outcome, unbroken = run(tmp_path / "unbroken", **recipe)
-    with monkeypatch.context() as patch:
-        with_callback(patch, Kill(2, 3))
-        with pytest.raises(Killed):
-            run(tmp_path / "broken", **recipe)
+    kill_at(2, 3, lambda: run(tmp_path / "broken", **recipe))
     again, resumed = run(tmp_path / "broken", **recipe)
     assert again == outcome
     assert same_weights(unbroken, resumed)
