@@ -208,7 +208,7 @@ def test_training_on_one_data_set_and_testing_on_another(mine):
         (lambda folder: None, ["--data", "absent"], "no label file of absent|holds no label file"),
         (lambda folder: None, ["--train", "mine"], "mode cross needs"),
         (lambda folder: None, ["--split_index", "2"], "exclude each other"),
-        (lambda folder: None, ["--backend", "multiprocessing"], "waits for ever for a killed worker; use loky"),
+        (lambda folder: None, ["--backend", "multiprocessing"], "waits forever for a killed worker; use loky"),
         (lambda folder: None, ["--backend", "carrier-pigeon"], "backend 'carrier-pigeon' cannot be used"),
         (lambda folder: None, ["--features", "absent"], "absent: no such folder of feature files"),
         (lambda folder: None, ["--name", "a/b"], "cannot be a folder name"),

@@ -28,7 +28,7 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text for a table that people read, in which control and direction characters are made visible."""
+    """A text for a table that people read, with control and direction characters made visible."""
     return _STEERING.sub(lambda found: _escape(found[0]), text)
 
 
@@ -55,7 +55,7 @@ def _escape(char: str) -> str:
 
 
 def _unescape(found: re.Match[str]) -> str:
-    """The character of an escape of ours; anything else is a folder's name behind a backslash."""
+    """The character that `cell_of` escaped; anything else is the name of a folder after a backslash."""
     char = chr(int(found[1][1:], 16))
     return char if char == "\\" or _STEERING.match(char) else found[0]
 

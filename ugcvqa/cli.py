@@ -171,7 +171,7 @@ def _with_configs(argv: Sequence[str], function: Callable[..., int]) -> list[str
     """A command line with the contents of its config files in front, merged, so that flags win over them.
 
     Raises:
-        ConfigError: if one is missing, too large, or holds what is no option.
+        ConfigError: if one is missing, too large, or holds an unknown option.
     """
     argv, data = config_files.data_flags(argv, function.__name__)
     names, rest, arguments = list[str](), list[str](), iter(argv)
@@ -193,7 +193,7 @@ def _with_configs(argv: Sequence[str], function: Callable[..., int]) -> list[str
 
 def _config(name: str) -> Any:  # noqa: ANN401 (any YAML value)
     if "\0" in name or len(name) > _LONGEST_NAME:
-        raise ConfigError("--config: this is no name of a file")
+        raise ConfigError("--config: this is not the name of a file")
     path = config_files.find(name)
     if not path.is_file() or path.stat().st_size > _LONGEST_YAML:
         raise ConfigError(f"--config {path}: is not a file of up to {_LONGEST_YAML} bytes")

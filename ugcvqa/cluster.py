@@ -61,7 +61,7 @@ def connected(jobs: int, dask: DaskSettings) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class Lost:
-    """Stands for the result of a task whose workers died, as often as it was given to another one."""
+    """Result of a task whose workers died every time that it was tried; `how` names the last of them."""
 
     how: str
 
@@ -74,7 +74,7 @@ def in_order(
 ) -> Iterator[_R | Lost]:
     """Calls a function on each task, and yields the results in the order of the tasks.
 
-    The function is sent once to every worker, those that join or start over included. Tasks are taken as they are
+    The function is sent once to every worker, also to workers that join later or restart. Tasks are taken as they are
     needed.
 
     Args:

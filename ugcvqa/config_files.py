@@ -28,7 +28,7 @@ Tree = dict[str, "Tree | None"]
 
 
 def folder() -> Path:
-    """Where the package's configs lie: inside an installed package, beside it in a source tree."""
+    """Folder of the package's configs: inside an installed package, beside the package in a source tree."""
     package = Path(__file__).resolve().parent
     inside = package / "configs"
     return inside if inside.is_dir() else package.parent / "configs"
@@ -78,7 +78,7 @@ def data_flags(argv: Iterable[str], verb: str) -> tuple[list[str], dict[str, str
 
 
 def options_of(function: Callable[..., Any]) -> Tree:
-    """The options of a verb, including those of its settings."""
+    """The options of a verb, including the fields of its settings."""
     return {
         name: _below(parameter.annotation)
         for name, parameter in inspect.signature(function, eval_str=True).parameters.items()

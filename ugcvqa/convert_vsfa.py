@@ -3,7 +3,7 @@
     python -m ugcvqa.convert_vsfa VSFA.pt model.safetensors --label-scale 4.64 --trained-on "konvid_1k (VSFA.pt)"
     python -m ugcvqa.score clip.mp4 --checkpoint model.safetensors
 
-The published files are those of lidq92/VSFA and of later users of its code (.pt, or .npz with one array per parameter).
+Such files are published by lidq92/VSFA and by later users of its code (.pt, or .npz with one array per parameter).
 They hold neither the scale of the labels nor the temporal pooling: the published trainings divide by the largest MOS of
 the data set, 4.64 for KoNViD-1k and 4.677 for YouTube-UGC.
 """

@@ -1,6 +1,6 @@
 """Weights & Biases for all verbs: how runs start, where their files lie, how they end. Its only door.
 
-The library is imported by those who switched it on only, as that takes seconds.
+The library, whose import takes seconds, is imported only where W&B is switched on.
 """
 
 import os
@@ -33,14 +33,14 @@ def library() -> Any:  # noqa: ANN401 (a module)
 def start(
     folder: Path, settings: WandbSettings, kind: str, config: Mapping[str, Any], name: str = "", **more: str
 ) -> Any:  # noqa: ANN401 (W&B's run)
-    """Starts a run, whose files lie in FOLDER/wandb, those that wait for `wandb sync` included.
+    """Starts a run, whose files are in FOLDER/wandb, including the ones that wait for `wandb sync`.
 
     Args:
         folder: of the results.
         settings: of W&B.
         kind: the run's job type unless the settings have one.
         config: plain settings of the run, shown by W&B.
-        name: of the run; that of the folder if left out.
+        name: of the run; the folder's name if left out.
         **more: further arguments of `wandb.init`.
 
     Raises:

@@ -43,7 +43,7 @@ class Launch:
 
     Attributes:
         launcher: `lightning` for a process that Lightning started beside the first; `sbatch` for a batch script of
-            SLURM that did not use srun, so that one process stands where the job has tasks.
+            SLURM that did not use srun, so that there is one process, however many tasks the job has.
         rank: number of this process among all, from 0.
         world: number of processes that the launcher started; 1 where Lightning starts them itself.
         local_rank: number of this process on its machine, from 0.
@@ -62,7 +62,7 @@ class Launch:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process is the one that reports."""
+        """Whether this process is the one that writes results and reports."""
         return self.rank == 0 and self.local_rank == 0 and self.node == 0
 
     @property
@@ -86,7 +86,7 @@ class Launch:
             raise _without_srun(self.tasks)
 
     def check(self, processes: int, is_joined: bool) -> None:
-        """Checks that the processes which a Trainer counts on are those that were started.
+        """Checks that the processes which a Trainer counts on are the ones that were started.
 
         Args:
             processes: devices times machines of the Trainer.
@@ -186,7 +186,7 @@ def n_loaders(asked: int, is_on_gpu: bool, ranks: int) -> int:
         return max(0, asked)
     cores, per_task = n_cores(), os.environ.get("SLURM_CPUS_PER_TASK", "")
     if not (launch().launcher == "srun" and per_task.isdecimal() and int(per_task) == cores):
-        cores //= max(1, ranks)  # else SLURM has dealt the cores out already
+        cores //= max(1, ranks)  # else SLURM has assigned the cores already
     return max(1, cores - 1)
 
 

@@ -155,7 +155,7 @@ def _fit_network(experiment: Experiment) -> int:
 
 
 def _log_results(run: "Run", folder: Path, loggers: Sequence[Any] | None = None) -> None:
-    """Sends a finished run to the loggers, by default to those that it asked for."""
+    """Sends a finished run to the loggers, by default to the ones that it asked for."""
     from ugcvqa.training import overlays, tracking
 
     asked = run.experiment

@@ -1,6 +1,6 @@
 """What `--help` shows: usage, summary and examples first, then options, and groups of settings by name only.
 
-`--help all` shows every setting, `--help GROUP` those of one group. All of it comes from signatures and docstrings.
+`--help all` shows every setting, `--help GROUP` the settings of one group; all comes from signatures and docstrings.
 """
 
 import inspect
@@ -52,7 +52,7 @@ _COMMON = (
     ),
     ("--print_config", "show all options as they would be used, as YAML, and end"),
     ("--log plain|full", "what goes to stderr: `full` has time and level on each line, and one for each failed video"),
-    ("--help [all|GROUP]", "show this, every setting, or those of one group such as `data`, and end"),
+    ("--help [all|GROUP]", "show this, every setting, or the settings of one group such as `data`, and end"),
 )
 
 
@@ -106,7 +106,7 @@ def help_text(function: Callable[..., int], prog: str, positional: Sequence[str]
 
 
 def _group(flag: str, kind: Any, default: Any) -> Iterator[str]:  # noqa: ANN401 (a dataclass, its instance)
-    """The settings of a group, those of groups in it after them."""
+    """The settings of a group, followed by the settings of groups within it."""
     doc = docstring_parser.parse(inspect.getdoc(kind) or "")
     texts = {one.arg_name: one.description or "" for one in doc.params}
     inner = []

@@ -1,7 +1,7 @@
-"""Names of temporary files and folders, and the removal of those that dead processes left.
+"""Names of temporary files and folders, and the removal of what dead processes left.
 
 One rule: a temporary file or folder is called .ugcvqa-HOST-PID-START-RANDOM with an ending, after the process that
-works on it. The first time that a process makes one in a folder it removes those whose process is dead. What a living
+works on it. The first time that a process makes one in a folder, it removes leftovers of dead processes. What a living
 process owns is never touched; what was made on another machine, or in another container, which may live, only if it is
 a file or folder beside results that has not changed for a day.
 """
@@ -82,7 +82,7 @@ def temporary_folder(folder: Path | None = None) -> Iterator[Path]:
 
 
 def shared_memory() -> Path:
-    """Where arrays for several processes of this machine lie best: in memory where it has room, else in `$TMPDIR`."""
+    """Best place for arrays that several processes share: shared memory if it has room, else `$TMPDIR`."""
     with contextlib.suppress(OSError, AttributeError):
         status = os.statvfs(_SHARED_MEMORY)
         if status.f_bavail * status.f_frsize >= _SHARED_MEMORY_BYTES and os.access(_SHARED_MEMORY, os.W_OK):
@@ -110,8 +110,8 @@ def own_folder(base: Path) -> Path:
 def use_own_folder() -> None:
     """Gives a program and all that it starts a folder of their own for temporary files, whichever library makes them.
 
-    It lies in `$TMPDIR`, which leads there from now on, and goes when the program ends. What killed programs left is
-    removed. Sockets and semaphores of `multiprocessing` get names of this process too.
+    It is made in `$TMPDIR`, which points to it from then on, and is removed when the program ends. What killed
+    programs left is removed. Sockets and semaphores of `multiprocessing` get names of this process too.
     """
     with contextlib.suppress(OSError):
         base = Path(tempfile.gettempdir())

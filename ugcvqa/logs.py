@@ -1,4 +1,4 @@
-"""What a verb tells on stderr: plain lines for people, or with `--log full` lines with time and level for operators."""
+"""What verbs write to stderr: plain lines for people, or with `--log full` lines with time and level for operators."""
 
 import logging
 import sys

@@ -37,10 +37,10 @@ class Meeting:
         """Waits, without limit, until all processes are here.
 
         Args:
-            found: what this process tells the others.
+            found: what this process sends to the others.
 
         Returns:
-            What each process tells, by rank.
+            What each process sent, by rank.
 
         Raises:
             UgcvqaError: if one of this machine has ended before.

@@ -81,7 +81,8 @@ def use_one_thread() -> None:
 def end_with_parent(parent: int | None = None) -> None:
     """Lets this process end as soon as the one that started it is gone, for whatever reason; called in the child.
 
-    Linux ends it at once, whatever it is doing. A thread looks elsewhere, and where a server forked it for its parent.
+    Linux ends it at once, whatever it is doing. On other systems, and where a server forked it for its parent, a thread
+    watches.
 
     Args:
         parent: number of the process that started it, where the caller knows; if that is gone already, this one ends.
@@ -156,7 +157,7 @@ def error_of_process(trace: str) -> UgcvqaError | None:
 
 
 def end_forks_with_this_process() -> None:
-    """Lets every process that this one forks from now on, through whatever library, end with it; so do their forks."""
+    """Lets every process that this one forks from now on, through any library, end with it; so do their forks."""
     if not hasattr(os, "register_at_fork"):
         return
     import ctypes  # noqa: F401 (a fork must not import anything)

@@ -16,7 +16,7 @@ def named_folder(out: Path, name: str) -> Path:
     """The folder of a run or benchmark.
 
     Raises:
-        ConfigError: if the name is none of a folder.
+        ConfigError: if the name cannot be a folder's.
     """
     if not name or Path(name).name != name or name.startswith("."):
         raise ConfigError(f"run name {name!r} cannot be a folder name; give another --name")

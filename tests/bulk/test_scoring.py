@@ -129,7 +129,7 @@ def test_rows_of_different_runs_are_never_mixed(tmp_path, capsys, ending, change
 def test_foreign_and_damaged_files_are_left_alone(tmp_path, capsys):
     (tmp_path / "out.csv").write_text("precious\n")
     assert run(tmp_path) == 2
-    assert "is not a run of ours" in capsys.readouterr().err
+    assert "was not written by `ugcvqa score`" in capsys.readouterr().err
     assert (tmp_path / "out.csv").read_text() == "precious\n"
     assert run(tmp_path, output="b.csv") == 1
     data = (tmp_path / "b.csv").read_text(encoding="utf-8", errors="surrogateescape").replace("a b.mp4,", "a b.mp4,,,")

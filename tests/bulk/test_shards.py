@@ -74,7 +74,7 @@ def test_shards_that_do_not_belong_together_are_not_merged(tmp_path, capsys):
     refused("is not finished")
     record.write_text(finished)
     run(tmp_path, "--shard", "1/2")
-    refused("shards of 2 and of 3 lie here")
+    refused("shards of 2 and of 3 are here")
     (tmp_path / "out.0001-of-0002.csv").unlink()
     assert main(["--merge", str(tmp_path / "out.csv")]) == 1
 

@@ -127,7 +127,7 @@ def test_tests_become_sentences_by_their_adjusted_p():
     strong, weak = (Association(f"measure {value}", value, null, 40, 10, 0) for value in (0.5, 0.0))
     cosine = Association(COSINE, 0.46, np.full(199, 0.46), 40, 10, 0)
     text = " ".join(association_sentences("own", [cosine, strong, weak]))
-    assert "does not tell a frame's own map from that of another video" in text
+    assert "does not distinguish a frame's own map from that of another video" in text
     assert "share content: measure 0.5 0.500 (re-paired 0.000, p = 0.005)" in text
     assert "no evidence of shared content in measure 0.0 0.000" in text
     assert "which with so few videos excludes little" in text

@@ -54,7 +54,7 @@ def weight_notes(families: FamilySettings) -> Iterator[str]:
     for name, network in (("deep", families.deep), ("saliency", families.saliency)):
         paper = type(network).backbone
         if network.weights.startswith("random:"):
-            yield f"RANDOM WEIGHTS ({name} {network.weights}): seconds are those of real ones, features mean nothing."
+            yield f"RANDOM WEIGHTS ({name} {network.weights}): the seconds hold, features mean nothing."
         if network.backbone != paper:
             yield f"The {name} backbone is {network.backbone}, not the paper's {paper}."
 

@@ -53,7 +53,7 @@ class Seconds:
 
 @dataclass
 class Extraction:
-    """What extraction was measured to cost.
+    """Measured costs of feature extraction.
 
     Attributes:
         seconds: row -> video -> time; `TOGETHER` is one pass for all rows.
@@ -75,7 +75,7 @@ class Extraction:
 
 @dataclass
 class Fitting:
-    """What heads were measured to cost.
+    """Measured costs of the heads.
 
     Attributes:
         fit_s: row with head -> wall seconds of each repetition; `TOGETHER` is all of them in one go.
@@ -209,7 +209,7 @@ def machine() -> dict[str, Any]:
 
 
 def _warm_up(paths: Sequence[str], families: Mapping[str, Family], device: str, limits: DecodeLimits) -> None:
-    """Computes the first piece of the first readable video, so that no video pays for what happens once."""
+    """Computes the first piece of the first readable video, so that no video bears one-off costs."""
     target = torch.device(device)
     for name, family in families.items():
         for item in _first_items(paths, {name: family}, limits):
@@ -294,7 +294,7 @@ def _fitted(
 
 
 def _processor() -> str:
-    """Model name of the processor, as far as the system tells."""
+    """Model name of the processor, as far as the system reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -23,7 +23,7 @@ def log_lines(folder: Path, settings: WandbSettings, results: Results, mode: str
     Args:
         folder: of the benchmark.
         settings: of W&B.
-        results: of all lines; those on all videos at once and after other maps are left to the tables.
+        results: of all lines; results on all videos at once, or after other logistic maps, appear in the tables only.
         mode: of the benchmark.
         config: plain settings of the benchmark, added to each run.
 

@@ -24,10 +24,10 @@ PREDICTIONS = "predictions"
 """Key that marks a table as finished predictions, one number per video, instead of features."""
 
 FRAMES = "_FRAMES"
-"""What follows the name of a row in that of the table of its frame features."""
+"""Suffix that makes a row's name the name of the table of its frame features."""
 
 Places = list[list[Path]]
-"""Where columns lie: side by side, and for each the files of which the first that has a video wins."""
+"""Files of the columns: groups stand side by side; within a group the first file that has a video wins."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class Block:
         return hashlib.sha256(head + np.ascontiguousarray(self.values).tobytes()).hexdigest()
 
     def taken(self, rows: npt.NDArray[np.int64]) -> "Block":
-        """The same columns of some videos."""
+        """The same columns for a subset of the videos."""
         return replace(self, values=self.values[rows], has=self.has[rows])
 
     def finite(self) -> "Block":
@@ -82,7 +82,7 @@ class RowFeatures:
         return shared
 
     def taken(self, rows: npt.NDArray[np.int64]) -> "RowFeatures":
-        """The same features of some videos."""
+        """The same features for a subset of the videos."""
         return replace(self, blocks={name: block.taken(rows) for name, block in self.blocks.items()})
 
     def finite(self) -> "RowFeatures":
@@ -125,8 +125,8 @@ class FeatureSources:
         """Remembers where to look.
 
         Args:
-            folder: where files lie, those in `tables` with relative names and those of the naming rule.
-            tables: name of a row, a family or one's own -> a file (or a family's folder in a store); or a list of
+            folder: base of the relative names in `tables`, and where files are found by the naming rule.
+            tables: name of a row, a family or your own table -> a file (or a family's folder in a store); or a list of
                 files whose columns stand side by side, an inner list being alternatives of which the first that has
                 the video is taken; or a mapping from data set to one of these; or `{predictions: one of these}`.
             store: feature store, for families that are found nowhere else.
@@ -134,7 +134,7 @@ class FeatureSources:
             precision: in which features of single frames are held.
 
         Raises:
-            ConfigError: if there is no such folder.
+            ConfigError: if the folder does not exist.
         """
         self.folder = Path(folder) if folder else None
         if self.folder is not None and not self.folder.is_dir():
@@ -154,7 +154,7 @@ class FeatureSources:
         return tuple(name for name in self.tables if name not in known and not name.endswith(FRAMES))
 
     def is_predictions(self, row: str) -> bool:
-        """Whether a name stands for finished predictions."""
+        """Whether a name denotes finished predictions."""
         listed = self.tables.get(row)
         return isinstance(listed, Mapping) and PREDICTIONS in listed
 
@@ -165,11 +165,11 @@ class FeatureSources:
         return {path: ids for path, ids in unused.items() if ids}
 
     def row(self, row: str, ids: Sequence[str]) -> RowFeatures | None:
-        """Gathers the features of a row, or of one's own table, for the videos of a data set.
+        """Gathers the features of a row, or of a table of your own, for the videos of a data set.
 
         Args:
-            row: name of a row of the benchmark, or any other for one's own table.
-            ids: N video ids as `<data set>/<name>`, those of one data set together.
+            row: name of a row of the benchmark, or any other name for a table of your own.
+            ids: N video ids as `<data set>/<name>`, grouped by data set.
 
         Returns:
             The features, which may lack videos; None if there is nothing by this name for one of the data sets.

@@ -29,7 +29,7 @@ class FrameFeatures:
 
     Attributes:
         lacking: where they come from.
-        table: those of the videos that have any, in the order of the data set.
+        table: features of the videos that have any, in the order of the data set.
         has: (N,) bool: whether there are features of the video.
         made_by: part -> who made them.
     """
@@ -40,7 +40,7 @@ class FrameFeatures:
     made_by: Mapping[str, str]
 
     def taken(self, rows: npt.NDArray[np.int64]) -> "FrameFeatures":
-        """The same features of some videos, all of which have them."""
+        """The same features for a subset of the videos, all of which have them."""
         place = np.cumsum(self.has) - 1
         return replace(self, table=self.table.chosen(place[rows].tolist()), has=self.has[rows])
 
@@ -56,8 +56,8 @@ def frame_features(row: str, ids: Sequence[str], sources: FeatureSources) -> Fra
     """Gathers the frame features of a row for the videos of a data set.
 
     Args:
-        row: a row that has features of single frames, or any other name for one's own file.
-        ids: N video ids as `<data set>/<name>`, those of one data set together.
+        row: a row that has features of single frames, or any other name for a file of your own.
+        ids: N video ids as `<data set>/<name>`, grouped by data set.
         sources: where to look: `<row>_FRAMES` among the tables and by the naming rule, then the store.
 
     Returns:

@@ -36,7 +36,7 @@ from ugcvqa.scoring import known_models
 from ugcvqa.settings.features import DeepSettings, FamilySettings, Precision, SaliencySettings, UVQSettings
 
 LIMIT_S = 570.0
-"""What is not begun after that many seconds is left out, and what runs then is ended."""
+"""Seconds after which nothing more is started, and what still runs is ended."""
 
 TARGETS_S = {"cnn": 0.9, "vsfacnn": 1.5, "saliency": 1.2}
 """Seconds for a 20 s clip of 1080p on an H100."""
@@ -110,12 +110,12 @@ class Scale:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the clips are those of the targets."""
+        """Whether the clips are of the size that the targets refer to."""
         return (*self.size, self.frames, self.rate) == (1080, 1920, 600, 30)
 
 
 def scale_of(is_small: bool) -> Scale:
-    """The real thing, with real weights where they are installed, or one that only shows that the report works."""
+    """The full report, with trained weights where they are installed, or a small one that only shows that it works."""
     if is_small:
         name, weights = "squeezenet1_1", "random:0"
         deep, saliency = DeepSettings(name, weights), SaliencySettings(name, weights=weights, method="top:2")
@@ -137,7 +137,7 @@ def write_report(path: Path, device: str, is_small: bool) -> int:
     """Makes the report, and prints it as it grows.
 
     Args:
-        path: text file; the same in JSON goes beside it, with the ending .json.
+        path: text file; the same report as JSON is written beside it, with the ending .json.
         device: which computes: `cpu`, `cuda`, `cuda:1`.
         is_small: tiny clips and networks.
 
@@ -299,7 +299,7 @@ def _differences(name: str, clip: Path, device: str, scale: Scale) -> tuple[str,
 def _first_frames(
     families: Mapping[str, Family], clip: Path, device: str, most: int | None = None
 ) -> Mapping[str, torch.Tensor]:
-    """The first piece of a clip as a GPU gets it, of so many frames at most."""
+    """The first piece of a clip as a GPU receives it, with at most so many frames."""
     item = next(iter(ClipDataset(ClipStream([Task("clip", str(clip))], families), is_on_gpu=True)))
     if item.reason:
         raise UgcvqaError(item.reason)

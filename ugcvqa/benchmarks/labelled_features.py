@@ -95,7 +95,7 @@ def open_labels(name: str, labels: str | Mapping[str, str] | None) -> Dataset:
 
     Args:
         name: `konvid_1k`, `youtube_ugc`, `combined`, `youtube_ugc_360p` .. `youtube_ugc_1080p` (one resolution class),
-            `youtube_ugc_all` (every labelled video), or any name for one's own label file.
+            `youtube_ugc_all` (every labelled video), or any name for a label file of your own.
         labels: label file, or a folder that holds it as `<name>.csv` or under its owner's name, or a mapping from
             data set to one of these; None looks below $UGCVQA_DATA.
 
@@ -161,7 +161,7 @@ def joined(train: Dataset, test: Dataset) -> Dataset:
 def parse_entries(names: Sequence[str], sources: FeatureSources) -> dict[Entry, bool]:
     """Reads the requested lines of the table: entry -> whether it was named (not part of `all`).
 
-    `all` stands for the paper's rows and the own names of `tables`; `all+gp` for the same with another head.
+    `all` means the paper's rows and the user's own names in `tables`; `all+gp` the same with another head.
 
     Raises:
         ConfigError: if there is none, or a head is unknown.
@@ -269,7 +269,7 @@ def _not_found(data: str, entry: Entry, sources: FeatureSources) -> str:
             f"{data}: no features of single frames for {entry}; give --tables '{{{row}{FRAMES}: FILE.npz}}' with "
             "videos, counts and feats, or --store FOLDER that `ugcvqa extract` filled with frames kept"
         )
-    known = "" if row in ROWS else f" (it is no row of the benchmark: {', '.join(ROWS)})"
+    known = "" if row in ROWS else f" (the rows of the benchmark are: {', '.join(ROWS)})"
     if row in ROWS and data not in (_YOUTUBE, "konvid_1k"):
         known = f" for every data set in it (families {', '.join(families_of(row))})"
     return f"{data}: no features of row {row}{known}; {_where(sources)}"
@@ -339,7 +339,7 @@ def _finished(row: str, features: RowFeatures) -> npt.NDArray[np.float64]:
 
 
 def _part_notes(data: str, found: Mapping[str, RowFeatures], sources: FeatureSources) -> list[str]:
-    """Says where published files of parts do not make the published row."""
+    """Notes where the published files of the parts do not make up the published row."""
     rows = [row for row in _OTHER_RUN if row in found and len(found[row].blocks) > 1]
     if not rows or sources.folder is None or data not in ("konvid_1k", "youtube_ugc", "combined"):
         return []
@@ -350,7 +350,7 @@ def _part_notes(data: str, found: Mapping[str, RowFeatures], sources: FeatureSou
 
 
 def _column_notes(data: str, found: Mapping[str, RowFeatures]) -> list[str]:
-    """What is odd about the features, each block once."""
+    """Oddities of the features, one note for each block."""
     notes = []
     blocks = {name: block for features in found.values() for name, block in features.blocks.items()}
     for block in blocks.values():

@@ -30,7 +30,7 @@ def run_tasks(
     Args:
         function: importable function.
         tasks: its arguments.
-        jobs: worker processes; 0 stands for one per core; 1 computes in this process.
+        jobs: worker processes; 0 for one per core; 1 computes in this process.
         backend: `loky` for processes of this machine, `dask` for a Dask cluster, or another backend that joblib knows.
         scheduler: address of a running Dask scheduler (`tcp://host:8786`); without it `jobs` workers are started here.
 
@@ -41,7 +41,7 @@ def run_tasks(
     from joblib import Parallel, delayed, parallel_config  # here because the import takes a noticeable time
 
     if backend == "multiprocessing":
-        raise ConfigError(f"backend {backend!r} cannot be used: it waits for ever for a killed worker; use loky")
+        raise ConfigError(f"backend {backend!r} cannot be used: it waits forever for a killed worker; use loky")
     with contextlib.ExitStack() as stack:
         n_jobs = jobs or n_cores()
         if backend == "dask":

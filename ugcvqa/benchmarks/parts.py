@@ -1,6 +1,6 @@
 """Finished parts of a benchmark on disk: one file per row, head, mapping and split, named by what it depends on.
 
-A killed run goes on with the parts that it left, and a run with more rows reuses those of the others. The name holds
+A killed run resumes from the parts that it left, and a run with more rows reuses those of the others. The name holds
 a hash of the labels, features, split, settings and code, so a part that any of these changed cannot be found.
 """
 

@@ -30,7 +30,7 @@ class Group:
 
     @property
     def compared(self) -> Lines:
-        """The lines that may be tested against each other: those of several splits, if the group is ranked."""
+        """The lines that may be tested against each other: of several splits each, if the group is ranked."""
         return {title: results for title, results in self.lines.items() if len(results) > 1}
 
 
@@ -46,8 +46,8 @@ def groups_of(results: Results, data: str, mode: str, published_name: str) -> li
     over test parts differs from one figure of all videos even for the same predictions.
 
     A row has one line. Predictions that were not trained here are measured on the same test parts as the others, after
-    a logistic that is fitted where theirs is. Their figures on all videos at once are shown apart, where published
-    ones of that kind are known; and in mode `cross` every row after other maps.
+    a logistic that is fitted where theirs is. Their figures on all videos at once are shown separately, where
+    published ones of that kind are known; so is, in mode `cross`, every row after other logistic maps.
 
     Args:
         results: all results.

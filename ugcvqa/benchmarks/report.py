@@ -127,7 +127,7 @@ def _remove_others(folder: Path, patterns: Sequence[str], kept: Container[str]) 
 
 
 def _split_size(one: Gathered, rows: Mapping[str, list[SplitResult]]) -> tuple[int, int]:
-    """Videos that train, and videos of the same set that are left out: their ratio says how much splits share."""
+    """Numbers of training videos and of held-out videos of the same set; their ratio says how much splits share."""
     n_train = max(line.n_train for lines in rows.values() for line in lines)
     if one.n_train is not None:
         return n_train, one.n_train - n_train
@@ -214,14 +214,14 @@ def _fit_notes(lines: Sequence[SplitResult], mode: str) -> Iterator[str]:
 def _mode_notes(results: Results, mode: str, has_published: bool) -> Iterator[str]:
     if mode == "single_split":
         yield (
-            "one split each, that of median test RMSE among those run; all figures are plain statistics after "
+            "one split each, of median test RMSE among those run; all figures are plain statistics after "
             "the logistic of the training part, KoNViD-1k on the scale of YouTube-UGC"
         )
     if mode == "cross":
         yield (
             "trained on the training part of each split of the first data set, tested on all videos of the second; "
             "PLCC and RMSE after the logistic of the training part unless the row says otherwise, labels as they are; "
-            "intervals and tests speak of other training videos, not of other test videos"
+            "intervals and tests cover the choice of training videos, not of test videos"
         )
     n_splits = len({result.split for result in results if result.split})
     if mode != "single_split" and n_splits:
@@ -232,7 +232,7 @@ def _mode_notes(results: Results, mode: str, has_published: bool) -> Iterator[st
 
 
 def _full_row(one: Gathered) -> str | None:
-    """The row of another head that has most columns, against which the others are an ablation."""
+    """The row with another head that has most columns, with which its ablations are compared."""
     ours = [entry for entry in one.entries if entry.head not in ("svr", "none")]
     if len(ours) < 2:
         return None

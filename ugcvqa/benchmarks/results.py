@@ -20,11 +20,11 @@ _COLUMNS = (
 
 @dataclass(frozen=True, eq=False)
 class SplitResult:
-    """How one row with one head fared on the test part of one split.
+    """Result of one row with one head on the test part of one split.
 
     Attributes:
         data: name of the data set; `A_to_B` where A trains and B tests.
-        row: feature row, or the name of one's own table or predictions.
+        row: feature row, or the name of a table or predictions of your own.
         head: `svr`, `gp`, `sparse_gp`, `gru`; `none` for predictions that were not trained here.
         mapping: where the logistic map is fitted before PLCC and RMSE: `test`, `train`, or `none` for no map.
         split: number of the split, from 1; 0 for all videos at once.
@@ -44,7 +44,7 @@ class SplitResult:
         pred_mapped: (n,) predictions after the map.
         choice_rmse: RMSE after a logistic fitted to the test part, by which the single-split program chooses the split
             that it keeps; NaN elsewhere.
-        std: (n,) standard deviations of a newly measured MOS, None where the head tells no interval.
+        std: (n,) standard deviations of a newly measured MOS, None where the head gives no interval.
         low: (n,) lower ends of the 90 % intervals, not clipped.
         high: (n,) upper ends.
     """

@@ -1,4 +1,4 @@
-"""Scoring by Dask workers, here or on other machines; the rows equal those that processes on this machine give."""
+"""Scoring by Dask workers, here or on other machines; the rows are the same as from processes of this machine."""
 
 import math
 import threading

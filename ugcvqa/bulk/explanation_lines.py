@@ -22,7 +22,7 @@ _LONGEST_NAME = 150  # bytes; file systems allow 255
 
 
 def explanation_lines(score: Score) -> list[str]:
-    """Returns in a few indented lines what was asked for: timeline, worst and best second, and parts."""
+    """Returns what was requested, as a few indented lines: timeline, worst and best second, and parts."""
     if score.timeline is None:
         return []
     lines = [_timeline_line(score.timeline)]
@@ -32,7 +32,7 @@ def explanation_lines(score: Score) -> list[str]:
 
 
 def sparkline(mos: Sequence[float], most: int = _MOST_BLOCKS) -> str:
-    """Draws scores as blocks of eight heights, at most so many; a dot where there is no score.
+    """Draws scores as a line of at most `most` block characters of eight heights, with a dot where a score is missing.
 
     The heights go from the lowest to the highest score, but cover half a MOS unit at least. More scores than blocks are
     averaged.

@@ -105,7 +105,7 @@ class Inputs:
             yield argument
 
     def _listed(self, file_name: str) -> Iterator[str]:
-        """Names in a list; relative ones are looked up from here, then beside the list."""
+        """Names in a list; relative ones are resolved from the current folder, then from the folder of the list."""
         folder = os.path.dirname(file_name)  # noqa: PTH120
         try:
             if file_name.lower().endswith(_TABLE_ENDINGS):
@@ -219,13 +219,13 @@ def _table_names(path: Path) -> Iterator[str]:
 
 
 def _located_cell(cell: str, folder: str) -> str:
-    """A name in a table as it is opened; where no file has it as it stands, it may be one that was made harmless."""
+    """A name in a table as it is opened; if no file has that name, it may have been escaped, see `cell_texts`."""
     name = _located(cell, folder)
     return name if "\0" in name or os.path.lexists(name) else _located(text_of(cell), folder)
 
 
 def _located(name: str, folder: str) -> str:
-    """A listed name as it is opened: as it stands, beside the list where only that exists, else as disks spell it."""
+    """A listed name as it is opened: as written, else relative to the list, else in the spelling found on disk."""
     if "\0" in name or os.path.lexists(name):
         return name
     beside = os.path.join(folder, name)  # noqa: PTH118

@@ -98,10 +98,10 @@ class ParquetJournal(Journal):
 
 
 def read_parquet(path: Path) -> Iterator[Row]:
-    """Yields the rows of a table of ours; their bytes are not kept.
+    """Yields the rows of a table that `score` wrote; their bytes are not kept.
 
     Raises:
-        StoreError: if it is none.
+        StoreError: if it is not such a table.
     """
     for cells in read_cells(path, ["video", "video_bytes", "error"]):
         yield Row(_name(cells), cells["error"] or "", b"")
@@ -126,10 +126,10 @@ def merge_parquet(path: Path, shards: Sequence[Path], record: Mapping[str, Any])
 
 
 def read_cells(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Yields the rows of a table of ours as mappings from column to value.
+    """Yields the rows of a table that `score` wrote as mappings from column to value.
 
     Raises:
-        StoreError: if it is none.
+        StoreError: if it is not such a table.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -139,7 +139,7 @@ def read_cells(path: Path, columns: list[str] | None = None) -> Iterator[dict[st
             for batch in table.iter_batches(_GROUP, columns=columns):
                 yield from batch.to_pylist()
     except (pa.ArrowException, OSError) as error:
-        raise StoreError(f"{path}: cannot be read as a table of ours ({error_reason(error)})") from error
+        raise StoreError(f"{path}: cannot be read as a table of scores ({error_reason(error)})") from error
 
 
 def _write_table(

@@ -233,7 +233,7 @@ def merge(output: Path) -> Tally:
     _check_shards(shards, records, merged)
     if output.exists():
         if not record_path_of(output).is_file():
-            raise ConfigError(f"{output}: exists already and is not a run of ours; delete it first")
+            raise ConfigError(f"{output}: exists already and was not written by `ugcvqa score`; delete it first")
         check_same_run(output, merged, read_record(output))
     tally = Tally()
     for shard, record in zip(shards, records, strict=True):
@@ -288,7 +288,7 @@ def _rows_of(path: Path, record: Mapping[str, Any]) -> Iterator[Row]:
 def n_workers(asked: int, total: int | None, has_output: bool, timeout_s: float | None, device: str = "cpu") -> int:
     """Processes that score, with -1 resolved: one per core as far as memory goes, and 0 for a single video.
 
-    With a GPU those that decode for the one that scores: one per core but one, see `Call.workers`.
+    With a GPU, the processes that decode for the one that scores: one fewer than there are cores, see `Call.workers`.
 
     Raises:
         ConfigError: if a time limit is asked for without a process that can be ended.

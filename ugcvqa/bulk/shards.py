@@ -23,7 +23,7 @@ class Shard:
     count: int = 1
 
     def of(self, names: Iterator[str]) -> Iterator[str]:
-        """The videos of this shard, among those of the list."""
+        """The videos of the list that are in this shard."""
         return islice(names, self.number - 1, None, self.count)
 
     def share(self, total: int | None) -> int | None:
@@ -51,7 +51,7 @@ def parse_shard(text: str) -> Shard:
 
 
 def shard_of_environment(environment: Mapping[str, str] | None = None) -> Shard:
-    """The share of this process among those that torchrun, srun or MPI have started; the whole list without them."""
+    """The share of this process among all that torchrun, srun or MPI started; the whole list without a launcher."""
     found = launch(environment)
     return parse_shard(f"{found.rank + 1}/{found.world}") if found.world > 1 else Shard()
 
@@ -60,7 +60,7 @@ def shard_files(output: Path) -> list[Path]:
     """Finds the files of all shards of an output, in order.
 
     Raises:
-        ConfigError: if there is none, if some are missing, or if they come from divisions of different size.
+        ConfigError: if there is none, if some are missing, or if their shard counts differ.
     """
     pattern = re.compile(re.escape(output.stem) + r"\.(\d{4,})-of-(\d{4,})" + re.escape(output.suffix))
     names = sorted(path.name for path in output.parent.iterdir()) if output.parent.is_dir() else []
@@ -69,7 +69,9 @@ def shard_files(output: Path) -> list[Path]:
         raise ConfigError(f"{output}: no shards to merge, such as {Shard(1, 8).path(output).name}")
     counts = sorted({count for count, _ in found})
     if len(counts) > 1:
-        raise ConfigError(f"{output}: shards of {' and of '.join(map(str, counts))} lie here; remove those not meant")
+        raise ConfigError(
+            f"{output}: shards of {' and of '.join(map(str, counts))} are here; remove the ones that do not belong"
+        )
     present = {number for _, number in found}
     missing = [
         Shard(number, counts[0]).path(output).name for number in range(1, counts[0] + 1) if number not in present

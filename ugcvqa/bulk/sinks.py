@@ -59,7 +59,7 @@ class RowFormat(Protocol):
         """Whether bytes from the start of a row up to some line end are a complete row."""
 
     def decode(self, data: bytes) -> Row:
-        """Reads a complete row; raises ValueError, LookupError or csv.Error if it is none."""
+        """Reads a complete row; raises ValueError, LookupError or csv.Error if it cannot be read."""
 
 
 class CSVRows:
@@ -195,7 +195,8 @@ class Journal:
             if self.has_rows():
                 if not self.record_path.is_file():
                     raise ConfigError(
-                        f"{self.path}: exists already and is not a run of ours; give another --output or delete it"
+                        f"{self.path}: exists already and was not written by `ugcvqa score`; give another --output or "
+                        "delete it"
                     )
                 check_same_run(self.path, self._record, read_record(self.path, self.record_path))
             self._held = held.pop_all()
@@ -239,7 +240,7 @@ class Journal:
         return Journal(path, self._rows, self._record, record_path_of(path))
 
     def replace(self, rows: Iterable[Row]) -> None:
-        """Puts other rows of the same videos in the place of those that are there, before the first is written.
+        """Replaces the existing rows by others of the same videos, before the first new row is written.
 
         Raises:
             StoreError: if they cannot be written; then the old ones stay.
@@ -267,7 +268,7 @@ class Journal:
             raise ConfigError(f"{self.path}: has more rows than videos are given; give another --output")
         if row.video != name:
             raise ConfigError(
-                f"{self.path}: row {self.tally.rows + 1} is of {row.video}, but now {name} stands there in the list; "
+                f"{self.path}: row {self.tally.rows + 1} is of {row.video}, but the list has {name} in that place; "
                 "give another --output for another list"
             )
         self.tally.add(row.is_failed)

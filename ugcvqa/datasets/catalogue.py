@@ -1,7 +1,7 @@
 """Data sets: label files as their owners distribute them, and the video files that belong to the labels.
 
 A data set is known by name: `konvid_1k`, `youtube_ugc`, `combined` (both), `demo` (the built-in synthetic
-set); any other name means a CSV file of one's own labels.
+set); any other name means a CSV file of your own labels.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ class Video:
     """One labelled video.
 
     Attributes:
-        video_id: unique across data sets, such as `konvid_1k/3339962845`; `<name>/<id>` in one's own set.
+        video_id: unique across data sets, such as `konvid_1k/3339962845`; `<name>/<id>` in a data set of your own.
         path: the file; None when no folder was given or the file is missing.
         mos: mean opinion score on the scale of the data set (INLSA-aligned for KoNViD-1k within `combined`).
         group: content group; the id where none is known.
@@ -84,19 +84,19 @@ def load_dataset(
     INLSA-aligned MOS, then YouTube-UGC.
 
     Args:
-        name: `konvid_1k`, `youtube_ugc`, `combined`, `demo`, or any other word for one's own CSV file.
+        name: `konvid_1k`, `youtube_ugc`, `combined`, `demo`, or any other word for a CSV file of your own.
         labels: label file, or a folder that holds one under a usual name (`LABEL_FILES`); for `combined` a
             folder that holds both. None: looked for in `root`.
         root: folder below which the videos lie, in any sub-folders (linked ones too, so `combined` may use a
             folder with two links). None: no videos are looked for.
-        subset: for YouTube-UGC only. None: the 1039 videos of the paper; `360P` .. `1080P`: those of one
-            class; `all`: every labelled video, in file order. A label file without column `in_paper` cannot
-            tell the 1039; all videos of the classes are taken then, with a warning.
-        scale: lowest and highest possible label of one's own set; None takes them from the data.
+        subset: for YouTube-UGC only. None: the 1039 videos of the paper; `360P` .. `1080P`: one resolution class of
+            them; `all`: every labelled video, in file order. A label file without the column `in_paper` does not say
+            which the 1039 are; all videos of the classes are taken then, with a warning.
+        scale: lowest and highest possible label of a data set of your own; None takes them from the data.
 
     Returns:
-        The data set; videos whose file is missing have no path. A video is its content: rows of one's own file that
-        name the same bytes, by whatever spelling, are one video, the first row's.
+        The data set; videos whose file is missing have no path. A video is its content: rows of your own file that
+        name the same bytes, however they are spelled, are one video, and the first row counts.
 
     Raises:
         ConfigError: if the arguments do not fit together.
@@ -270,7 +270,7 @@ def _own(name: str, path: Path, folder: VideoFolder, scale: tuple[float, float] 
 
 
 def _own_files(table: LabelTable, cells: Sequence[str], folder: VideoFolder) -> list[Path | None]:
-    """The file that each row names, None where there is none."""
+    """The file that each row names, None where it is missing."""
     found = folder.find(cells)
     for (line, _), cell, files in zip(table.rows, cells, found, strict=True):
         if len(files) > 1:

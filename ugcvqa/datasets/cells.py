@@ -115,7 +115,7 @@ def finite_number(path: Path, line: int, name: str, cell: str) -> float:
     """Reads a finite number of a column.
 
     Raises:
-        LabelError: if it is none; the message says what to do.
+        LabelError: if it is not a finite number; the message says what to do.
     """
     value = number(cell)
     if value is not None and math.isfinite(value):

@@ -164,7 +164,7 @@ class VideoFolder:
             return []
 
     def _fitting(self, parts: Parts) -> list[Path]:
-        """Files that the end of a path fits: exactly, else whatever the case."""
+        """Files whose path ends in the same way: exactly, else ignoring case."""
         if not parts:
             return []
         candidates = self._by_name.get(_comparable(parts)[-1], [])

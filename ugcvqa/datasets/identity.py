@@ -14,8 +14,8 @@ _Numbered = tuple[int, Path]
 def first_alike(paths: Sequence[Path | None]) -> list[int]:
     """Finds for each path the first one with the same content.
 
-    Names, links and folders do not count. Only files of equal size are opened, and only those that agree in three
-    samples are read whole, so that ordinary data costs one look at each file's size.
+    Names, links and folders do not count. Only files of equal size are opened, and only files that agree in three
+    samples are read whole, so that ordinary data sets cost one look at the size of each file.
 
     Args:
         paths: files; None where there is none.
@@ -46,7 +46,7 @@ def first_alike(paths: Sequence[Path | None]) -> list[int]:
 
 
 def _groups(files: Sequence[_Numbered], key: Callable[[Path], str]) -> list[list[_Numbered]]:
-    """Files that share a key with another one; those that cannot be read are left out."""
+    """Files that share a key with another one; unreadable files are left out."""
     groups: dict[str, list[_Numbered]] = {}
     for index, path in files if len(files) > 1 else ():
         try:

@@ -151,7 +151,7 @@ def _twins(used: Sequence[Path], extra: Sequence[Path]) -> dict[Path, Path]:
 
 
 def _copies(dataset: Dataset, files: Sequence[Path]) -> dict[str, list[Path]]:
-    """Video id -> all its files. In one's own set: files of one name in one folder that no other row uses."""
+    """Video id -> all its files. In a data set of your own: files of one name in one folder that no other row uses."""
     public = {data_set: video_copies(data_set, files) for data_set in PUBLIC_NAMES}
     used = {video.path for video in dataset.videos}
     beside: dict[Path, list[Path]] = {}

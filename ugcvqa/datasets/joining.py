@@ -23,8 +23,8 @@ def matched_rows(names: Sequence[str], ids: Sequence[str]) -> npt.NDArray[np.int
     """Finds the rows of a table that belong to ids.
 
     Names join when they are equal, or when one is the end of the other behind a slash: `konvid_1k/123` joins `123`,
-    but not `youtube_ugc/123`. Behind the same data set the rest may end alike: `mine/clips/a` joins `mine/a`. What is
-    left joins whatever the case, and with %20 for a space. A row that one id equals is not given to another.
+    but not `youtube_ugc/123`. Behind the same data set the rest may end alike: `mine/clips/a` joins `mine/a`. The
+    rest joins ignoring case, and with %20 for a space. A row that equals one id is not given to another.
 
     Args:
         names: M ids of the rows, each video once.

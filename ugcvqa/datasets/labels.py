@@ -171,7 +171,7 @@ class LabelTable:
         files, conflict = (contents[first], contents[second]), ""
         shared = "name" if None in files else "content"
         if shared == "content" and files[0] != files[1]:
-            conflict = f"{lines}: {names} are two files with one id; give a column `id` that tells them apart"
+            conflict = f"{lines}: {names} are two files with one id; give a column `id` that distinguishes them"
         elif mos[first] != mos[second]:
             conflict = (
                 f"{lines}: one video (the same {shared}: {names}) with two scores, {mos[first]:.10g} and"

@@ -19,7 +19,7 @@ _DRIVE = re.compile(r"[a-z]:(?=[/\\])", re.IGNORECASE)
 
 
 def is_video_name(name: str) -> bool:
-    """Whether a file name ends as one of a video; `._name` is what macOS leaves beside a file on foreign disks."""
+    """Whether a file name has the ending of a video; `._name`, which macOS leaves on foreign disks, is not one."""
     return has_video_extension(name) and not name.startswith("._")
 
 

@@ -80,7 +80,7 @@ def read_table(path: Path, ids: Sequence[str] | None = None) -> FeatureTable:
 
     Raises:
         LabelError: if the file cannot be read as such a table, has ids although `ids` is given, or has two rows of one
-            video, by whatever spelling, with different values; equal ones are one row, with a warning.
+            video, however it is spelled, with different values; equal ones are one row, with a warning.
     """
     readers = {".npz": _read_npz, ".mat": _read_mat}
     suffix = path.suffix.lower()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's colours, which colour-blind readers tell apart; black is kept for curves."""
+"""Okabe and Ito's colours, which colour-blind readers can distinguish; black is kept for curves."""
 
 _MARKERS = ("o", "^", "s")
 _DOT: dict[str, Any] = {"alpha": 0.6, "markeredgewidth": 0, "clip_on": False}
@@ -117,7 +117,7 @@ def overlay(
         ValueError: if there are more than three models, whose points would hide each other.
     """
     if not 1 <= len(points) <= len(_MARKERS):
-        raise ValueError(f"{len(points)} models in one scatter plot: one to {len(_MARKERS)} can be told apart")
+        raise ValueError(f"{len(points)} models in one scatter plot: one to {len(_MARKERS)} can be distinguished")
     figure, axes = _square(title, label, _limits(scale, *(values for pair in points.values() for values in pair)))
     for (name, (pred, mos)), marker, colour in zip(points.items(), _MARKERS, PALETTE, strict=False):
         text = f"{row_title(name)}, {_videos(pred)}"
@@ -187,7 +187,7 @@ def split_boxes(values: Mapping[str, npt.ArrayLike], metric: str, title: str, su
     """Draws the figure of every split as a dot over a box with median, quartiles and 5 to 95 % whiskers.
 
     Args:
-        values: row -> (J,) figure in each split; NaN ones are left out, their number stands beside the name.
+        values: row -> (J,) figure in each split; NaN is left out, and how often is stated beside the name.
         metric: which figure it is.
         title: data set.
         suffix: kind of the picture.
@@ -240,7 +240,7 @@ def picture_bytes(figure: "Figure", suffix: str = ".png", dpi: int = 300) -> byt
         dpi: pixels per inch of a PNG, and of pictures inside the others.
 
     Raises:
-        ConfigError: if the suffix is none of .png, .svg and .pdf.
+        ConfigError: if the suffix is not .png, .svg or .pdf.
     """
     from matplotlib import rc_context
 

@@ -53,9 +53,9 @@ def picture(image: Image, text: str, is_exact: bool = False, width: int | None =
 
     Args:
         image: (H, W, 3) uint8.
-        text: what it shows, for those who cannot see it.
+        text: what it shows, for readers who cannot see it.
         is_exact: keep every pixel as it is.
-        width: columns on the page, in pixels, those of the picture by default; it shrinks with the page.
+        width: width on the page in pixels, by default that of the picture; it shrinks with the page.
     """
     height = image.shape[0] if width is None else round(image.shape[0] * width / image.shape[1])
     size = f'width="{width or image.shape[1]}" height="{height}"'

@@ -1,4 +1,4 @@
-"""Lines and tables of a run."""
+"""Lines and tables of a training run."""
 
 import csv
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ def metrics_line(name: str, metrics: Metrics, count: int) -> str:
 
 
 def failure_rows(failures: Mapping[str, str], column: str = "reason") -> bytes:
-    """CSV file of failed videos: video_id, reason; sorted by id. `column` names what else is told of videos."""
+    """CSV file of failed videos: video_id, reason; sorted by id. `column` names the second column if not `reason`."""
     return csv_text([("video_id", column), *sorted(failures.items())]).encode("utf-8", "surrogateescape")
 
 

@@ -27,7 +27,7 @@ class RowGroup:
         rows: their figures.
         title: what sets the section apart from others of the data set.
         is_ranked: whether best and second best are marked.
-        published: rows beside which published figures stand; None: all of which some are known.
+        published: rows beside which published figures are shown; None for every row that has some.
         size: (training, test) videos of a split; adds the corrected interval of the median to the CSV.
     """
 
@@ -72,7 +72,7 @@ def main_table(groups: Sequence[RowGroup], notes: Sequence[str] = (), has_publis
         groups: the sections. A figure that is NaN in some splits is summarised over the others, not marked, and a
             footnote says so; a row with a single value (predictions without training) has no deviation.
         notes: footnotes to add.
-        has_published: whether published figures, where there are some, and differences stand beside ours.
+        has_published: whether published figures, where there are some, and differences are shown beside ours.
 
     Returns:
         The table; best and second best of each group are marked by the digits shown, published figures never.

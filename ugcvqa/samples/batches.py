@@ -15,7 +15,7 @@ class Batch(NamedTuple):
     """The videos of one step.
 
     Attributes:
-        rows: (B,) int64 rows of the data set; they tell repeated samples from new ones.
+        rows: (B,) int64 rows of the data set; they distinguish repeated samples from new ones.
         mos: (B,) float64 labels on their own scale.
         frames: what the network takes: frame features laid end to end (sum of lengths, D), or images
             (sum of lengths, 3, H, W) uint8.
@@ -46,7 +46,7 @@ class Batch(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """One sample of an epoch; its epoch seeds what is random about it, in whatever process it is made."""
+    """One sample of an epoch; its epoch seeds its random choices, whichever process makes it."""
 
     epoch: int
     row: int
@@ -72,7 +72,7 @@ class EpochSampler(SequentialSampler):
         self._epoch = epoch
 
     def resume(self, epoch: int, done: int) -> None:
-        """Leaves out the first `done` samples the next time, for a run that goes on within an epoch."""
+        """Leaves out the first `done` samples the next time, for a run that resumes within an epoch."""
         self._epoch, self._done = epoch, done
 
     def __iter__(self) -> Iterator[Any]:

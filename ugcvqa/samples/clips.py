@@ -167,7 +167,7 @@ class ClipSource(Dataset[tuple[int, Tensor, Tensor | None]]):
         mos: (N,) labels.
         settings: of the clips.
         seed: of the randomness.
-        videos: id and file of each row; batches then tell ids, and the times of the frames.
+        videos: id and file of each row; batches then have ids, and the times of the frames.
     """
 
     is_in_memory = False

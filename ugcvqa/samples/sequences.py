@@ -148,7 +148,7 @@ def sequence_provenance(
     """Finds out who made frame features, by the mean over the frames of each video.
 
     Args:
-        row: the row that they are of, or a name of one's own.
+        row: the row that they belong to, or a name of your own.
         table: the features.
         made_by: who made them, as the user states it.
         where: the file, for messages.

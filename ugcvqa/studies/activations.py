@@ -1,4 +1,4 @@
-"""What the convolutions of a network put out for one frame, layer by layer in network order."""
+"""Outputs of the convolutions of a network for one frame, layer by layer in network order."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -37,17 +37,17 @@ class LayerActivation:
 def layer_activations(network: nn.Module, frame: Tensor) -> list[LayerActivation]:
     """Runs one frame through a network and reads all its two-dimensional convolutions.
 
-    Source: Figures 5 and 6 of the paper and its public script for VGG-16: the strongest channel is that of the largest
+    Source: Figures 5 and 6 of the paper and its public script for VGG-16: the strongest channel has the largest
     spatial mean, and stored outputs are what an in-place ReLU leaves of them. In ResNet-50 a batch normalisation
-    follows, so there the outputs are those of the convolution itself.
+    follows, so there the outputs are the convolution's own.
 
     Args:
         network: in evaluation mode.
         frame: (1, 3, H, W) float32, normalised.
 
     Returns:
-        One entry per convolution, in the order in which they are computed; those that put out a single position, as
-        inside squeeze-and-excitation, have no picture and are left out.
+        One entry per convolution, in the order in which they are computed; convolutions with a single output position,
+        as inside squeeze-and-excitation, have no picture and are left out.
 
     Raises:
         ValueError: if it is not one frame.
@@ -60,7 +60,7 @@ def layer_activations(network: nn.Module, frame: Tensor) -> list[LayerActivation
     outputs: dict[str, tuple[Tensor, int]] = {}
 
     def keep(module: nn.Module, _inputs: Any, output: Tensor) -> None:  # noqa: ANN401 (what the layer takes)
-        # the tensor itself: what a following in-place activation makes of it shows, and its version tells
+        # the tensor itself: a following in-place activation changes it, which its version shows
         outputs.setdefault(names[module], (output, output._version))
 
     with torch.no_grad(), hooked(names, keep):

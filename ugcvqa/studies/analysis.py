@@ -133,7 +133,7 @@ class QualitySummary:
         deletion: order -> area under the curve, lower is better.
         insertion: order -> area under the curve, higher is better.
         p_deletion: that map and shifted map differ, over videos; NaN with too few of them.
-        p_insertion: likewise.
+        p_insertion: the same for insertion.
         centre: share of energy in the central quarter of the area.
         half_area: share of the area that holds half of the energy.
         entropy: relative to an even map.
@@ -317,7 +317,7 @@ def published_frames(path: Path, seed: int) -> list[PublishedFrame]:
 
 
 def _chosen_videos(dataset: Dataset, seed: int) -> frozenset[str]:
-    """Ids of the videos of each data set that enter the tests: those of the smallest hashes."""
+    """Ids of the videos of each data set that enter the tests: the ones with the smallest hashes."""
     by_data: dict[str, list[str]] = {}
     for video in dataset.videos:
         by_data.setdefault(video.video_id.split("/", 1)[0], []).append(video.video_id)

@@ -132,7 +132,7 @@ def channel_frames(
         network: name of the network.
 
     Yields:
-        (H, W, 3) uint8 of even sizes: all frames of the first convolution, then those of the next, and so on.
+        (H, W, 3) uint8 of even sizes: all frames of the first convolution, then of the next, and so on.
     """
     for position in range(len(layers[0])):
         canvas = _ChannelCanvas(layers[0][position], network)
@@ -185,7 +185,7 @@ class _ChannelCanvas:
 
 
 def cosine_histograms(frames: Sequence[FrameRow]) -> "Figure":
-    """Draws the distribution of Algorithm 3 per data set, as the paper's Figure 7, with the shuffled channels' beside.
+    """Draws the distribution of Algorithm 3 per data set, as the paper's Figure 7, beside that with shuffled channels.
 
     Args:
         frames: all frames; those without a cosine are left out.
@@ -202,7 +202,7 @@ def cosine_histograms(frames: Sequence[FrameRow]) -> "Figure":
 
 
 def published_cosines(frames: Sequence[PublishedFrame]) -> "Figure":
-    """Draws the published values, ours and those of shuffled channels, frame by frame."""
+    """Draws the published values, ours and the ones with shuffled channels, frame by frame."""
     figure, grid = _figure(6.4, 3.6, 1, 1)
     axes, numbers = grid[0][0], [row.frame for row in frames]
     axes.plot(numbers, [row.published for row in frames], "o", markersize=8, color=PALETTE[5], label="published")

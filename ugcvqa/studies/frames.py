@@ -1,4 +1,4 @@
-"""What the saliency study looks at: its videos, its frames, and the features of these frames in the store."""
+"""The input of the saliency study: its videos, its frames, and the features of these frames in the store."""
 
 import contextlib
 import logging
@@ -122,7 +122,7 @@ class StudyDeep(NetworkFamily):
 
     Args:
         network: the network.
-        facts: settings that identify it, beside its weights.
+        facts: settings that identify it, in addition to its weights.
         limit: most frames of a video.
     """
 
@@ -179,7 +179,7 @@ class NetworkFacts:
 
     @property
     def is_random(self) -> bool:
-        """Whether nothing that it computes means anything."""
+        """Whether the weights are random, so that the outputs mean nothing."""
         return self.weights.startswith("random:")
 
 

@@ -1,4 +1,4 @@
-"""Whether saliency maps point at what the classifier uses: deletion and insertion, and where their energy lies."""
+"""Whether saliency maps point at what the classifier uses: deletion and insertion, and where their energy is."""
 
 import math
 from collections.abc import Iterator
@@ -100,12 +100,12 @@ def shifted_map(order_map: Tensor, seed: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Energy:
-    """Where the energy of maps lies; each (T,) float64, NaN where there is no map.
+    """Where the energy of maps is; each (T,) float64, NaN where there is no map.
 
     Attributes:
         centre: share in the central quarter of the area; 0.25 for an even map.
         half_area: smallest share of the area that holds half of the energy; 0.5 for an even map.
-        entropy: Shannon entropy over that of an even map, 0 (one pixel) to 1 (even).
+        entropy: Shannon entropy divided by that of an even map, 0 (one pixel) to 1 (even).
     """
 
     centre: Tensor

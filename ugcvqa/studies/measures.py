@@ -1,4 +1,4 @@
-"""What the saliency study measures on each video, kept in one file per video so that a killed run goes on.
+"""What the saliency study measures on each video, kept in one file per video so that a killed run resumes.
 
 A file is named by the content of the video and holds a key of everything else its numbers depend on.
 """
@@ -92,7 +92,7 @@ class Measurement:
 
         Args:
             dataset: the videos.
-            failures: video id -> reason; videos in it are left out, and those that fail are added.
+            failures: video id -> reason; videos in it are left out, and videos that fail are added.
         """
         videos = [video for video in dataset.videos if video.video_id not in failures]
         with progress_bar(len(videos), "video", "measure") as bar:
@@ -105,7 +105,7 @@ class Measurement:
 
     @cached_property
     def key(self) -> str:
-        """Checksum of what measures depend on beside the video; the number of permutations matters later only."""
+        """Checksum of what measures depend on besides the video; the number of permutations matters only later."""
         chosen = {name: value for name, value in asdict(self.settings).items() if name != "permutations"}
         specs = [self.networks.maps.spec.to_json(), self.networks.deep.spec.to_json()]
         return hashlib.sha256(json.dumps([_VERSION, specs, chosen]).encode()).hexdigest()

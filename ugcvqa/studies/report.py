@@ -24,7 +24,7 @@ _PUBLISHED_TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Coverage:
-    """What the numbers of one data set stand on, in the words of a caption.
+    """What the numbers of one data set are based on, for captions.
 
     Attributes:
         data: the data set.
@@ -64,7 +64,7 @@ def coverage(videos: Sequence[VideoRow], failures: Iterable[str]) -> list[Covera
 
     Args:
         videos: the videos that were measured.
-        failures: ids of those that were not.
+        failures: ids of the videos that were not.
     """
     failed = [video_id.split("/", 1)[0] for video_id in failures]
     names = dict.fromkeys([*(row.data for row in videos), *failed])
@@ -79,7 +79,7 @@ def coverage(videos: Sequence[VideoRow], failures: Iterable[str]) -> list[Covera
 
 
 def weights_text(facts: NetworkFacts) -> str:
-    """The weights of a network, for captions; random ones are told in capitals."""
+    """The weights of a network, for captions; random weights are named in capitals."""
     weights = f"RANDOM WEIGHTS ({facts.weights})" if facts.is_random else f"weights {facts.weights}"
     return f"{weights}, checksum {facts.checksum[:16]}"
 
@@ -317,7 +317,7 @@ def _cosine_pairing(one: Association) -> str:
     verdict = (
         "it does respond to the pairing"
         if one.p_value < LEVEL
-        else "it does not tell a frame's own map from that of another video"
+        else "it does not distinguish a frame's own map from that of another video"
     )
     return f"{numbers} with the maps of other videos (p = {one.p_value:.3g}): {verdict}."
 

@@ -269,7 +269,7 @@ class RidgePath:
         self._penalties = [unit * 10.0**exponent for exponent in _RIDGE_EXPONENTS]
 
     def predict(self, targets: Array) -> Array:
-        """Predicts the targets of the test rows (M, E) from those of the training rows (N, E)."""
+        """Predicts the targets of the test rows (M, E) from the targets of the training rows (N, E)."""
         mean = targets.mean(0)
         rotated = self._vectors.T @ (targets - mean)
         power = (rotated**2).sum(1)

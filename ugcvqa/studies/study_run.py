@@ -62,7 +62,7 @@ log = logging.getLogger(__name__)
 
 _QUESTIONS = (
     "Do deep features carry the saliency of their frame?",
-    "Does the paper's cosine tell?",
+    "Does the paper's cosine show it?",
     "Do the maps point at what the classifier uses?",
     "Does saliency help to predict quality?",
 )
@@ -306,7 +306,7 @@ class Study:
             self._sections.append(Section("Frames, maps and activations", (), tuple(exhibits)))
 
     def _shown_networks(self, networks: StudyNetworks) -> Iterator[tuple[str, nn.Module, NetworkFacts]]:
-        """Yields name, network and facts of those whose activations are drawn: that of the maps, and the deep one."""
+        """Yields name, network and facts of the networks whose activations are drawn: of maps and of deep features."""
         deep, saliency = networks.facts
         yield saliency.name, cast(SaliencyFamily, networks.saliency).cam.network.cpu(), replace(saliency, remark="")
         if (deep.name, deep.weights) != (saliency.name, saliency.weights):
