@@ -1,7 +1,7 @@
 """Builds the feature families that a row needs."""
 
 from ugcvqa.features.family import Family
-from ugcvqa.features.light_families import ContainerFamily, NSSFamily, PixelsFamily
+from ugcvqa.features.light_families import BUILDERS
 from ugcvqa.settings.features import FamilySettings
 
 
@@ -14,10 +14,9 @@ def build_families(names: tuple[str, ...], settings: FamilySettings) -> dict[str
         WeightsError: if weights are missing or wrong.
         ConfigError: if a setting cannot be used.
     """
-    light = {"nss": lambda: NSSFamily(settings), "container": ContainerFamily, "pixels": PixelsFamily}
     networks: dict[str, Family] = {}
-    if others := tuple(name for name in names if name not in light):
+    if others := tuple(name for name in names if name not in BUILDERS):
         from ugcvqa.features.network_families import build_networks
 
         networks.update(build_networks(others, settings))
-    return {name: networks[name] if name in networks else light[name]() for name in names}
+    return {name: networks[name] if name in networks else BUILDERS[name](settings) for name in names}

@@ -15,21 +15,6 @@ from ugcvqa.media.video import TimedPlan, VideoInfo
 Plan = Callable[[int, Fraction, tuple[int, int]], Iterable[Piece]] | TimedPlan
 """Function of (frame count, frames per second, (height, width)), or of all facts, that states a family's pieces."""
 
-VERSIONS = {
-    "nss": 1,
-    "cnn": 1,
-    "vsfacnn": 1,
-    "saliency": 1,
-    "vsfacnn_saliency": 1,
-    "vsfacnn_224": 1,
-    "stages": 1,
-    "uvq": 1,
-    "uvq15": 1,
-    "container": 1,
-    "pixels": 2,
-}
-"""Family -> code version; raise it whenever the family's numbers change, so that no stored feature is reused."""
-
 
 class Pool(Protocol):
     """Streams the features of a video's pieces into its arrays."""
@@ -51,6 +36,7 @@ class Family:
     """What computes one kind of features: its place in the store, and in the decoder's plan.
 
     Attributes:
+        version: code version; raise it whenever the numbers change, so that no stored feature is reused.
         spec: under which the features are stored.
         plan: which frames are needed.
         is_per_frame: each frame of a piece gives one row of features that depends on no other frame, so that frames
@@ -61,6 +47,7 @@ class Family:
         takes_tensors: it works on torch's tensors, not on arrays.
     """
 
+    version = 1
     is_per_frame = False
     forms: tuple[str, ...] = ()
     is_light = False

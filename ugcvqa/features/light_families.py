@@ -1,6 +1,6 @@
 """Families without networks: NSS, facts of pixels and of the file; torch is imported only where it computes NSS."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from fractions import Fraction
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ugcvqa.errors import VideoError
-from ugcvqa.features.family import VERSIONS, Family, Pool, as_array, too_short
+from ugcvqa.features.family import Family, Pool, as_array, too_short
 from ugcvqa.features.store import FeatureSpec
 from ugcvqa.media import sampling
 from ugcvqa.media.sampling import Piece
@@ -37,7 +37,7 @@ class NSSFamily(Family):
         check_settings(nss.colour, nss.precision, nss.min_side, nss.engine)
         values = {name: value for name, value in asdict(nss).items() if (name, value) not in _AS_EVER}
         plan = partial(nss_plan, nss.short, nss.picture)
-        version = VERSIONS["nss"] + _CONTENT_VERSION * (nss.picture == "content")
+        version = self.version + _CONTENT_VERSION * (nss.picture == "content")
         super().__init__(FeatureSpec("nss", version, values), TimedPlan(plan))
         self._settings, self.takes_tensors = nss, nss.engine == "torch"
 
@@ -95,7 +95,7 @@ class ContainerFamily(Family):
     needs_frames = False
 
     def __init__(self) -> None:
-        super().__init__(FeatureSpec("container", VERSIONS["container"], {}), no_pieces)
+        super().__init__(FeatureSpec("container", self.version, {}), no_pieces)
 
     def __call__(self, frames: Mapping[str, Any]) -> npt.NDArray[np.float64]:
         """Hands on the facts (3,) float64."""
@@ -122,10 +122,11 @@ class _VectorPool:
 class PixelsFamily(Family):
     """What the pixels say by themselves, see `pixels.facts`."""
 
+    version = 2
     is_light = True
 
     def __init__(self) -> None:
-        super().__init__(FeatureSpec("pixels", VERSIONS["pixels"], {}), TimedPlan(pixels_plan))
+        super().__init__(FeatureSpec("pixels", self.version, {}), TimedPlan(pixels_plan))
 
     def __call__(self, frames: Mapping[str, Any]) -> npt.NDArray[np.float64]:
         """Measures one stretch: "y" (2 + T, H, W), of which two stand for it, and "rate" -> (N_MEASURES,) float64."""
@@ -150,6 +151,14 @@ class _PixelPool:
     def result(self) -> dict[str, npt.NDArray[np.float64]]:
         means = np.divide(self._sums, self._counts, out=np.full(N_MEASURES, np.nan), where=self._counts > 0)
         return {"video": np.array([*facts_of(means)])}
+
+
+BUILDERS: dict[str, Callable[[FamilySettings], Family]] = {
+    "nss": NSSFamily,
+    "container": lambda _: ContainerFamily(),
+    "pixels": lambda _: PixelsFamily(),
+}
+"""Family -> what builds it by the settings."""
 
 
 def content_planes(y: Any, u: Any, v: Any, middle: int) -> list[Any]:  # noqa: ANN401 (arrays, or tensors)

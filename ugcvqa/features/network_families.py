@@ -1,4 +1,4 @@
-"""Feature families that are frozen networks, in plain torch; `extractors.py` adds Lightning's Trainer."""
+"""Feature families that are frozen networks, in plain torch; `models/extractor.py` adds Lightning's Trainer."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
@@ -16,7 +16,7 @@ from ugcvqa.deep.saliency import KnownMaps, MapMean, ScoreCAM, add_map
 from ugcvqa.deep.stages import StageStatistics
 from ugcvqa.deep.taps import check_layer
 from ugcvqa.deep.trunks import last_maps_layer
-from ugcvqa.features.family import VERSIONS, Family, Plan, Pool, too_short
+from ugcvqa.features.family import Family, Plan, Pool, too_short
 from ugcvqa.features.store import FeatureSpec
 from ugcvqa.media import sampling
 from ugcvqa.media.sampling import Piece
@@ -56,7 +56,7 @@ class CNNFamily(NetworkFamily):
     def __init__(self, settings: FamilySettings, network: CNN) -> None:
         # this family keeps no frames, so asking for those of others does not rename it
         alone = replace(settings, deep=replace(settings.deep, keep_frames=False))
-        super().__init__(_deep_spec("cnn", alone, network.trunk.checksum), TimedPlan(cnn_plan))
+        super().__init__(_deep_spec("cnn", self.version, alone, network.trunk.checksum), TimedPlan(cnn_plan))
         self.network = network
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
@@ -80,7 +80,7 @@ class VSFACNNFamily(NetworkFamily):
 
     def __init__(self, name: str, settings: FamilySettings, network: VSFA) -> None:
         plan: Plan = every_frame_plan if name == "vsfacnn" else TimedPlan(fused_plan)
-        super().__init__(_deep_spec(name, settings, network.trunk.checksum), plan)
+        super().__init__(_deep_spec(name, self.version, settings, network.trunk.checksum), plan)
         self.network = network
         self.keep_frames = settings.deep.keep_frames
         self.forms = ("rgb",) if name == "vsfacnn" else ("rgb224",)
@@ -108,7 +108,7 @@ class StagesFamily(NetworkFamily):
         network = StageStatistics(deep.backbone, deep.weights, precision, deep.stages, settings.engine)
         values = {"backbone": deep.backbone, "precision": deep.precision, "stages": ",".join(map(str, network.chosen))}
         name = "_".join(["stages", *_others(deep)])
-        super().__init__(FeatureSpec(name, VERSIONS["stages"], values, network.checksum), TimedPlan(centre_plan))
+        super().__init__(FeatureSpec(name, self.version, values, network.checksum), TimedPlan(centre_plan))
         self.network = network
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
@@ -131,7 +131,7 @@ class SaliencyFamily(NetworkFamily):
         saliency = settings.saliency
         values = {**_kept(saliency, "weights", "memory_mib"), "layer": cam.layer}
         name = "_".join(["saliency", *_others(saliency)])
-        spec = FeatureSpec(name, VERSIONS["saliency"], values, checksum)
+        spec = FeatureSpec(name, self.version, values, checksum)
         super().__init__(spec, TimedPlan(saliency_plan))
         self.cam, self.keep_maps, self.known = cam, saliency.keep_maps, known
 
@@ -161,7 +161,7 @@ class FusedFamily(NetworkFamily):
         values["saliency_layer"] = cam.layer
         checksum = f"{network.trunk.checksum} {cam_checksum}"
         name = "_".join(["vsfacnn_saliency", *_others(settings.deep), *_others(settings.saliency)])
-        spec = FeatureSpec(name, VERSIONS["vsfacnn_saliency"], values, checksum)
+        spec = FeatureSpec(name, self.version, values, checksum)
         super().__init__(spec, TimedPlan(fused_plan))
         self.network, self.cam, self.keep_frames = network, cam, settings.deep.keep_frames
         self.known = known
@@ -190,7 +190,7 @@ class UVQFamily(NetworkFamily):
         form = ("fit496", "fit720", _UVQ_SECONDS) if is_uvq10 else (None, "stretch1080", _UVQ_FRAMES)
         fps, length = (GROUP_FRAMES, GROUP_FRAMES) if is_uvq10 else (uvq.fps, 1)
         plan = TimedPlan(partial(uvq_pieces, uvq.sampler, uvq.counting, fps, length, *form))
-        super().__init__(FeatureSpec(name, VERSIONS[name], values, weights.checksum), plan)
+        super().__init__(FeatureSpec(name, self.version, values, weights.checksum), plan)
         self.network = UVQ10(weights, settings.engine) if is_uvq10 else UVQ15(weights, settings.engine)
         self.checksums, self.topics, self.keep_frames = weights.checksums, weights.topics, uvq.keep_frames
 
@@ -311,9 +311,9 @@ def build_networks(names: tuple[str, ...], settings: FamilySettings) -> dict[str
     return {name: builders[name]().eval() for name in names}
 
 
-def _deep_spec(family: str, settings: FamilySettings, checksum: str) -> FeatureSpec:
+def _deep_spec(family: str, version: int, settings: FamilySettings, checksum: str) -> FeatureSpec:
     name = "_".join([family, *_others(settings.deep)])
-    return FeatureSpec(name, VERSIONS[family], _kept(settings.deep, "weights", "stages"), checksum)
+    return FeatureSpec(name, version, _kept(settings.deep, "weights", "stages"), checksum)
 
 
 def _others(settings: DeepSettings | SaliencySettings) -> list[str]:
