@@ -105,6 +105,9 @@ def test_blur_is_found_and_its_place(texture, sigma, least):
     value, cells = blur(half)
     assert value < RULES["blur"].slight  # somewhere the picture is sharp
     assert cells[:, 9:].mean() > cells[:, :7].mean() + 0.3
+    noisy = half + np.random.default_rng(0).normal(0, 6, half.shape)
+    _, cells = blur(np.clip(np.rint(noisy), 0, 255).astype(np.uint8))
+    assert cells[:, 9:].mean() > cells[:, :7].mean() + 0.2
 
 
 def contours(row, phase):

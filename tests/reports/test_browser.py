@@ -100,6 +100,16 @@ def test_page_prints(page):
     assert printed.startswith(b"%PDF")
 
 
+def test_details_of_each_version_are_printed(browser, pages):
+    browser.get(pages["versions"].as_uri())
+    is_visible = "return document.querySelector('details.version h2').checkVisibility()"
+    assert not browser.execute_script(is_visible)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    is_printed = browser.execute_script(is_visible)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert is_printed
+
+
 def test_headings_sort_and_names_are_filtered(browser, pages):
     browser.get(pages["folder"].as_uri())
     script = "return [...document.querySelectorAll('table.sortable tbody tr')].map((r) => r.cells[1].textContent)"

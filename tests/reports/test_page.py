@@ -282,6 +282,9 @@ def test_the_place_of_an_artefact_is_tinted_and_the_rest_as_it_was(ladder):
     assert np.abs(after[corner] - expected).max() <= 1
     assert np.array_equal(after[height // 2 :], before[height // 2 :])
     assert np.array_equal(views[1].image, shots[0].image)
+    everywhere = replace(spoiled()[0], where="all over the picture")
+    (view,) = page_module._artefacts(replace(entry, artefacts=((everywhere, shots[0]),)))
+    assert np.array_equal(view.image, shots[0].image)
 
 
 def test_artefacts_are_read_back_from_an_output(tmp_path):

@@ -235,8 +235,9 @@ def blur(luma: Levels) -> tuple[float, Array]:
         + _in_cells((values[reach:] - values[:-reach])[: len(values) - 4, :-4] ** 2, shape)
         for reach in (2, 4)
     )
-    ratio = two / np.maximum(four, 1e-9)
-    soft = np.where(four > _TEXTURED, np.clip((_CRISP - ratio) / (_CRISP - _SOFT), 0, 1), 0)
+    of_noise = 4 * noise(luma)[0] ** 2  # a difference has twice the power of the noise, in two directions
+    ratio = np.maximum(two - of_noise, 0) / np.maximum(four - of_noise, 1e-9)
+    soft = np.where(four - of_noise > _TEXTURED, np.clip((_CRISP - ratio) / (_CRISP - _SOFT), 0, 1), 0)
     return 1 - native_share(band_powers(luma)), soft
 
 

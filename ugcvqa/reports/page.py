@@ -28,7 +28,7 @@ from ugcvqa.display.maps import marked, overlay
 from ugcvqa.media.video import VideoInfo
 from ugcvqa.reports.contents import MOST_PICTURED, MOST_PROBED, N_WORST, SMALL_PX, Entry, Report
 from ugcvqa.reports.thumbnails import Shot
-from ugcvqa.scoring.artefacts import Artefact
+from ugcvqa.scoring.artefacts import EVERYWHERE, Artefact
 from ugcvqa.scoring.explanation import PART_NAMES, Timeline
 
 _BIN = 0.25
@@ -260,7 +260,7 @@ def _artefacts(entry: Entry) -> Iterator[ArtefactView]:
     """The likely artefacts of a video, each with a frame on which its place is marked."""
     for artefact, shot in entry.artefacts:
         image = None if shot is None else shot.image
-        if shot is not None and artefact.cells.size:
+        if shot is not None and artefact.cells.size and artefact.where != EVERYWHERE:
             height, width = shot.image.shape[:2]
             image = marked(shot.image, enlarged_map(artefact.cells, width, height))
         stretches = [f"{time_text(start)} to {time_text(stop)}" for start, stop in artefact.stretches[:_MOST_STRETCHES]]

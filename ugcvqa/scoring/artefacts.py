@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ugcvqa.media.facts import VideoInfo
 
 _SHARE = 0.2  # of the seconds that must show an artefact of the picture, or judder
+EVERYWHERE = "all over the picture"
+"""Where an artefact is that has no place of its own."""
+
 _WHOLE, _PART = 0.5, 0.3  # share of cells above half of the most: all over, or in large parts
 _STANDS_OUT = 1.3
 _THIRDS = (("upper left", "top", "upper right"), ("left", "centre", "right"), ("lower left", "bottom", "lower right"))
@@ -127,7 +130,7 @@ def place_of(cells: npt.NDArray[np.float32]) -> str:
     """Where in the picture most of a map (R, C) 0..1 lies, in words."""
     share = float((cells > 0.5 * cells.max()).mean()) if cells.max() > 0 else 1.0
     if share >= _WHOLE:
-        return "all over the picture"
+        return EVERYWHERE
     third = _THIRDS[_third(cells.mean(axis=1))][_third(cells.mean(axis=0))]
     at = f"{'in' if ' ' in third else 'at'} the {third}"
     return f"{'in large parts, most' if share >= _PART else 'mostly'} {at}"
