@@ -25,11 +25,25 @@ def test_memory_is_used_again_once_no_view_of_it_is_held():
     assert memory.take((4, 7), "e")[0].shape == (4, 7)
 
 
+def test_memory_of_a_longer_piece_serves_a_shorter_one_and_a_shorter_one_gives_way():
+    memory = Memory()
+    short, _ = memory.take((25, 4, 6), "first")
+    del short
+    assert len(memory.take((26, 4, 6), "next")[0]) == 26
+    assert [len(array) for array in memory._arrays] == [26]
+    last, is_empty = memory.take((20, 4, 6), "last")
+    assert is_empty
+    assert last.shape == (20, 4, 6)
+    assert [len(array) for array in memory._arrays] == [26]
+    assert memory.take((20, 4, 6), "other")[0] is not last  # that one is held
+    assert len(memory._arrays) == 2
+
+
 def test_who_asks_for_the_same_content_gets_the_same_memory_until_it_is_used_again():
     memory = Memory()
     first, _ = memory.take((4, 6), "a")
     same, is_empty = memory.take((4, 6), "a")
-    assert same is first
+    assert np.shares_memory(same, first)
     assert not is_empty
     del first, same
     memory.take((4, 6), "b")

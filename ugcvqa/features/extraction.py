@@ -6,7 +6,7 @@ tensors in `loading.py`, and torch is imported, only where a family takes tensor
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -180,7 +180,10 @@ def _computed(
     if workers == 0 and device == "cpu" and not any(family.takes_tensors for family in families.values()):
         items = iter(stream)
         while batch := list(islice(items, batch_size)):
-            yield batch, compute(families, batch)
+            features = compute(families, batch)
+            # nothing holds the frames any more, so that the next ones take their memory
+            batch[:] = [replace(item, frames={}) for item in batch]
+            yield batch, features
         return
     from ugcvqa.features.loading import through_loader
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -177,8 +178,8 @@ class ClipStream:
         path, seen = Path(self.tasks[index].path), _Seen()
         try:
             task = self.tasks[index]
-            for item in self._clips(index, path, seen):
-                yield replace(item, video_id=task.video_id, mos=task.mos)
+            # no variable holds an item while the next one is decoded, so that frames take the memory of earlier ones
+            yield from map(partial(replace, video_id=task.video_id, mos=task.mos), self._clips(index, path, seen))
         except UgcvqaError as error:
             yield self._failed(index, str(error), seen)
         except Exception as error:  # a bug must cost one row, not the other million videos
@@ -208,6 +209,7 @@ class ClipStream:
                         arrays, places = repeats[clip.family].left_out(arrays)
                     times = max(clip.pts_s.values(), key=len)
                     yield Item(index, clip.family, arrays, places, self._entries(clip), times_s=times)
+                    del clip, arrays
             except VideoError as error:
                 raise VideoError(_with_path(path, str(error))) from error
         if self.store is not None and self.store.content(path) != content:

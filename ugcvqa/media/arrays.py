@@ -39,15 +39,22 @@ class Memory:
             The array, and whether the caller has to fill it; arbitrary values are in it then.
         """
         if content in self._contents:
-            return self._arrays[self._contents.index(content)], False
-        for index in range(len(self._arrays)):
-            if self._arrays[index].shape == shape and _references(self._arrays, index) == _IDLE:
+            return self._arrays[self._contents.index(content)][: shape[0]], False
+        length = shape[0]
+        alike = [k for k in range(len(self._arrays)) if self._arrays[k].shape[1:] == shape[1:] and self._is_idle(k)]
+        for index in alike:
+            if length <= len(self._arrays[index]) <= 2 * length:
                 self._contents[index] = content
-                return self._arrays[index], True
-        array = np.empty(shape, np.uint8)
-        self._arrays = [*self._arrays[1 - _MOST_ARRAYS :], array]
-        self._contents = [*self._contents[1 - _MOST_ARRAYS :], content]
-        return array, True
+                return self._arrays[index][:length], True
+        # the first and last pieces of a video are shorter than the others, and give way to these
+        kept = [k for k in range(len(self._arrays)) if k not in alike or len(self._arrays[k]) < length // 2]
+        kept = kept[1 - _MOST_ARRAYS :]
+        self._arrays = [*(self._arrays[k] for k in kept), np.empty(shape, np.uint8)]
+        self._contents = [*(self._contents[k] for k in kept), content]
+        return self._arrays[-1], True
+
+    def _is_idle(self, index: int) -> bool:
+        return _references(self._arrays, index) == _IDLE
 
 
 def _keep_freed_frames() -> None:

@@ -17,6 +17,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.arrays import median
 from ugcvqa.media.sampling import Seconds
 
 NO_STAMP = np.iinfo(np.int64).min
@@ -108,7 +109,7 @@ def _starts(clock: Ticks) -> list[int]:
     """Where stamps that ascend within a recording, but for jitter, start again."""
     steps = np.abs(np.diff(clock))
     steps = steps[steps > 0]
-    tolerance = _LATE_STEPS * float(np.median(steps)) if len(steps) else 0.0
+    tolerance = _LATE_STEPS * median(steps) if len(steps) else 0.0
     # A file without a break needs no search: nothing lies further back than the latest before it.
     if not (np.maximum.accumulate(clock) - clock > tolerance).any():
         return []
@@ -224,7 +225,7 @@ def measure_clock(
         return Clock(times_s, start_s, rate, None, float(len(ticks) / rate), breaks)
     step_s = float(1 / frequent)
     if last_s <= step_s:  # not known, or a default of the container: as the frames before it
-        last_s = max(step_s, float(np.median(np.diff(times_s[-4:]))))
+        last_s = max(step_s, median(np.diff(times_s[-4:])))
     duration_s = float(times_s[-1]) + min(last_s, PAUSE_S)
     return Clock(times_s, start_s, frequent, _seconds(times_s, duration_s, step_s), duration_s, breaks)
 
@@ -260,7 +261,7 @@ def _usual(steps: Ticks) -> float:
     """The usual step in ticks: the median over short windows, in which alternating steps average out."""
     window = int(np.clip(len(steps) // 8, 1, _WINDOW))
     sums = np.concatenate([[0.0], np.cumsum(steps, dtype=np.float64)])
-    return float(np.median(sums[window:] - sums[:-window])) / window
+    return median(sums[window:] - sums[:-window]) / window
 
 
 def _even_rate(ticks: Ticks, time_base: Fraction, rates: Sequence[Fraction]) -> Fraction:

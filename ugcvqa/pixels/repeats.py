@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.arrays import median
 from ugcvqa.pixels.counts import BLOCK, block_sums
 
 Levels = npt.NDArray[np.uint8]
@@ -46,7 +47,7 @@ def _under_noise(changes: npt.NDArray[np.float32]) -> float:
     ordered = np.sort(changes)
     place = int(np.argmax(np.diff(ordered)))
     low, high = ordered[: place + 1], ordered[place + 1 :]
-    is_gap = high[0] - low[-1] > _GAP * (low[-1] - low[0]) and low[-1] < _APART * np.median(high)
+    is_gap = high[0] - low[-1] > _GAP * (low[-1] - low[0]) and low[-1] < _APART * median(high)
     return float(low[-1]) if is_gap and len(low) >= _FEWEST and len(high) >= _PLACE else 0.0
 
 
