@@ -105,11 +105,13 @@ def score(
             network of torchvision, or efficientnet_lite0.
     """
     from ugcvqa.reports.reporter import Reporter, chosen_maps
+    from ugcvqa.scoring import released
 
     saliency = _with_backbone(saliency, saliency_backbone)
     nss_engine = "torch" if nss_engine == "auto" and device != "cpu" else nss_engine
     maps = chosen_maps(report_saliency, saliency) if report else None
-    reporter = Reporter(report, maps, device, engine, typed_command())
+    named = "" if merge else checkpoint or model or released.DEFAULT
+    reporter = Reporter(report, maps, device, engine, typed_command(), named)
     if merge is not None:
         others = (videos, list, output, shard, json, csv, checkpoint, model, timeline, explain, frames)
         code = _merge(merge, is_alone=not any(others))

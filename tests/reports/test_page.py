@@ -297,6 +297,18 @@ def test_artefacts_are_read_back_from_an_output(tmp_path):
     assert np.array_equal(again.explanation.artefacts[0].cells, spoiled()[0].cells)
 
 
+def test_model_is_named_as_typed_and_a_released_one_has_a_link_to_its_card(ladder, tmp_path):
+    score = explained(ladder / "c.mp4", 3.4, [3.0, 2.5, 4.0])
+    page = Page(write(tmp_path / "page.html", [score], command="ugcvqa score c.mp4", model="nss_pixels").read_text())
+    assert "predicted by nss_pixels, NSS model, trained on noise" in page.words
+    assert f"nss_pixels, checksum {'0f' * 8} ( its card ); made on".replace("( ", "(").replace(" )", ")") in page.words
+    (link,) = page.of("a")
+    assert Path(link["href"].removeprefix("file://")).read_text().startswith("# Released models")
+    page = Page(write(tmp_path / "own.html", [score], model="runs/<mine>").read_text())
+    assert "predicted by runs/<mine>, NSS model" in page.words
+    assert not page.of("a")
+
+
 def test_other_scales_have_no_words(ladder, tmp_path, monkeypatch):
     monkeypatch.setattr(ABOUT, "scale", (0.0, 100.0))
     shown = read(write(tmp_path / "report.html", [explained(ladder / "c.mp4", 70.0, [60.0, 80.0])]))

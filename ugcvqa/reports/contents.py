@@ -13,6 +13,7 @@ from ugcvqa.media.video import VideoInfo, probe
 from ugcvqa.reports.comparison import Crop, are_versions, most_different, most_different_part
 from ugcvqa.reports.overview import MOST_DETAILED, Overview
 from ugcvqa.reports.thumbnails import Shot, even_times, read_shots
+from ugcvqa.scoring import released
 from ugcvqa.scoring.about import About
 from ugcvqa.scoring.artefacts import Artefact
 from ugcvqa.scoring.explanation import Timeline
@@ -146,6 +147,7 @@ class Report:
         comparison: of versions of one video; None if the videos are something else.
         saliency: what made the saliency maps, empty if there are none.
         made: when, and by which command.
+        model: what scored, as it was typed; empty if that is not known.
     """
 
     about: About
@@ -154,6 +156,12 @@ class Report:
     comparison: Comparison | None = None
     saliency: str = ""
     made: str = ""
+    model: str = ""
+
+    @property
+    def card(self) -> str:
+        """Address of the card of a released model; empty for others."""
+        return released.card().as_uri() if self.model in released.SHA256 else ""
 
     @property
     def noise(self) -> float:

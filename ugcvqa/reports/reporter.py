@@ -31,6 +31,7 @@ class Reporter:
         device: where they are computed.
         engine: library that computes them, see `FamilySettings`.
         command: what was typed, for the foot of the page.
+        model: what scores, as it was typed; empty where that is not known.
 
     Raises:
         ConfigError: if the ending is unknown, a folder has this name, or a setting cannot be used.
@@ -44,6 +45,7 @@ class Reporter:
         device: str = "cpu",
         engine: Engine = "auto",
         command: str = "",
+        model: str = "",
     ) -> None:
         self._path = None if path is None else Path(path)
         if self._path is None:
@@ -52,7 +54,7 @@ class Reporter:
             raise ConfigError(f"{path}: a report is a file that ends in .html; a browser prints it to PDF")
         if self._path.is_dir():
             raise ConfigError(f"{path}: is a folder; give the report another name")
-        self._overview, self._command = Overview(), command
+        self._overview, self._command, self._model = Overview(), command, model
         self._saliency = None if saliency is None else saliency_maps(saliency, device, engine)
 
     def explains(self, total: int | None) -> bool:
@@ -87,7 +89,7 @@ class Reporter:
         from ugcvqa.reports.page import report_html
 
         made = " by ".join(filter(None, (f"made on {date.today():%Y-%m-%d}", self._command)))
-        report = gather(self._overview, about, limits, self._saliency, made)
+        report = replace(gather(self._overview, about, limits, self._saliency, made), model=self._model)
         write_atomic(self._path, report_html(report).encode())
 
     def write_of(self, output: Path, limits: DecodeLimits) -> None:

@@ -38,6 +38,11 @@ def released_file(name: str) -> Path:
     return path
 
 
+def card() -> Path:
+    """The card of the released models: what they were trained on, how good they are, and where they are weak."""
+    return folder() / "README.md"
+
+
 def folder() -> Path:
     """Where released models lie: inside an installed package, beside it in a source tree."""
     package = Path(__file__).resolve().parent.parent
