@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from train_two_sets import Videos, fitted, read_sets
 
+from ugcvqa.cli import exit_code_of
 from ugcvqa.datasets.tables import align, read_table
-from ugcvqa.errors import UgcvqaError
 from ugcvqa.evaluation.metrics import evaluate
 from ugcvqa.evaluation.significance import corrected_t_test
 from ugcvqa.evaluation.splits import protocol_split
@@ -60,15 +60,11 @@ def main() -> int:
         parser.add_argument(name, type=Path)
     parser.add_argument("--splits", type=int, default=12)
     arguments = parser.parse_args()
-    try:
-        youtube, konvid = read_sets(arguments.labels, arguments.features)
-        found = []
-        for one in compared(youtube, konvid, arguments.features, arguments.pairs, arguments.splits):
-            found.append(one)
-            sys.stderr.write(f"{len(found)}: {one}\n")
-    except UgcvqaError as error:
-        sys.stderr.write(f"compare_vsfacnn: error: {error}\n")
-        return 2
+    youtube, konvid = read_sets(arguments.labels, arguments.features)
+    found = []
+    for one in compared(youtube, konvid, arguments.features, arguments.pairs, arguments.splits):
+        found.append(one)
+        sys.stderr.write(f"{len(found)}: {one}\n")
     n_test = round(0.2 * 238)
     sys.stdout.write(f"| model | SRCC, {len(found)} splits | less that of {DEFAULT} | p |\n|---|---|---|---|\n")
     for name in found[0]:
@@ -82,4 +78,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main, "compare_vsfacnn"))

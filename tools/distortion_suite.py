@@ -13,7 +13,7 @@ from pathlib import Path
 
 import ugcvqa
 from ugcvqa.benchmarks.distortions import judged, suite_table
-from ugcvqa.errors import UgcvqaError
+from ugcvqa.cli import exit_code_of
 
 
 def main() -> int:
@@ -25,20 +25,16 @@ def main() -> int:
     )
     parser.add_argument("--most", type=int, help="wrong orders that are put up with; any number if left out")
     arguments = parser.parse_args()
-    try:
-        model, found = ugcvqa.load(arguments.model), []
-        with tempfile.TemporaryDirectory() as folder:
-            for clip in arguments.clips:
-                for one in judged(model, clip, Path(folder)):
-                    found.append(one)
-                    if one.is_wrong:
-                        sys.stdout.write(f"{one.clip} {one.kind}: {one.change:+.3f} to {one.mos:.3f}, wrong\n")
-    except UgcvqaError as error:
-        sys.stderr.write(f"distortion_suite: error: {error}\n")
-        return 2
+    model, found = ugcvqa.load(arguments.model), []
+    with tempfile.TemporaryDirectory() as folder:
+        for clip in arguments.clips:
+            for one in judged(model, clip, Path(folder)):
+                found.append(one)
+                if one.is_wrong:
+                    sys.stdout.write(f"{one.clip} {one.kind}: {one.change:+.3f} to {one.mos:.3f}, wrong\n")
     sys.stdout.write(f"\n{suite_table(found)}\n")
     return int(arguments.most is not None and sum(one.is_wrong for one in found) > arguments.most)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main, "distortion_suite"))

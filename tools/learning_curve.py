@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.cli import exit_code_of
 from ugcvqa.datasets.catalogue import load_dataset
 from ugcvqa.datasets.tables import align, read_table
 from ugcvqa.display.figures import picture_bytes
-from ugcvqa.errors import UgcvqaError
 from ugcvqa.evaluation.metrics import evaluate
 from ugcvqa.evaluation.splits import protocol_split
 from ugcvqa.heads.estimators import GPHead, Head, SparseGPHead, SVRHead
@@ -89,25 +89,21 @@ def main() -> int:
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--splits", type=int, default=5)
     arguments = parser.parse_args()
-    try:
-        videos = load_dataset(arguments.name, arguments.labels).videos
-        ids, mos = [video.video_id for video in videos], np.array([video.mos for video in videos])
-        features = np.column_stack([align(read_table(path), ids, allow_extra=True) for path in arguments.features])
-        rows = []
-        for row in curve(features, mos, ids, arguments.splits):
-            rows.append(row)
-            with arguments.output.open("w", newline="") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(COLUMNS)
-                writer.writerows([*own[:3], *(f"{value:.4f}" for value in own[3:])] for own in rows)
-        if arguments.figure is not None:
-            arguments.figure.write_bytes(drawn(rows, arguments.figure.suffix))
-    except (UgcvqaError, OSError) as error:
-        sys.stderr.write(f"learning_curve: error: {error}\n")
-        return 2
+    videos = load_dataset(arguments.name, arguments.labels).videos
+    ids, mos = [video.video_id for video in videos], np.array([video.mos for video in videos])
+    features = np.column_stack([align(read_table(path), ids, allow_extra=True) for path in arguments.features])
+    rows = []
+    for row in curve(features, mos, ids, arguments.splits):
+        rows.append(row)
+        with arguments.output.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            writer.writerows([*own[:3], *(f"{value:.4f}" for value in own[3:])] for own in rows)
+    if arguments.figure is not None:
+        arguments.figure.write_bytes(drawn(rows, arguments.figure.suffix))
     sys.stdout.write(f"{summary(rows)}\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main, "learning_curve"))

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.cli import exit_code_of
 from ugcvqa.datasets.tables import read_table
-from ugcvqa.errors import UgcvqaError
 from ugcvqa.features.fingerprints import FILE, STEPS, video_key
 from ugcvqa.files import arrays_to_bytes, write_atomic
 
@@ -87,17 +87,13 @@ def main() -> int:
     arguments = parser.parse_args()
     arrays: dict[str, npt.NDArray[Any]] = {}
     metadata: dict[str, Any] = {}
-    try:
-        for name, family, ids, values in tables(arguments.features):
-            metadata[name] = [family, values.shape[1]]
-            arrays |= {f"{name}.{part}": array for part, array in fingerprint(ids, values).items()}
-        write_atomic(FILE, arrays_to_bytes(arrays, metadata))
-    except UgcvqaError as error:
-        sys.stderr.write(f"make_fingerprints: error: {error}\n")
-        return 2
+    for name, family, ids, values in tables(arguments.features):
+        metadata[name] = [family, values.shape[1]]
+        arrays |= {f"{name}.{part}": array for part, array in fingerprint(ids, values).items()}
+    write_atomic(FILE, arrays_to_bytes(arrays, metadata))
     sys.stdout.write(f"{FILE}: {FILE.stat().st_size} bytes\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main, "make_fingerprints"))

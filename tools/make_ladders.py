@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ugcvqa.cli import exit_code_of
 from ugcvqa.datasets.tables import FeatureTable, write_table
 from ugcvqa.demo.ladders import SCENES, ladder_plan, write_ladders
-from ugcvqa.errors import UgcvqaError, VideoError
+from ugcvqa.errors import VideoError
 from ugcvqa.features.extraction import extract_features
 from ugcvqa.features.families import build_families
 from ugcvqa.features.rows import assemble_row, families_of
@@ -48,15 +49,11 @@ def main() -> int:
     parser.add_argument("--row", default="NSS_CONTAINER")
     parser.add_argument("--scenes", type=int, default=SCENES)
     arguments = parser.parse_args()
-    try:
-        table = ladder_table(arguments.row, arguments.scenes)
-        write_table(arguments.output, table)
-    except UgcvqaError as error:
-        sys.stderr.write(f"make_ladders: error: {error}\n")
-        return 2
+    table = ladder_table(arguments.row, arguments.scenes)
+    write_table(arguments.output, table)
     sys.stdout.write(f"{arguments.output}: {len(table.ids)} videos, {table.values.shape[1]} columns\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main, "make_ladders"))

@@ -19,8 +19,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from ugcvqa.cli import exit_code_of
 from ugcvqa.demo.known_orders import LINES, Order, line_orders, orders, sights
-from ugcvqa.errors import UgcvqaError
 from ugcvqa.heads.pairs import Pairs, write_pairs
 from ugcvqa.nss.features import NSS
 from ugcvqa.pixels.spectrum import band_powers, native_share
@@ -87,15 +87,11 @@ def main() -> int:
     parser.add_argument("output", type=Path)
     parser.add_argument("photos", type=Path, nargs="+")
     arguments = parser.parse_args()
-    try:
-        ids, pairs = pairs_table(arguments.photos)
-        write_pairs(arguments.output, ids, pairs)
-    except (UgcvqaError, OSError) as error:
-        sys.stderr.write(f"make_pairs: error: {error}\n")
-        return 2
+    ids, pairs = pairs_table(arguments.photos)
+    write_pairs(arguments.output, ids, pairs)
     sys.stdout.write(f"{arguments.output}: {len(ids)} videos, {len(pairs.better)} pairs\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main, "make_pairs"))

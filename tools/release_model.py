@@ -12,7 +12,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from ugcvqa.errors import UgcvqaError, WeightsError
+from ugcvqa.cli import exit_code_of
+from ugcvqa.errors import WeightsError
 from ugcvqa.features.families import build_families
 from ugcvqa.features.rows import families_of
 from ugcvqa.files import file_sha256
@@ -39,15 +40,11 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("checkpoints"))
     arguments = parser.parse_args()
     path = arguments.folder / f"{arguments.name}.safetensors"
-    try:
-        model = load(arguments.run)
-        replace(model, specs=specs_of(model)).save(path)
-    except UgcvqaError as error:
-        sys.stderr.write(f"release_model: error: {error}\n")
-        return 2
+    model = load(arguments.run)
+    replace(model, specs=specs_of(model)).save(path)
     sys.stdout.write(f'"{arguments.name}": "{file_sha256(path)}",  # {path.stat().st_size} bytes\n')
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main, "release_model"))

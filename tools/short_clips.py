@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from train_two_sets import RECIPE, ROW, read_pairs_of_photos, read_sets
 
-from ugcvqa.errors import UgcvqaError
+from ugcvqa.cli import exit_code_of
 from ugcvqa.features.extraction import extract_files
 from ugcvqa.features.families import build_families
 from ugcvqa.heads.inducing import principal_axes
@@ -77,17 +77,13 @@ def main() -> int:
         parser.add_argument(name, type=Path)
     parser.add_argument("clips", type=Path, nargs="+")
     arguments = parser.parse_args()
-    try:
-        model = load(released_file(DEFAULT))
-        assert isinstance(model.head, FittedSparseGP), f"{DEFAULT} has no residual of {ROW}"
-        youtube, konvid = read_sets(arguments.labels, arguments.features)
-        _, pairs = read_pairs_of_photos(arguments.pairs)
-        features = np.concatenate((youtube.features, konvid.features))
-        clips = list(seconds_of(model, arguments.clips))
-        found, excess = residuals(model.head, features, pairs.features.astype(np.float64), clips)
-    except UgcvqaError as error:
-        sys.stderr.write(f"short_clips: error: {error}\n")
-        return 2
+    model = load(released_file(DEFAULT))
+    assert isinstance(model.head, FittedSparseGP), f"{DEFAULT} has no residual of {ROW}"
+    youtube, konvid = read_sets(arguments.labels, arguments.features)
+    _, pairs = read_pairs_of_photos(arguments.pairs)
+    features = np.concatenate((youtube.features, konvid.features))
+    clips = list(seconds_of(model, arguments.clips))
+    found, excess = residuals(model.head, features, pairs.features.astype(np.float64), clips)
     usual, is_youtube = np.quantile(found, USUAL), np.arange(len(found)) < len(youtube.ids)
     print(
         "| seconds | called novel by the limit of long videos | by their own | of YouTube-UGC |\n|---:|---:|---:|---:|"
@@ -100,4 +96,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main, "short_clips"))

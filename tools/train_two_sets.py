@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.cli import exit_code_of
 from ugcvqa.datasets.catalogue import load_dataset
 from ugcvqa.datasets.tables import align, read_table
-from ugcvqa.errors import UgcvqaError
 from ugcvqa.evaluation.metrics import evaluate
 from ugcvqa.evaluation.splits import protocol_split
 from ugcvqa.features.container import container_table
@@ -245,28 +245,24 @@ def main() -> int:
     )
     parser.add_argument("--predictions", type=Path, help="JSON lines of what is said of held-out videos")
     arguments = parser.parse_args()
-    try:
-        youtube, konvid = read_sets(arguments.labels, arguments.features)
-        if arguments.tolerated:
-            for line in trade_off(youtube, konvid, arguments.pairs, arguments.held_out, arguments.tolerated):
-                print(line, flush=True)
-            return 0
-        if arguments.held_out:
-            found = []
-            for one in held_out(youtube, konvid, arguments.pairs, arguments.held_out):
-                found.append(one)
-                if arguments.predictions is not None:
-                    arguments.predictions.write_text("".join(json.dumps(each) + "\n" for each in found))
-            sys.stdout.write(f"{table(found)}\n")
-            return 0
-        path = arguments.folder / f"{NAME}.safetensors"
-        released(youtube, konvid, arguments.pairs).save(path)
-    except UgcvqaError as error:
-        sys.stderr.write(f"train_two_sets: error: {error}\n")
-        return 2
+    youtube, konvid = read_sets(arguments.labels, arguments.features)
+    if arguments.tolerated:
+        for line in trade_off(youtube, konvid, arguments.pairs, arguments.held_out, arguments.tolerated):
+            print(line, flush=True)
+        return 0
+    if arguments.held_out:
+        found = []
+        for one in held_out(youtube, konvid, arguments.pairs, arguments.held_out):
+            found.append(one)
+            if arguments.predictions is not None:
+                arguments.predictions.write_text("".join(json.dumps(each) + "\n" for each in found))
+        sys.stdout.write(f"{table(found)}\n")
+        return 0
+    path = arguments.folder / f"{NAME}.safetensors"
+    released(youtube, konvid, arguments.pairs).save(path)
     sys.stdout.write(f'"{NAME}": "{file_sha256(path)}",  # {path.stat().st_size} bytes\n')
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main, "train_two_sets"))

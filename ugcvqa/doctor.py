@@ -92,10 +92,13 @@ def _findings(quick: bool, uvq: UVQSettings, uvq_clip: str | None, device: str) 
         yield from _uvq(version, uvq, uvq_clip, device)
 
 
-def _checked(name: str, check: Callable[[], str]) -> Finding:
+def _checked(name: str, check: Callable[[], str], absence: str = "") -> Finding:
+    """The outcome of a check; missing weights are no failure where `absence` says what they mean."""
     try:
         return Finding("ok", name, check())
     except UgcvqaError as error:
+        if absence and isinstance(error, WeightsError):
+            return Finding("absent", name, f"{absence}: {' '.join(str(error).split())}")
         return Finding("FAILED", name, " ".join(str(error).split()))
     except Exception as error:  # a broken library can raise anything; the other checks continue
         return Finding("FAILED", name, f"{type(error).__name__}: {' '.join(str(error).split())}")
@@ -160,12 +163,7 @@ def _built_in_clip() -> Iterator[Finding]:
 def _released(name: str, clip: Path) -> Finding:
     from ugcvqa.scoring.known_answers import check_released
 
-    try:
-        return Finding("ok", f"model {name}", check_released(name, clip))
-    except WeightsError as error:
-        return Finding("absent", f"model {name}", f"needs network weights: {' '.join(str(error).split())}")
-    except UgcvqaError as error:
-        return Finding("FAILED", f"model {name}", " ".join(str(error).split()))
+    return _checked(f"model {name}", partial(check_released, name, clip), "needs network weights")
 
 
 def _models(quick: bool, device: str) -> Iterator[Finding]:

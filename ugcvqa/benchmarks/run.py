@@ -111,7 +111,7 @@ def run(data: Sequence[Gathered], splits: Splits, rules: Rules, folder: Path, wo
     parts = Parts(folder)
     parts.check_writable()
     units = [
-        _Unit.read(parts, one.problem, index, split, one.entries, rules)
+        _Unit(parts, one.problem, index, split, one.entries, rules)
         for one in data
         for index, split in splits[one.problem.data]
     ]
@@ -120,19 +120,19 @@ def run(data: Sequence[Gathered], splits: Splits, rules: Rules, folder: Path, wo
     n_left = sum(len(unit.left) for unit in units)
     if n_left < n_all:
         log.info("%d of %d fits are there already", n_all - n_left, n_all)
-    tasks = (unit.task(rules) for unit in units if unit.for_workers)
+    tasks = (unit.task() for unit in units if unit.for_workers)
     with progress_bar(n_left, "fit", "benchmark") as bar:
         for results in run_tasks(run_unit, tasks, workers.jobs, workers.backend, workers.scheduler):
             unit = by_key[results[0].data, results[0].split]
-            unit.keep(parts, results, rules)
+            unit.keep(results)
             bar.update(len(unit.for_workers))
-        for unit, results in _gru_results(units, rules):
-            unit.keep(parts, results, rules)
+        for unit, results in _gru_results(units):
+            unit.keep(results)
             bar.update(1)
     return _in_order(data, splits, rules, by_key)
 
 
-def _gru_results(units: "Sequence[_Unit]", rules: Rules) -> "Iterator[tuple[_Unit, list[SplitResult]]]":
+def _gru_results(units: "Sequence[_Unit]") -> "Iterator[tuple[_Unit, list[SplitResult]]]":
     """Trains what is left of GRU heads, in this process, with the features of one entry at a time on a GPU."""
     left: dict[tuple[str, Entry], list[_Unit]] = {}
     for unit in units:
@@ -144,66 +144,52 @@ def _gru_results(units: "Sequence[_Unit]", rules: Rules) -> "Iterator[tuple[_Uni
 
         table = placed(waiting[0].problem.sequences[entry.row])
         for unit in waiting:
-            yield unit, run_gru(unit.problem, table, entry, unit.index, unit.split, rules)
+            yield unit, run_gru(unit.problem, table, entry, unit.index, unit.split, unit.rules)
 
 
 class _Unit:
-    """One split of one data set: what is done, and what is left."""
+    """One split of one data set: what an earlier run has done, and what is left."""
 
-    def __init__(self, problem: Problem, index: int, split: Split, entries: Sequence[Entry]) -> None:
-        self.problem, self.index, self.split = problem, index, split
+    def __init__(
+        self, parts: Parts, problem: Problem, index: int, split: Split, entries: Sequence[Entry], rules: Rules
+    ) -> None:
+        self.parts, self.problem, self.index, self.split, self.rules = parts, problem, index, split, rules
         self.entries = [entry for entry in entries if entry.head != "none"]
         self.left: list[Entry] = []
         self.done: dict[tuple[Entry, str], SplitResult] = {}
-
-    @classmethod
-    def read(
-        cls, parts: Parts, problem: Problem, index: int, split: Split, entries: Sequence[Entry], rules: Rules
-    ) -> "_Unit":
-        """Takes what an earlier run left."""
-        unit = cls(problem, index, split, entries)
-        for entry in unit.entries:
+        for entry in self.entries:
             for mapping in rules.mappings:
-                result = parts.read(*unit.part(parts, entry, mapping, rules))
+                result = parts.read(*self._part(entry, mapping))
                 if result is None:
-                    unit.left.append(entry)
+                    self.left.append(entry)
                     break
-                unit.done[entry, mapping] = result
-        return unit
+                self.done[entry, mapping] = result
 
     @property
     def for_workers(self) -> list[Entry]:
         """What is left for worker processes, each of which does one split."""
         return [entry for entry in self.left if entry.head != "gru"]
 
-    def part(self, parts: Parts, entry: Entry, mapping: Any, rules: Rules) -> tuple[Path, dict[str, Any]]:  # noqa: ANN401
+    def _part(self, entry: Entry, mapping: Any) -> tuple[Path, dict[str, Any]]:  # noqa: ANN401
         """Path and facts of one result."""
-        known = facts(self.problem, self.index, self.split, entry, mapping, rules)
-        return parts.path(self.problem.data, str(entry), self.index, mapping, known), known
+        known = facts(self.problem, self.index, self.split, entry, mapping, self.rules)
+        return self.parts.path(self.problem.data, str(entry), self.index, mapping, known), known
 
-    def task(self, rules: Rules) -> tuple[Any, ...]:
-        """Arguments of `run_unit`; arrays stand by themselves, so that a backend can send each once."""
+    def task(self) -> tuple[Any, ...]:
+        """Arguments of `run_unit`; arrays are arguments of their own, so that a backend can send each once."""
         rows = {entry.row for entry in self.for_workers}
         names = sorted({part.family for row in rows for part in self.problem.layouts[row]})
         layouts = {row: self.problem.layouts[row] for row in rows}
         bare = replace(self.problem, blocks={}, predictions={}, sequences={}, layouts=layouts)
         code = {head: code_sha256(head) for head in sorted({entry.head for entry in self.for_workers})}
-        return (
-            bare,
-            self.index,
-            self.split,
-            self.for_workers,
-            rules,
-            code,
-            names,
-            *(self.problem.blocks[name] for name in names),
-        )
+        arrays = [self.problem.blocks[name] for name in names]
+        return bare, self.index, self.split, self.for_workers, self.rules, code, names, *arrays
 
-    def keep(self, parts: Parts, results: Sequence[SplitResult], rules: Rules) -> None:
+    def keep(self, results: Sequence[SplitResult]) -> None:
         """Writes new results."""
         for result in results:
             entry = Entry(result.row, result.head)
-            parts.write(*self.part(parts, entry, result.mapping, rules), result)
+            self.parts.write(*self._part(entry, result.mapping), result)
             self.done[entry, result.mapping] = result
 
 
