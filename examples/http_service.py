@@ -32,7 +32,9 @@ class Handler(BaseHTTPRequestHandler):
                 size -= file.write(block)
             file.flush()
             (score,) = MODEL.score_many([file.name], limits=LIMITS)
-        return self.answer(422 if score.reason else 200, {**score.as_dict(), "video": None})
+        row = {**score.as_dict(), "video": None}  # the caller knows no name of the file here
+        row["error"] = score.reason.replace(file.name, "the video") or None
+        return self.answer(422 if score.reason else 200, row)
 
     def answer(self, status: int, record: dict[str, object]) -> None:
         """Sends a record as JSON."""

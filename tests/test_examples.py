@@ -91,3 +91,4 @@ def test_http_service(tmp_path):
     assert row["error"] is None
     assert refused.value.code == 422
     assert failed["error_code"] == "not_video"
+    assert failed["error"].startswith("the video: cannot be read as a video")
