@@ -26,7 +26,6 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
@@ -146,13 +145,13 @@ def _outcome(read: Callable[[str], tuple[str, str]], path: str) -> tuple[str, st
 def read_forms(path: str) -> tuple[str, str]:
     """Probes a file and reads what NSS wants of it, and one frame per second in every other form."""
     from ugcvqa.media.sampling import FORMS, Piece, fused_frames, nss_pieces
-    from ugcvqa.media.video import probe, read_clips
+    from ugcvqa.media.video import VideoInfo, probe, read_clips
 
-    def of_nss(n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
-        return nss_pieces(n_frames, rate)
+    def of_nss(info: VideoInfo) -> Iterator[Piece]:
+        return nss_pieces(info.n_frames, info.rate)
 
-    def all_forms(n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
-        for index in fused_frames(n_frames, rate):
+    def all_forms(info: VideoInfo) -> Iterator[Piece]:
+        for index in fused_frames(info.n_frames, info.rate):
             yield Piece({form: (index,) for form in FORMS})
 
     limits = _limits()

@@ -20,7 +20,7 @@ import numpy as np
 
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.sampling import Piece, nss_pieces, rounded_rate
-from ugcvqa.media.video import Plan, read_clips, read_frames
+from ugcvqa.media.video import Plan, VideoInfo, read_clips, read_frames
 
 ROUNDS = 3
 COMPARED = (
@@ -149,22 +149,22 @@ def load_whole(clip: Path) -> None:
     np.stack(frames)
 
 
-def every_frame(n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
+def every_frame(info: VideoInfo) -> Iterator[Piece]:
     """Yields every frame as RGB, in pieces of four."""
-    for start in range(0, n_frames, 4):
-        yield Piece({"rgb": tuple(range(start, min(start + 4, n_frames)))})
+    for start in range(0, info.n_frames, 4):
+        yield Piece({"rgb": tuple(range(start, min(start + 4, info.n_frames)))})
 
 
-def one_per_second(n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
+def one_per_second(info: VideoInfo) -> Iterator[Piece]:
     """Yields the last frame of each second as RGB."""
-    step = rounded_rate(rate)
-    for index in range(step - 1, n_frames, step):
+    step = rounded_rate(info.rate)
+    for index in range(step - 1, info.n_frames, step):
         yield Piece({"rgb": (index,)})
 
 
-def nss(n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
+def nss(info: VideoInfo) -> Iterator[Piece]:
     """Yields the pieces of the NSS features."""
-    return nss_pieces(n_frames, rate)
+    return nss_pieces(info.n_frames, info.rate)
 
 
 def read_plans(clip: Path, plans: dict[str, Plan]) -> None:

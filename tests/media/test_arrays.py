@@ -64,7 +64,7 @@ def test_pieces_of_two_families_that_want_the_same_frames_share_them(tmp_path):
 
 
 def groups(count, size, form):
-    def plan(n_frames, rate, shape):
+    def plan(_):
         yield from (Piece({form: tuple(range(at, at + size))}) for at in range(0, count, size))
 
     return plan

@@ -175,7 +175,7 @@ def test_odd_angles_go_to_the_nearest_right_angle(tmp_path):
 def refusal(path, **settings):
     """The one line with which a file is refused by probing and reading."""
     with pytest.raises(VideoError) as caught:
-        list(read_clips(path, {"a": lambda n, r, s: [Piece({"y": (0,)})]}, **settings))
+        list(read_clips(path, {"a": lambda _: [Piece({"y": (0,)})]}, **settings))
     message = str(caught.value)
     assert str(path) in message
     assert "\n" not in message

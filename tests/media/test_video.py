@@ -136,15 +136,15 @@ def test_info_is_picklable(plain):
 def mixed_plans():
     """Three families that overlap, repeat frames and leave gaps."""
 
-    def windows(n_frames, rate, size):
-        for start in range(0, n_frames - 7, 4):
+    def windows(info):
+        for start in range(0, info.n_frames - 7, 4):
             yield Piece({"y": (start, start + 3, start + 7, start + 3), "rgb": (start + 7,)})
 
-    def every(n_frames, rate, size):
-        for start in range(0, n_frames, 4):
-            yield Piece({"rgb": tuple(range(start, min(n_frames, start + 4)))})
+    def every(info):
+        for start in range(0, info.n_frames, 4):
+            yield Piece({"rgb": tuple(range(start, min(info.n_frames, start + 4)))})
 
-    return {"windows": windows, "every": every, "nss": lambda n, rate, size: nss_pieces(n, Fraction(8))}
+    return {"windows": windows, "every": every, "nss": lambda info: nss_pieces(info.n_frames, Fraction(8))}
 
 
 def test_clips_equal_a_plain_reading_of_the_whole_file(plain):
@@ -166,8 +166,8 @@ def test_clips_equal_a_plain_reading_of_the_whole_file(plain):
 def test_clips_come_as_soon_as_complete_and_pieces_are_drawn_late(plain):
     drawn = []
 
-    def plan(n_frames, rate, size):
-        for index in range(n_frames):
+    def plan(info):
+        for index in range(info.n_frames):
             drawn.append(index)
             yield Piece({"y": (index,)})
 
@@ -188,7 +188,7 @@ def test_each_form_is_converted_once_per_frame(plain, monkeypatch):
         return call(self, frame, forms)
 
     monkeypatch.setattr(convert.Converter, "__call__", counted)
-    plans = {name: lambda n, r, s: [Piece({"rgb": (3, 5)}), Piece({"rgb": (5,), "y": (9, 9)})] for name in "ab"}
+    plans = {name: lambda _: [Piece({"rgb": (3, 5)}), Piece({"rgb": (5,), "y": (9, 9)})] for name in "ab"}
     assert len(list(read_clips(plain, plans))) == 4
     assert calls == [["rgb"], ["rgb"], ["y"]]
 
@@ -196,23 +196,23 @@ def test_each_form_is_converted_once_per_frame(plain, monkeypatch):
 def test_plan_gets_measured_values(tmp_path):
     path = encode_frames(tmp_path / "a.mp4", rgb_frames(12), rotation=90)
     got = []
-    assert list(read_clips(path, {"a": lambda *values: got.append(values) or ()})) == []
-    assert got == [(12, Fraction(25), (64, 48))]
+    assert list(read_clips(path, {"a": lambda info: got.append(info) or ()})) == []
+    assert [(info.n_frames, info.rate, info.height, info.width) for info in got] == [(12, Fraction(25), 64, 48)]
 
 
 @pytest.mark.parametrize("indices", [(30,), (-1,), (7, 25)], ids=str)
 def test_plan_that_asks_for_missing_frames_is_a_bug(plain, indices):
     with pytest.raises(ValueError, match="asks for frames"):
-        list(read_clips(plain, {"a": lambda n, r, s: [Piece({"y": indices})]}))
+        list(read_clips(plain, {"a": lambda _: [Piece({"y": indices})]}))
 
 
 def test_plan_that_goes_back_is_a_bug(plain):
     with pytest.raises(ValueError, match="asks for frames 2 to 2 when 5 to 24 are left"):
-        list(read_clips(plain, {"a": lambda n, r, s: [Piece({"y": (5,)}), Piece({"y": (2,)})]}))
+        list(read_clips(plain, {"a": lambda _: [Piece({"y": (5,)}), Piece({"y": (2,)})]}))
 
 
 def test_clip_shows_shapes_and_checks_them(plain):
-    (clip,) = read_clips(plain, {"a": lambda n, r, s: [Piece({"rgb": (1, 2), "u": (0,)})]})
+    (clip,) = read_clips(plain, {"a": lambda _: [Piece({"rgb": (1, 2), "u": (0,)})]})
     assert "rgb (2, 3, 48, 64), u (1, 24, 32)" in repr(clip)
     with pytest.raises(ValueError, match="a piece 0: y is uint8"):
         Clip("a", 0, {"y": clip.frames["u"]}, {"y": (0,)}, {"y": (0.0,)}, clip.info)
@@ -257,7 +257,8 @@ def test_real_clip(shared, name):
     assert (info.codec, info.pix_fmt, info.bit_depth, info.rotation) == ("h264", "yuv420p", 8, 0)
     assert (info.is_variable_rate, info.is_interlaced) == (is_variable, False)
     times = [
-        clip.pts_s["y"][0] for clip in read_clips(path, {"a": lambda n, r, s: (Piece({"y": (i,)}) for i in range(n))})
+        clip.pts_s["y"][0]
+        for clip in read_clips(path, {"a": lambda info: (Piece({"y": (i,)}) for i in range(info.n_frames))})
     ]
     assert len(times) == n_frames
     assert (times[0], times[-1]) == pytest.approx((first_s, last_s), abs=1e-9)
@@ -271,7 +272,7 @@ def test_real_planes_match_golden_checksum(shared, tmp_path):
     info = probe(path)
     assert (info.height, info.width, info.n_frames) == (height, width, n_frames)
     digest = hashlib.sha256()
-    pieces = lambda n, r, s: (Piece({form: (i,) for form in "yuv"}) for i in range(n))  # noqa: E731
+    pieces = lambda info: (Piece({form: (i,) for form in "yuv"}) for i in range(info.n_frames))  # noqa: E731
     for clip in read_clips(path, {"all": pieces}):
         for form in "yuv":
             digest.update(clip.frames[form].tobytes())

@@ -20,7 +20,6 @@ from ugcvqa.heads import kinds
 from ugcvqa.heads.estimators import Head
 from ugcvqa.heads.fitted import FittedHead
 from ugcvqa.media.sampling import centre_pieces
-from ugcvqa.media.video import TimedPlan
 from ugcvqa.scoring.model import QualityModel
 from ugcvqa.scoring.model_file import load
 from ugcvqa.settings.features import FamilySettings
@@ -37,7 +36,7 @@ class RoughnessFamily(Family):
     is_light = True
 
     def __init__(self):
-        super().__init__(FeatureSpec("roughness", self.version), TimedPlan(every_second))
+        super().__init__(FeatureSpec("roughness", self.version), every_second)
 
     def __call__(self, frames):
         rgb = np.asarray(frames["rgb"], np.float64)

@@ -11,10 +11,10 @@ import torch
 
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.features.extraction import extract_features, keep_result
-from ugcvqa.features.family import Family, Plan
+from ugcvqa.features.family import Family
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.features.stream import ClipStream, Task
-from ugcvqa.media.video import TimedPlan, probe
+from ugcvqa.media.video import Plan, probe
 from ugcvqa.progress import progress_bar
 from ugcvqa.samples.clips import ClipFamily, ClipSource
 from ugcvqa.samples.sequences import SequenceTable, pack
@@ -95,9 +95,7 @@ def frame_times(dataset: Dataset, family: Family) -> Callable[[int], npt.NDArray
 
 def _times(paths: Sequence[str], plan: Plan, row: int) -> npt.NDArray[np.float64]:
     info = probe(paths[row])
-    size = (info.height, info.width)
-    pieces = plan.pieces(info) if isinstance(plan, TimedPlan) else plan(info.n_frames, info.rate, size)
-    shown = [index for piece in pieces for index in max(piece.frames.values(), key=len)]
+    shown = [index for piece in plan(info) for index in max(piece.frames.values(), key=len)]
     return np.asarray(info.start_s + info.times_s[shown], dtype=np.float64)
 
 

@@ -9,7 +9,6 @@ import numpy.typing as npt
 from ugcvqa.features.family import Family, Pool, as_array
 from ugcvqa.features.light_families import pixels_plan
 from ugcvqa.features.store import FeatureSpec
-from ugcvqa.media.video import TimedPlan
 from ugcvqa.pixels.artefacts import RULES, SPATIAL, Look, measured
 
 NAME = "artefacts"
@@ -22,7 +21,7 @@ class ArtefactFamily(Family):
     is_light = True
 
     def __init__(self) -> None:
-        super().__init__(FeatureSpec(NAME, 1, {}), TimedPlan(pixels_plan))
+        super().__init__(FeatureSpec(NAME, 1, {}), pixels_plan)
 
     def __call__(self, frames: Mapping[str, Any]) -> Look:
         """Measures one stretch: "y" (2 + T, H, W), of which the first stands for it, and "rate"."""

@@ -1,7 +1,6 @@
 """What a feature family is: which frames it needs, what it computes of them, how that is pooled over a video."""
 
-from collections.abc import Callable, Iterable, Mapping
-from fractions import Fraction
+from collections.abc import Mapping
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -9,11 +8,8 @@ import numpy.typing as npt
 
 from ugcvqa.errors import VideoError
 from ugcvqa.features.store import FeatureSpec
-from ugcvqa.media.sampling import Piece, rounded_rate
-from ugcvqa.media.video import TimedPlan, VideoInfo
-
-Plan = Callable[[int, Fraction, tuple[int, int]], Iterable[Piece]] | TimedPlan
-"""Function of (frame count, frames per second, (height, width)), or of all facts, that states a family's pieces."""
+from ugcvqa.media.sampling import rounded_rate
+from ugcvqa.media.video import Plan, VideoInfo
 
 
 class Pool(Protocol):

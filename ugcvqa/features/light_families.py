@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from fractions import Fraction
 from functools import cached_property, partial
 from typing import Any
 
@@ -15,7 +14,7 @@ from ugcvqa.features.family import Family, Pool, as_array, too_short
 from ugcvqa.features.store import FeatureSpec
 from ugcvqa.media import sampling
 from ugcvqa.media.sampling import Piece
-from ugcvqa.media.video import TimedPlan, VideoInfo
+from ugcvqa.media.video import VideoInfo
 from ugcvqa.nss.chunks import SMALLEST_SIDE_PX, ChunkMean
 from ugcvqa.nss.engines import check_settings, compiled_kernels, usable_engine
 from ugcvqa.pixels.bars import content_box
@@ -38,7 +37,7 @@ class NSSFamily(Family):
         values = {name: value for name, value in asdict(nss).items() if (name, value) not in _AS_EVER}
         plan = partial(nss_plan, nss.short, nss.picture)
         version = self.version + _CONTENT_VERSION * (nss.picture == "content")
-        super().__init__(FeatureSpec("nss", version, values), TimedPlan(plan))
+        super().__init__(FeatureSpec("nss", version, values), plan)
         self._settings, self.takes_tensors = nss, nss.engine == "torch"
 
     def __call__(self, frames: Mapping[str, Any]) -> npt.NDArray[np.float64]:
@@ -126,7 +125,7 @@ class PixelsFamily(Family):
     is_light = True
 
     def __init__(self) -> None:
-        super().__init__(FeatureSpec("pixels", self.version, {}), TimedPlan(pixels_plan))
+        super().__init__(FeatureSpec("pixels", self.version, {}), pixels_plan)
 
     def __call__(self, frames: Mapping[str, Any]) -> npt.NDArray[np.float64]:
         """Measures one stretch: "y" (2 + T, H, W), of which two stand for it, and "rate" -> (N_MEASURES,) float64."""
@@ -204,9 +203,9 @@ def nss_plan(short: str, picture: str, info: VideoInfo) -> Iterator[Piece]:
     yield from pieces(info.n_frames, info.rate, info.seconds)
 
 
-def no_pieces(n_frames: int, rate: Fraction, size: tuple[int, int]) -> tuple[Piece, ...]:
+def no_pieces(info: VideoInfo) -> tuple[Piece, ...]:
     """No frame is needed."""
-    del n_frames, rate, size
+    del info
     return ()
 
 

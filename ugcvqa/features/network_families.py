@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
-from fractions import Fraction
 from functools import cache, partial
 from typing import Any, Literal, Self
 
@@ -16,11 +15,11 @@ from ugcvqa.deep.saliency import KnownMaps, MapMean, ScoreCAM, add_map
 from ugcvqa.deep.stages import StageStatistics
 from ugcvqa.deep.taps import check_layer
 from ugcvqa.deep.trunks import last_maps_layer
-from ugcvqa.features.family import Family, Plan, Pool, too_short
+from ugcvqa.features.family import Family, Pool, too_short
 from ugcvqa.features.store import FeatureSpec
 from ugcvqa.media import sampling
 from ugcvqa.media.sampling import Piece
-from ugcvqa.media.video import TimedPlan, VideoInfo
+from ugcvqa.media.video import Plan, VideoInfo
 from ugcvqa.nss.maps import yuv_to_rgb
 from ugcvqa.settings.features import DeepSettings, FamilySettings, SaliencySettings
 from ugcvqa.uvq.frames import uvq_pieces
@@ -56,7 +55,7 @@ class CNNFamily(NetworkFamily):
     def __init__(self, settings: FamilySettings, network: CNN) -> None:
         # this family keeps no frames, so asking for those of others does not rename it
         alone = replace(settings, deep=replace(settings.deep, keep_frames=False))
-        super().__init__(_deep_spec("cnn", self.version, alone, network.trunk.checksum), TimedPlan(cnn_plan))
+        super().__init__(_deep_spec("cnn", self.version, alone, network.trunk.checksum), cnn_plan)
         self.network = network
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
@@ -79,7 +78,7 @@ class VSFACNNFamily(NetworkFamily):
     is_per_frame = True
 
     def __init__(self, name: str, settings: FamilySettings, network: VSFA) -> None:
-        plan: Plan = every_frame_plan if name == "vsfacnn" else TimedPlan(fused_plan)
+        plan = every_frame_plan if name == "vsfacnn" else fused_plan
         super().__init__(_deep_spec(name, self.version, settings, network.trunk.checksum), plan)
         self.network = network
         self.keep_frames = settings.deep.keep_frames
@@ -108,7 +107,7 @@ class StagesFamily(NetworkFamily):
         network = StageStatistics(deep.backbone, deep.weights, precision, deep.stages, settings.engine)
         values = {"backbone": deep.backbone, "precision": deep.precision, "stages": ",".join(map(str, network.chosen))}
         name = "_".join(["stages", *_others(deep)])
-        super().__init__(FeatureSpec(name, self.version, values, network.checksum), TimedPlan(centre_plan))
+        super().__init__(FeatureSpec(name, self.version, values, network.checksum), centre_plan)
         self.network = network
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
@@ -132,7 +131,7 @@ class SaliencyFamily(NetworkFamily):
         values = {**_kept(saliency, "weights", "memory_mib"), "layer": cam.layer}
         name = "_".join(["saliency", *_others(saliency)])
         spec = FeatureSpec(name, self.version, values, checksum)
-        super().__init__(spec, TimedPlan(saliency_plan))
+        super().__init__(spec, saliency_plan)
         self.cam, self.keep_maps, self.known = cam, saliency.keep_maps, known
 
     def forward(self, frames: Mapping[str, Tensor]) -> Any:  # noqa: ANN401
@@ -162,7 +161,7 @@ class FusedFamily(NetworkFamily):
         checksum = f"{network.trunk.checksum} {cam_checksum}"
         name = "_".join(["vsfacnn_saliency", *_others(settings.deep), *_others(settings.saliency)])
         spec = FeatureSpec(name, self.version, values, checksum)
-        super().__init__(spec, TimedPlan(fused_plan))
+        super().__init__(spec, fused_plan)
         self.network, self.cam, self.keep_frames = network, cam, settings.deep.keep_frames
         self.known = known
 
@@ -189,7 +188,7 @@ class UVQFamily(NetworkFamily):
         values = _kept(uvq, "weights", *(["fps"] if is_uvq10 else []))
         form = ("fit496", "fit720", _UVQ_SECONDS) if is_uvq10 else (None, "stretch1080", _UVQ_FRAMES)
         fps, length = (GROUP_FRAMES, GROUP_FRAMES) if is_uvq10 else (uvq.fps, 1)
-        plan = TimedPlan(partial(uvq_pieces, uvq.sampler, uvq.counting, fps, length, *form))
+        plan = partial(uvq_pieces, uvq.sampler, uvq.counting, fps, length, *form)
         super().__init__(FeatureSpec(name, self.version, values, weights.checksum), plan)
         self.network = UVQ10(weights, settings.engine) if is_uvq10 else UVQ15(weights, settings.engine)
         self.checksums, self.topics, self.keep_frames = weights.checksums, weights.topics, uvq.keep_frames
@@ -252,11 +251,10 @@ def centre_plan(info: VideoInfo) -> Iterator[Piece]:
     return sampling.centre_pieces(info.n_frames, info.rate, info.seconds)
 
 
-def every_frame_plan(n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
-    """Yields all frames, the more at once the smaller they are."""
-    del rate
-    frames_per_piece = max(1, min(32, _PIECE_PIXELS // (size[0] * size[1])))
-    return sampling.every_frame_pieces(n_frames, frames_per_piece)
+def every_frame_plan(info: VideoInfo) -> Iterator[Piece]:
+    """Yields all frames, more at a time the smaller they are."""
+    frames_per_piece = max(1, min(32, _PIECE_PIXELS // (info.height * info.width)))
+    return sampling.every_frame_pieces(info.n_frames, frames_per_piece)
 
 
 def saliency_plan(info: VideoInfo) -> Iterator[Piece]:

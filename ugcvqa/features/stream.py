@@ -19,7 +19,7 @@ from ugcvqa.files import error_reason
 from ugcvqa.media.facts import Findings, doubts_of
 from ugcvqa.media.opening import check_file
 from ugcvqa.media.sampling import frames_bytes
-from ugcvqa.media.video import Clip, Plan, TimedPlan, VideoInfo, probe, read_clips
+from ugcvqa.media.video import Clip, Plan, VideoInfo, probe, read_clips
 from ugcvqa.settings.data import DecodeLimits
 
 if TYPE_CHECKING:
@@ -159,18 +159,12 @@ class ClipStream:
         try:
             info = self.measure(0)
             size = (info.height, info.width)
-            begun = (
-                plan.pieces(info) if isinstance(plan, TimedPlan) else plan(info.n_frames, info.rate, size)
-                for plan in self.plans.values()
-            )
-            pieces = [piece for plan in begun for piece in islice(plan, 1)]
+            pieces = [piece for plan in self.plans.values() for piece in islice(plan(info), 1)]
         except (UgcvqaError, OSError, IndexError):
             return 0
         return max((frames_bytes(piece.frames, size) for piece in pieces), default=0)
 
-    def clips(
-        self, index: int, plans: Mapping[str, Plan | TimedPlan], info: VideoInfo, findings: Findings
-    ) -> Iterator[Clip]:
+    def clips(self, index: int, plans: Mapping[str, Plan], info: VideoInfo, findings: Findings) -> Iterator[Clip]:
         """Decodes a video once and yields the pieces of all plans, see `media.video.read_clips`."""
         return read_clips(self.tasks[index].path, plans, self.limits, info, findings)
 

@@ -7,7 +7,6 @@ error is a `VideoError`, never a shorter video; what it only notes stands in `Vi
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
 
@@ -38,20 +37,8 @@ __all__ = [
     "read_frames",
 ]
 
-Plan = Callable[[int, Fraction, tuple[int, int]], Iterable[Piece]]
-"""What one family wants: (n_frames, rate, (height, width)) -> its pieces in time order."""
-
-
-@dataclass(frozen=True)
-class TimedPlan:
-    """A plan that needs more than size, rate and number of frames, such as the times of the frames.
-
-    Attributes:
-        pieces: function of the video's measurements giving the pieces in time order.
-    """
-
-    pieces: "Callable[[VideoInfo], Iterable[Piece]]"
-
+Plan = Callable[["VideoInfo"], Iterable[Piece]]
+"""What one family wants: from a video's measurements to its pieces in time order."""
 
 # Elementary streams, which hold no time stamps.
 _WITHOUT_STAMPS = frozenset({"h264", "hevc", "m4v", "mpegvideo", "obu", "yuv4mpegpipe"})
@@ -200,7 +187,7 @@ def check_video(path: str | Path, limits: DecodeLimits = DecodeLimits()) -> Vide
 
 def read_clips(
     path: str | Path,
-    plans: Mapping[str, Plan | TimedPlan],
+    plans: Mapping[str, Plan],
     limits: DecodeLimits = DecodeLimits(),
     info: VideoInfo | None = None,
     findings: Findings | None = None,
@@ -217,8 +204,8 @@ def read_clips(
 
     Args:
         path: a local video file.
-        plans: family -> function of frame count, rate and (height, width) giving its pieces, or a `TimedPlan`. The
-            pieces' `first` and `last` must not decrease. Pieces are drawn as decoding reaches them.
+        plans: family -> function of the video's measurements giving its pieces, whose `first` and `last` must not
+            decrease. Pieces are drawn as decoding reaches them.
         limits: sizes above which the file is refused.
         info: result of an earlier `probe` of the same file, to save that pass.
         findings: gathers what is known after decoding only, complete once the iterator has ended.
@@ -235,12 +222,10 @@ def read_clips(
     yield from clips_of(decoded_frames(path, limits, info.n_frames, findings.damage), plans, info, findings)
 
 
-def clips_of(
-    frames: Iterable[Frame], plans: Mapping[str, Plan | TimedPlan], info: VideoInfo, findings: Findings
-) -> Iterator[Clip]:
+def clips_of(frames: Iterable[Frame], plans: Mapping[str, Plan], info: VideoInfo, findings: Findings) -> Iterator[Clip]:
     """Hands out the pieces of all plans from frames in presentation order, see `read_clips`."""
     memory = Memory()
-    queues = [_Queue(name, _pieces(plan, info), info, memory) for name, plan in plans.items()]
+    queues = [_Queue(name, plan(info), info, memory) for name, plan in plans.items()]
     convert = Converter(info)
     for index, frame in enumerate(frames):
         for queue in queues:
@@ -314,8 +299,8 @@ def read_frames(
         raise ValueError(f"unknown form {form!r}, choose one of {', '.join(FORMS)}")
     chosen = None if indices is None else sorted(set(indices))
 
-    def plan(n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
-        for index in range(n_frames) if chosen is None else chosen:
+    def plan(info: VideoInfo) -> Iterator[Piece]:
+        for index in range(info.n_frames) if chosen is None else chosen:
             yield Piece({form: (index,)})
 
     if chosen == []:
@@ -325,12 +310,6 @@ def read_frames(
         yield index, clip.pts_s[form][0], clip.frames[form][0]
         if chosen is not None and index == chosen[-1]:
             return
-
-
-def _pieces(plan: Plan | TimedPlan, info: VideoInfo) -> Iterable[Piece]:
-    if isinstance(plan, TimedPlan):
-        return plan.pieces(info)
-    return plan(info.n_frames, info.rate, (info.height, info.width))
 
 
 def _shape(form: str, info: VideoInfo) -> tuple[int, ...]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +70,7 @@ def read_shots(
         ]
     forms = ("shown", "rgb224") if squash else ("shown",)
 
-    def plan(n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
+    def plan(_: VideoInfo) -> Iterator[Piece]:
         for index in indices:
             yield Piece({form: (index,) for form in forms})
 

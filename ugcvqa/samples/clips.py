@@ -18,7 +18,7 @@ from ugcvqa.features.network_families import NetworkFamily
 from ugcvqa.features.store import FeatureSpec
 from ugcvqa.files import error_reason
 from ugcvqa.media.sampling import Piece
-from ugcvqa.media.video import TimedPlan, VideoInfo, probe
+from ugcvqa.media.video import VideoInfo, probe
 from ugcvqa.samples.batches import FIXED, Batch, Draw
 from ugcvqa.settings.training import FRAGMENTS, PATCH_PX, ClipSettings
 
@@ -40,9 +40,7 @@ class ClipFamily(NetworkFamily):
 
     def __init__(self, settings: ClipSettings) -> None:
         values = {key: value for key, value in asdict(settings).items() if key != "crop" or settings.view == "crop"}
-        super().__init__(
-            FeatureSpec(FAMILY, VERSION, values), TimedPlan(partial(clip_plan, settings.frames, settings.phases))
-        )
+        super().__init__(FeatureSpec(FAMILY, VERSION, values), partial(clip_plan, settings.frames, settings.phases))
         self.settings = settings
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:

@@ -23,7 +23,7 @@ from ugcvqa.media.encode import write_video
 from ugcvqa.media.facts import Findings
 from ugcvqa.media.memory import NAME, Picture, Planes, frames_of, memory_info, shown
 from ugcvqa.media.sampling import Piece
-from ugcvqa.media.video import Clip, Plan, TimedPlan, VideoInfo, clips_of, picture_at
+from ugcvqa.media.video import Clip, Plan, VideoInfo, clips_of, picture_at
 from ugcvqa.scoring.moments import Picture as ReadPicture
 from ugcvqa.settings.data import DecodeLimits
 
@@ -89,9 +89,7 @@ class MemoryStream(ClipStream):
         del index
         return self._info
 
-    def clips(
-        self, index: int, plans: Mapping[str, Plan | TimedPlan], info: VideoInfo, findings: Findings
-    ) -> Iterator[Clip]:
+    def clips(self, index: int, plans: Mapping[str, Plan], info: VideoInfo, findings: Findings) -> Iterator[Clip]:
         """Goes through the frames once."""
         del index
         video = self._video_in_memory
@@ -167,10 +165,9 @@ def memory_items(frames: Tensor, fps: float, families: Mapping[str, Family]) -> 
             yield item.tensors()
 
 
-def _every_frame(forms: Sequence[str], n_frames: int, rate: Fraction, size: tuple[int, int]) -> Iterator[Piece]:
-    del rate, size
-    for start in range(0, n_frames, _AT_ONCE):
-        yield Piece(dict.fromkeys(forms, tuple(range(start, min(n_frames, start + _AT_ONCE)))))
+def _every_frame(forms: Sequence[str], info: VideoInfo) -> Iterator[Piece]:
+    for start in range(0, info.n_frames, _AT_ONCE):
+        yield Piece(dict.fromkeys(forms, tuple(range(start, min(info.n_frames, start + _AT_ONCE)))))
 
 
 def _as_given(frame: Any, index: int, size: tuple[int, int] | None = None) -> "Picture | Planes | Frame":  # noqa: ANN401

@@ -23,7 +23,7 @@ from ugcvqa.features.family import Family
 from ugcvqa.features.network_families import NetworkFamily
 from ugcvqa.features.store import FeatureSpec, FeatureStore
 from ugcvqa.media.sampling import Piece, Seconds, saliency_frames, small_pieces
-from ugcvqa.media.video import TimedPlan, VideoInfo
+from ugcvqa.media.video import VideoInfo
 from ugcvqa.settings.features import FamilySettings
 from ugcvqa.settings.study import DeepNetwork
 
@@ -88,7 +88,7 @@ class StudyMaps(NetworkFamily):
         source = saliency.spec
         settings = {name: value for name, value in source.settings.items() if name != "keep_maps"}
         own = {**settings, "frames": limit, "source": f"{source.family} {source.version}"}
-        super().__init__(FeatureSpec("study_maps", 1, own, source.weights), TimedPlan(partial(_plan, limit)))
+        super().__init__(FeatureSpec("study_maps", 1, own, source.weights), partial(_plan, limit))
         self.saliency = saliency
 
     def forward(self, frames: Mapping[str, Tensor]) -> Any:  # noqa: ANN401 (what the saliency family returns)
@@ -128,7 +128,7 @@ class StudyDeep(NetworkFamily):
 
     def __init__(self, network: CNN, facts: Mapping[str, str | bool], limit: int) -> None:
         spec = FeatureSpec("study_deep", 1, {**facts, "frames": limit}, network.trunk.checksum)
-        super().__init__(spec, TimedPlan(partial(_plan, limit)))
+        super().__init__(spec, partial(_plan, limit))
         self.network = network
 
     def forward(self, frames: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
