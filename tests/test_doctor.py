@@ -38,7 +38,7 @@ def test_an_installation_without_weights_is_fine(no_weights, capsys, monkeypatch
         assert (state, text[:8]) == ("ok", "8 frames") or state == "absent", text
     assert found["ResNet-50 weights"] == (
         "absent",
-        f"resnet50-0676ba61.pth belongs into {no_weights} or {no_weights.parent / 'hub' / 'checkpoints'}; "
+        f"resnet50-0676ba61.pth belongs in {no_weights} or {no_weights.parent / 'hub' / 'checkpoints'}; "
         "not needed for NSS",
     )
     assert "google/uvq" in found["UVQ 1.0 weights"][1]

@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument(
         "--model", help="name of a released model, or a file or run folder; the default one if left out"
     )
-    parser.add_argument("--most", type=int, help="wrong orders that are put up with; any number if left out")
+    parser.add_argument("--most", type=int, help="wrong orders that are tolerated; any number if left out")
     arguments = parser.parse_args()
     model, found = ugcvqa.load(arguments.model), []
     with tempfile.TemporaryDirectory() as folder:

@@ -1,9 +1,9 @@
-"""Tells how good each head is when it is trained on 50, 100, 200, ... labelled videos: a table, and a figure of it.
+"""Shows how good each head is when it is trained on 50, 100, 200, ... labelled videos: a table, and a figure of it.
 
     python tools/learning_curve.py NAME LABELS FEATURES... --output docs/learning_curve.csv [--figure FILE.svg]
 
 NAME is that of the data set, as for `ugcvqa fit --data.name`; FEATURES are its tables, side by side. In each of the
-benchmark's splits a fifth of the videos is held out, and the heads train on the first so many of the others, with their
+benchmark's splits a fifth of the videos is held out, and the heads train on the first N of the others, with their
 default settings. Nothing is chosen in sight of the results.
 """
 

@@ -4,7 +4,7 @@
 
 A model that was trained on imported features knows nothing of how `score` computes them. This records the spec of each
 family whose network is installed, so that a later version that computes other features refuses the model. The line
-that is printed belongs into `SHA256` of `ugcvqa/scoring/released.py`.
+that is printed belongs in `SHA256` of `ugcvqa/scoring/released.py`.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Tells how often short clips would be called novel by the released model, though they are as usual as long ones.
+"""Counts how often the released model would call short clips novel that are no less usual than long ones.
 
     python tools/short_clips.py LABELS FEATURES PAIRS.npz CLIP...
 

@@ -1,11 +1,11 @@
-"""Trains the released model `nss_pixels` on YouTube-UGC and the public part of KoNViD-1k, or tells held-out figures.
+"""Trains the released model `nss_pixels` on YouTube-UGC and the public part of KoNViD-1k, or prints held-out figures.
 
     python tools/train_two_sets.py LABELS FEATURES PAIRS.npz [--folder checkpoints] [--held_out 30] [--predictions FILE]
     python tools/train_two_sets.py LABELS FEATURES PAIRS.npz --held_out 4 --tolerated inf 0.32 0.16 0.08 0.04
 
 LABELS holds youtube_ugc.csv and konvid_1k.csv, FEATURES youtube_ugc_nss.npz and konvid_1k_nss_partial.npz, PAIRS.npz is
 from tools/make_pairs.py. Without --held_out the model is trained on all videos and written; the line that is printed
-belongs into `SHA256` of `ugcvqa/scoring/released.py`. With it nothing is written but predictions: split by split, the
+belongs in `SHA256` of `ugcvqa/scoring/released.py`. With it nothing is written but predictions: split by split, the
 recipe is trained on what is left, of both sets and of the photographs, and on each set alone. The second form prints
 how SRCC and wrong orders change with the weight of the pairs: `tolerated` as in `SparseGPSettings`, inf for no pairs.
 """
@@ -157,7 +157,7 @@ def _among(pairs: Pairs, kept: npt.NDArray[np.bool_]) -> Pairs:
 
 
 def said(head: FittedSparseGP, videos: Videos) -> dict[str, Any]:
-    """What a head says of videos, as plain lists."""
+    """Predictions of a head for videos, as plain lists."""
     found = head.predict_interval(videos.features)
     low, high = (np.clip(ends, *SCALE).tolist() for ends in (found.low, found.high))
     novel = [bool(sentences) for sentences in head.warnings(videos.features)]

@@ -33,7 +33,7 @@ def built_arguments(kind: type, name: str, values: Mapping[str, Any]) -> dict[st
         built = parser.instantiate(parsed)[name]
     except Exception as error:  # whatever the constructor of a named class may raise
         raise ConfigError(_refused(name, one_line(error), kind)) from error
-    # Only objects are taken over: the parser makes a float of 2 where both are allowed, and batches are not shares.
+    # Only objects are taken from the parser, which turns 2 into 2.0 where both are allowed: 2 batches, or a share of 2.
     return {key: value if _is_plain(value) else built[key] for key, value in values.items()}
 
 

@@ -39,12 +39,12 @@ def text_of(cell: str) -> str:
 
 
 def cells_of_row(values: Iterable[object]) -> list[object]:
-    """The cells of a row, of which the texts are made harmless."""
+    """The cells of a row, with its texts escaped by `cell_of`."""
     return [cell_of(value) if isinstance(value, str) else value for value in values]
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
-    """Rows, the header first, as CSV with line feeds: texts made harmless, true and false as 1 and 0, NaN empty."""
+    """Rows, header first, as CSV with line feeds: texts escaped by `cell_of`, true and false as 1 and 0, NaN empty."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(cells_of_row(map(_number_cell, row)) for row in rows)
     return text.getvalue()

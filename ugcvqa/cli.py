@@ -111,7 +111,7 @@ def exit_code_of(work: Callable[[], int], prog: str) -> int:
 
 
 def typed_command() -> str:
-    """The command line of the verb that runs, as one may type it again."""
+    """The command line of the verb that runs, quoted for a shell."""
     return shlex.join(_typed)
 
 

@@ -200,7 +200,7 @@ def _backbone(name: str, file: str) -> Finding:
     if path is None:
         folders = " or ".join(map(str, weight_folders()))
         how = f"{HOW_TO_GET}, or " if file == FILE else ""
-        return Finding("absent", f"{name} weights", f"{how}{file} belongs into {folders}; not needed for NSS")
+        return Finding("absent", f"{name} weights", f"{how}{file} belongs in {folders}; not needed for NSS")
     return Finding("ok", f"{name} weights", f"{path}, SHA-256 as released")
 
 

@@ -1,4 +1,4 @@
-"""What `--help` shows: usage, summary and examples first, then options, and groups of settings by name only.
+"""The text of `--help`: usage, summary and examples first, then options, and groups of settings by name only.
 
 `--help all` shows every setting, `--help GROUP` the settings of one group; all comes from signatures and docstrings.
 """
@@ -129,7 +129,7 @@ def _names(kind: Any) -> str:  # noqa: ANN401 (a dataclass)
 
 
 def _kind(kind: Any) -> str:  # noqa: ANN401 (any annotation)
-    """A type in a word or its choices."""
+    """A type as one word, or as its choices."""
     origin, inside = get_origin(kind), get_args(kind)
     if origin is Literal:
         return "|".join(map(str, inside))

@@ -1,4 +1,4 @@
-"""What this machine has: processor cores and memory."""
+"""Resources of this machine: processor cores and memory."""
 
 import contextlib
 import os

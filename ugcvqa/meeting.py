@@ -77,7 +77,7 @@ class Meeting:
         return found
 
     def _check_shared(self, folder: Path) -> None:
-        """Checks that what the first process writes is seen by all, or none would ever see the others."""
+        """Checks that all processes see what the first one writes; otherwise they would wait forever."""
         if self._rank == 0:
             write_atomic(self._base, b"")
         self._strategy.barrier("a file is written")

@@ -54,7 +54,7 @@ def _commit() -> str:
 
 
 def _described(value: Any) -> str:  # noqa: ANN401 (what JSON does not know)
-    """How an object among settings is recorded: dates and paths as text, others by the path of their class."""
+    """Record of an object among settings: dates and paths as text, others by the path of their class."""
     kind = type(value)
     return str(value) if kind.__module__ in ("datetime", "pathlib") else f"{kind.__module__}.{kind.__qualname__}"
 

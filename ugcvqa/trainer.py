@@ -22,7 +22,7 @@ from ugcvqa.processes import error_of_process, loader_errors
 log = logging.getLogger(__name__)
 
 ADDED = ("callbacks", "logger", "plugins")
-"""Arguments of which the user's are added to ours."""
+"""Arguments whose values are added to ours."""
 
 PLACEMENT = ("accelerator", "devices", "num_nodes", "strategy")
 """Arguments that say where a Trainer runs."""
@@ -50,7 +50,7 @@ class Purpose:
     Attributes:
         honoured: arguments that are passed on as they are.
         refused: argument -> why it cannot be used; its default, and the values of `harmless`, can.
-        harmless: argument -> value that is ours anyhow.
+        harmless: argument -> the value that is used in any case.
     """
 
     honoured: tuple[str, ...]
@@ -174,7 +174,7 @@ def placed(asked: Mapping[str, Any]) -> Trainer:
 
 
 def root_device(asked: Mapping[str, Any]) -> torch.device:
-    """Where this process computes, by a user's arguments of the Trainer, also what it computes outside of one."""
+    """The device of this process by a user's arguments of the Trainer, also for work outside of a Trainer."""
     device: torch.device = placed(asked).strategy.root_device
     return device
 
@@ -216,7 +216,7 @@ def _check_precision(precision: Any) -> None:  # noqa: ANN401 (as Lightning has 
 
 @contextmanager
 def running() -> Iterator[None]:
-    """What a Trainer runs in: float32 means IEEE's float32, and what it raises are user errors, unless it is a bug.
+    """Context in which a Trainer runs: float32 means IEEE's float32, and errors other than bugs become user errors.
 
     Raises:
         ConfigError: for arguments that Lightning finds unusable while it runs.

@@ -28,7 +28,7 @@ LARGEST = 1e100
 """Largest magnitude of a number in a model: its square is still finite."""
 
 INSTALLED = "installed:"
-"""What stands before the name of a weight file that is looked for in the user's folders of weights only."""
+"""Prefix of the name of a weight file that is looked for only in the user's folders of weights."""
 
 _LONGEST_TEXT = 500  # characters
 _SHOWN = 40
@@ -42,7 +42,7 @@ def mapping(value: Any, name: str) -> dict[str, Any]:  # noqa: ANN401 (anything 
 
 
 def sequence(value: Any, name: str, longest: int) -> list[Any]:  # noqa: ANN401
-    """Checks that a value is a list of at most so many items."""
+    """Checks that a value is a list of at most `longest` items."""
     if not isinstance(value, list) or len(value) > longest:
         raise _wrong(name, value, f"a list of up to {longest} items")
     return value
@@ -88,7 +88,7 @@ def numbers(
     low: float = -LARGEST,
     high: float = LARGEST,
 ) -> npt.NDArray[np.float64]:
-    """Checks that a value is a list of so many finite numbers, (count,) float64."""
+    """Checks that a value is a list of `count` finite numbers, (count,) float64."""
     found = sequence(value, name, count)
     if len(found) != count:
         raise Unfit(f"{name} has {len(found)} numbers in place of {count}")
@@ -96,7 +96,7 @@ def numbers(
 
 
 def some_numbers(value: Any, name: str, longest: int) -> list[float]:  # noqa: ANN401
-    """Checks that a value is a list of finite numbers, up to so many."""
+    """Checks that a value is a list of at most `longest` finite numbers."""
     return [number(one, name) for one in sequence(value, name, longest)]
 
 

@@ -50,7 +50,7 @@ def accuracy(benchmark: str | None, data: str | None) -> tuple[dict[str, float],
 
 
 def weight_notes(families: FamilySettings) -> Iterator[str]:
-    """Says aloud where weights are random (the seconds hold, the features mean nothing) or networks not the paper's."""
+    """Notes where weights are random (seconds hold, features mean nothing) or networks differ from the paper's."""
     for name, network in (("deep", families.deep), ("saliency", families.saliency)):
         paper = type(network).backbone
         if network.weights.startswith("random:"):
@@ -62,7 +62,7 @@ def weight_notes(families: FamilySettings) -> Iterator[str]:
 def measurement_notes(
     machine: Mapping[str, Any], extraction: Extraction, fitting: Fitting, device: str
 ) -> Iterator[str]:
-    """Says where, on what and how often was measured, for the footnotes of the table."""
+    """Notes on which machine, on which videos and how often was measured, for the footnotes of the table."""
     where = machine["gpu"] if device != "cpu" else f"{machine['cores']} cores, {machine['torch_threads']} threads"
     yield f"Measured on {machine['processor']}, {where}, torch {machine['torch']}; the paper's on a cluster node."
     if infos := extraction.infos.values():

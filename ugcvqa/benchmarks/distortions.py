@@ -22,7 +22,7 @@ _MOST_ABOVE, _LARGEST_CHANGE = 0.05, 0.1  # MOS
 
 
 class Judged(NamedTuple):
-    """What a model says of one version.
+    """Verdict of a model on one version.
 
     Attributes:
         clip: name of the clip.

@@ -44,7 +44,7 @@ class Gathered:
         label: what the labels are.
         scale: lowest and highest label.
         made_by: part -> who made its features.
-        n_train: the first so many videos are of the data set that `cross` trains on; None in other modes.
+        n_train: number of videos, at the start, of the data set that `cross` trains on; None in other modes.
     """
 
     problem: Problem

@@ -35,7 +35,7 @@ class Group:
 
 
 def plain_mapping(mode: str) -> MappingName:
-    """Where the logistic of the lines that are ranked is fitted, by the protocol of a mode."""
+    """On which part the logistic of ranked lines is fitted, by the protocol of a mode."""
     return "test" if mode == "protocol" else "train"
 
 

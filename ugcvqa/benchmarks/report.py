@@ -273,7 +273,7 @@ def _median_srcc(lines: Sequence[SplitResult]) -> float:
 
 
 def _score(result: SplitResult) -> npt.NDArray[np.float64]:
-    """What the paper's scatter plots call the predicted score, where the mode has it."""
+    """The predicted score of the paper's scatter plots: after the logistic if that is fitted to the training part."""
     return result.pred_mapped if result.mapping == "train" else result.pred
 
 

@@ -133,7 +133,7 @@ def run(data: Sequence[Gathered], splits: Splits, rules: Rules, folder: Path, wo
 
 
 def _gru_results(units: "Sequence[_Unit]") -> "Iterator[tuple[_Unit, list[SplitResult]]]":
-    """Trains what is left of GRU heads, in this process, with the features of one entry at a time on a GPU."""
+    """Trains the GRU heads that are left, in this process, with the features of one entry at a time on a GPU."""
     left: dict[tuple[str, Entry], list[_Unit]] = {}
     for unit in units:
         for entry in unit.left:
@@ -167,7 +167,7 @@ class _Unit:
 
     @property
     def for_workers(self) -> list[Entry]:
-        """What is left for worker processes, each of which does one split."""
+        """Entries left for the worker processes, each of which does one split."""
         return [entry for entry in self.left if entry.head != "gru"]
 
     def _part(self, entry: Entry, mapping: Any) -> tuple[Path, dict[str, Any]]:  # noqa: ANN401

@@ -39,7 +39,7 @@ def record_of(score: Score, meaning: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def about(scorer: "Scorer") -> dict[str, Any]:
-    """What a score of this scorer is: its label and scale, what scores, its SHA-256, and what that was trained on."""
+    """Meaning of the scores of a scorer: label and scale, and name, SHA-256 and training data of the model."""
     return {
         "label": scorer.label,
         "scale": list(scorer.scale),

@@ -61,7 +61,7 @@ def _table_line(score: Score) -> str:
 
 
 def _summary(item: Score) -> list[str]:
-    """How sure a score is and what it is made of, in words; empty for models that provide neither."""
+    """Interval and parts of a score in words; empty for models that provide neither."""
     texts = [] if math.isnan(item.low) else [f"90 % interval {item.low:.2f} to {item.high:.2f}"]
     texts += [f"{name} {number:.2f}" for name, number in item.parts.items() if number == number]
     likeliest = sorted(enumerate(item.details.get("distortions", ())), key=lambda pair: -pair[1])[:_N_DISTORTIONS]

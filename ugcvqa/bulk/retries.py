@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class Scores(Protocol):
-    """What scores videos."""
+    """Anything that scores videos."""
 
     def scores(self, paths: Iterable[str]) -> Generator[Score]:
         """Yields the score of each path, in order."""

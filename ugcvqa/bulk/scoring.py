@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 _OPEN_FILES = 64  # of this process besides those it merges
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
-"""What an output may end in; it decides the format."""
+"""Endings of an output, which decide the format."""
 
 _FORMAT = 2  # version of the record beside an output
 _WORKER_BYTES = 3 << 29  # a process takes 1.3 GiB with NSS of a 4K video, some networks take more
@@ -166,7 +166,7 @@ def score_into(
         output: the file; its ending decides the format.
         inputs: the videos.
         total: how many there are, for the progress bar; None if that is not known.
-        shard: which of them belong into this file.
+        shard: which of them belong in this file.
         call: how they are scored.
         is_bar_shown: whether to show progress on stderr.
 

@@ -22,7 +22,7 @@ from ugcvqa.leftovers import sweep
 from ugcvqa.scoring.result import Score
 
 _T = TypeVar("_T")
-_SYNC_S = 2.0  # rows of so many seconds may be lost when the power fails; none when a process dies
+_SYNC_S = 2.0  # rows of this many seconds may be lost when the power fails; none when a process dies
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # a name's bytes come out as they are on disk
 
 
@@ -50,7 +50,7 @@ class RowFormat(Protocol):
     """How scores are written as bytes, one row each, and read back."""
 
     def header(self) -> bytes:
-        """What stands before the first row."""
+        """The bytes before the first row."""
 
     def encode(self, score: Score) -> bytes:
         """A row with its line end."""
@@ -124,7 +124,7 @@ def _csv_line(cells: Sequence[Any]) -> bytes:
 
 
 def read_rows(file: BinaryIO, rows: RowFormat, path: Path) -> Iterator[Row]:
-    """Yields the complete rows of an output after its header; a row that a killed job left torn at the end is left out.
+    """Yields the complete rows of an output after its header; a torn last row, left by a killed job, is skipped.
 
     Raises:
         StoreError: if it holds something else.

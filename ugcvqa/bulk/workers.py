@@ -250,7 +250,7 @@ def _ending(code: int | None) -> str:
 
 
 def _serve(connection: "Connection[Any, Any]", score_many: ScoreMany) -> None:
-    """What a process does: scores the paths that it is sent, until the connection ends."""
+    """Main function of a worker process: scores the paths that it is sent, until the connection ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     end_with_parent()
     use_one_thread()

@@ -22,7 +22,7 @@ def first_alike(paths: Sequence[Path | None]) -> list[int]:
 
     Returns:
         One index per path, its own if nothing before it has the same content. Files that are empty or cannot be read
-        are like no other file.
+        match no other file.
     """
     alike = list(range(len(paths)))
     by_file: dict[tuple[int, int], int] = {}

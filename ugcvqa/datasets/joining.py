@@ -87,7 +87,7 @@ class _Index:
 def _give(
     rows: npt.NDArray[np.int64], found: Mapping[int, Sequence[int]], names: Sequence[str], ids: Sequence[str]
 ) -> None:
-    """Records the row that was found for each id: exactly one, which belongs to no other id."""
+    """Records the row that was found for each id: exactly one, not shared with another id."""
     holders: dict[int, str] = {}
     for number, several in found.items():
         if len(several) > 1:

@@ -1,4 +1,4 @@
-"""How names of videos are written: one name for its many spellings, and the extensions of video files."""
+"""Names of videos: one form for the many spellings of a name, and the extensions of video files."""
 
 import re
 import unicodedata

@@ -107,7 +107,7 @@ def read_table(path: Path, ids: Sequence[str] | None = None) -> FeatureTable:
 
 
 def _one_maker(path: Path, cells: Sequence[Any]) -> str:
-    """What a table says about who made it: one text for all rows."""
+    """The maker that a table states, the same in all rows."""
     texts = {str(cell).strip() for cell in cells}
     if len(texts) > 1:
         raise LabelError(

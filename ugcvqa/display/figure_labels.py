@@ -1,4 +1,4 @@
-"""Where the names of points go in a plot, so that no name covers another name, a point or the frame."""
+"""Placement of the names of points in a plot, so that no name covers another name, a point or the frame."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Pages from templates: one file that needs no other and runs nothing but its own script. Jinja's only door."""
+"""Pages from templates: self-contained files that run only their own script. Jinja's only door."""
 
 import base64
 import hashlib

@@ -15,7 +15,7 @@ Figures = Mapping[str, Mapping[str, npt.ArrayLike]]
 """Row -> metric (`srcc`, `krcc`, `plcc`, `rmse`) -> (J,) figure in each split, same splits for all rows."""
 
 LOWER_IS_BETTER = {"rmse"}
-"""Figures of which the smallest is the best."""
+"""Figures that are better when smaller."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +149,7 @@ def _marks(medians: Sequence[float], is_lower_better: bool) -> list[Mark]:
 
 
 def _missing_notes(groups: Sequence[RowGroup]) -> Iterator[str]:
-    """Says which figures do not come from all splits."""
+    """Notes which figures do not come from all splits."""
     for group in groups:
         for row, figures in group.rows.items():
             missing = {metric: int(np.count_nonzero(~np.isfinite(figures[metric]))) for metric in METRICS}
@@ -161,7 +161,7 @@ def _missing_notes(groups: Sequence[RowGroup]) -> Iterator[str]:
 
 
 def _published_notes(groups: Sequence[RowGroup]) -> Iterator[str]:
-    """Says where published figures come from, and where they are of something else than the row's name says."""
+    """Notes the sources of published figures, and where they are of something other than the row's name suggests."""
     for group in groups:
         for row in group.rows:
             if (group.data, row) in BASELINES:

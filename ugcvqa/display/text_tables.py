@@ -12,7 +12,7 @@ Value = str | int | float
 Mark = Literal["", "best", "second"]
 
 NOTHING = "–"
-"""What stands in a cell without a number."""
+"""Text of a cell without a number."""
 
 _AT_MOST_A_LINE = r"\ifdim\width>\linewidth\linewidth\else\width\fi"
 _LATEX = {

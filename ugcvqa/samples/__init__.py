@@ -1,1 +1,1 @@
-"""What a training step sees: sequences of frame features, clips of frames, batches and their order."""
+"""Input of a training step: sequences of frame features, clips of frames, batches and their order."""

@@ -1,4 +1,4 @@
-"""What a training step sees, and the order in which videos come: a pure function of seed and epoch, shared by ranks."""
+"""Batches of a training step, and the order of the videos: a pure function of seed and epoch, shared by ranks."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple

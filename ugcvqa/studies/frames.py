@@ -161,7 +161,7 @@ class _DeepPool:
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """What a caption says about a network.
+    """Facts about a network, for captions.
 
     Attributes:
         purpose: what it computes.
@@ -201,7 +201,7 @@ def build_study(settings: FamilySettings, network: DeepNetwork, limit: int) -> S
     """Builds the networks of the study.
 
     Args:
-        settings: settings of the feature families, of which the networks' count.
+        settings: settings of the feature families; only those of the networks matter.
         network: `complete`, or the network `as_published`, without the first normalisation, activation and pooling.
         limit: most frames of a video.
 

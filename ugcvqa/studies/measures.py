@@ -63,7 +63,7 @@ class VideoMeasures:
 
     @property
     def data(self) -> str:
-        """Data set of the video: what stands before the slash in its id."""
+        """Data set of the video: the part of its id before the slash."""
         return self.video_id.split("/", 1)[0]
 
 
@@ -135,7 +135,7 @@ class Measurement:
         return measures
 
     def _read(self, file: Path, video: Video) -> VideoMeasures | None:
-        """What was measured before; None if there is nothing that can be used."""
+        """Earlier measures of a video; None if there are none that can be used."""
         if not file.is_file():
             return None
         try:

@@ -1,4 +1,4 @@
-"""A page of text, tables and figures as Markdown and as one HTML file that needs no other."""
+"""A page of text, tables and figures as Markdown and as one self-contained HTML file."""
 
 import base64
 import re

@@ -32,7 +32,7 @@ class Coverage:
         n_frames: their sampled frames.
         n_without_map: frames without a saliency map.
         n_grey: frames without colour.
-        n_short: videos shorter than a second, of which the middle frame is used.
+        n_short: videos shorter than a second, whose middle frame is used.
         n_failed: videos that could not be used.
     """
 
@@ -91,7 +91,7 @@ def network_text(facts: NetworkFacts) -> str:
 
 
 def warnings(networks: Iterable[NetworkFacts]) -> tuple[str, ...]:
-    """What must be read first."""
+    """Warnings at the top of the page."""
     random = [facts for facts in networks if facts.is_random]
     if not random:
         return ()
@@ -103,7 +103,7 @@ def warnings(networks: Iterable[NetworkFacts]) -> tuple[str, ...]:
 
 
 def cosine_sentences(summary: CosineSummary) -> list[str]:
-    """What Algorithm 3 gives on a data set, and what a shuffle of channels leaves of it."""
+    """Result of Algorithm 3 on a data set, and what a shuffle of channels leaves of it."""
     if not summary.n_frames:
         return [f"{summary.data}: no frame has a cosine."]
     facts = (
@@ -187,7 +187,7 @@ def quality_sentences(summary: QualitySummary) -> list[str]:
 
 
 def published_sentence(frames: Sequence[PublishedFrame]) -> str:
-    """How the published values are met, and what a shuffle of channels leaves of them."""
+    """How well the published values are reproduced, and what a shuffle of channels leaves of them."""
     kept = [row for row in frames if math.isfinite(row.difference)]
     if not kept:
         return "Published frames: no frame has a cosine."
