@@ -6,7 +6,6 @@ import torch
 
 from tests.support.nss import PRECISIONS, UNBOUNDED, assert_close, noise, nss, random_chunk
 from ugcvqa.errors import ConfigError
-from ugcvqa.nss import filters, maps, stats
 from ugcvqa.nss.chunks import SMALLEST_SIDE_PX
 from ugcvqa.nss.features import NSS
 from ugcvqa.nss.maps import yuv_to_rgb
@@ -122,21 +121,6 @@ def test_module_holds_no_parameters_and_survives_casts():
     before = model.spatial(frame)
     assert not list(model.parameters())
     assert torch.equal(model.half().spatial(frame), before)
-
-
-@pytest.mark.parametrize("precision", ["float64", "float32"])
-def test_one_tile_over_all_maps_equals_tile_by_tile(precision, monkeypatch):
-    """The form used on a GPU, run here."""
-    luma = noise(8, 90, 613)
-    frame = noise(1, 3, 90, 613)
-    model = NSS(precision=precision)
-    expected = [model.temporal(luma), model.spatial(frame)[0]]
-    for module in (filters, stats):
-        monkeypatch.setattr(module, "map_groups", lambda maps: [slice(None)])
-    for module in (filters, stats, maps):
-        monkeypatch.setattr(module, "tiles", lambda x, height, width, halo: [(0, height, 0, width)])
-    for whole, tiled in zip((model.temporal(luma), model.spatial(frame)[0]), expected, strict=True):
-        assert_close(whole, tiled, precision)
 
 
 @pytest.mark.gpu

@@ -76,13 +76,11 @@ class NSS(nn.Module):
             planes = (plane.contiguous().numpy() for plane in (y, u, v))
             return torch.from_numpy(self._compiled.chunk(*planes, self.colour, self.min_side, whole_side))
         ratio = working_ratio(y.shape[-2:], self.min_side, whole_side)
-        # inference mode makes slicing cheaper, which counts on small tiles; a clone made outside is an ordinary tensor
-        with torch.inference_mode():
+        with torch.no_grad():
             rgb = yuv_to_rgb(y[:2], u, v, self.colour)
             spatial = self._spatial(imresize(rgb, ratio) if ratio < 1 else rgb)
             parts = (spatial.nanmean(0), (spatial[0] - spatial[1]).abs(), self._temporal(y[2:], ratio))
-            features = torch.cat(parts)
-        return features.clone()
+            return torch.cat(parts)
 
     def spatial(self, rgb: Tensor) -> Tensor:
         """Computes the spatial features of frames at their working size.
@@ -104,9 +102,8 @@ class NSS(nn.Module):
             for vector, frame in zip(features, rgb.contiguous().numpy(), strict=True):
                 vector.copy_(torch.from_numpy(self._compiled.spatial(frame)))
             return features
-        with torch.inference_mode():
-            features = self._spatial(rgb)
-        return features.clone()
+        with torch.no_grad():
+            return self._spatial(rgb)
 
     def _spatial(self, rgb: Tensor) -> Tensor:
         features = torch.empty(len(rgb), SPATIAL_DIM, dtype=torch.float64, device=rgb.device)
@@ -144,9 +141,8 @@ class NSS(nn.Module):
         ratio = working_ratio(luma.shape[-2:], self.min_side)
         if self._compiled and luma.device.type == "cpu":
             return torch.from_numpy(self._compiled.temporal(luma.contiguous().numpy(), ratio))
-        with torch.inference_mode():
-            features = self._temporal(luma, ratio)
-        return features.clone()
+        with torch.no_grad():
+            return self._temporal(luma, ratio)
 
     def _temporal(self, luma: Tensor, ratio: float) -> Tensor:
         dtype = _PRECISIONS[self.precision]

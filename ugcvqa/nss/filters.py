@@ -1,12 +1,9 @@
-"""Borders, tiles and weighted sums shared by the NSS maps and statistics.
+"""Borders and weighted sums shared by the NSS maps and statistics.
 
-On a CPU, maps are worked through tile by tile: a tile stays in the core's own cache, and it is smaller than the
-size from which PyTorch shares an operation among threads, so results do not depend on the number of threads.
+Samples are computed each by itself, and sums run over one row: results do not depend on the number of threads.
 """
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -14,9 +11,6 @@ from torch import Tensor
 
 Border = Literal["replicate", "zero", "wrap"]
 Kernel = tuple[tuple[float, ...], ...]
-
-_THREADED_FROM = 32768  # elements; PyTorch's grain size of element-wise operations and reductions
-_TILE_COLUMNS = 512
 
 
 def pad(x: Tensor, border: Border, top: int, bottom: int, left: int, right: int) -> Tensor:
@@ -61,55 +55,20 @@ def _fill(side: Tensor, source: Tensor, border: Border, axis: int, near: int, fa
         side.copy_(source.narrow(axis, near if border == "replicate" else far, 1).expand_as(side))
 
 
-def tiles(x: Tensor, height: int, width: int, halo: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yields (row start, row end, column start, column end) of tiles that cover a map of the given size.
-
-    Args:
-        x: the data that is worked on. On a GPU one tile covers the whole map.
-        height: rows of the map.
-        width: columns of the map.
-        halo: rows and columns in all that the operation needs beyond its output.
-    """
-    if x.device.type != "cpu":
-        yield 0, height, 0, width
-        return
-    columns = math.ceil(width / math.ceil(width / _TILE_COLUMNS))
-    rows = (_THREADED_FROM - 1) // (columns + halo) - halo
-    for top in range(0, height, rows):
-        for left in range(0, width, columns):
-            yield top, min(top + rows, height), left, min(left + columns, width)
-
-
 def filter_maps(kernel: Callable[[Tensor], Tensor], x: Tensor, border: Border, before: int, after: int) -> Tensor:
     """Applies a local operation to (..., H, W) maps.
 
     Args:
-        kernel: maps (B, before + h + after, before + w + after) to (B, h, w).
+        kernel: maps (..., before + H + after, before + W + after) to (..., H, W).
         x: (..., H, W) maps.
         border: how samples beyond the map are made, see `pad`.
         before: rows above and columns on the left of a sample that the operation needs.
         after: rows below and columns on the right.
 
     Returns:
-        (..., H, W), dtype of `x`.
+        (..., H, W).
     """
-    height, width = x.shape[-2:]
-    flat = x.reshape(-1, height, width)
-    padded = pad(flat, border, before, after, before, after)
-    out = torch.empty_like(flat)
-    halo = before + after
-    for maps in map_groups(flat):
-        for top, bottom, left, right in tiles(x, height, width, halo):
-            tile = padded[maps, top : bottom + halo, left : right + halo]
-            out[maps, top:bottom, left:right] = kernel(tile)
-    return out.view_as(x)
-
-
-def map_groups(maps: Tensor) -> list[slice]:
-    """Splits the leading axis into what is processed at once: single maps on a CPU, everything on a GPU."""
-    if maps.device.type != "cpu":
-        return [slice(None)]
-    return [slice(index, index + 1) for index in range(maps.shape[0])]
+    return kernel(pad(x, border, before, after, before, after))
 
 
 def add_scaled(total: Tensor, x: Tensor, weight: float) -> Tensor:
@@ -156,29 +115,13 @@ def direct_sum(x: Tensor, kernel: Kernel) -> Tensor:
         (..., H - rows + 1, W - columns + 1), dtype of `x`.
     """
     size = (*x.shape[:-2], x.shape[-2] - len(kernel) + 1, x.shape[-1] - len(kernel[0]) + 1)
-    x = x.contiguous()
-    strides = x.stride()
-    # each window is cut out in one call instead of one per axis: on small tiles, calls are a large part of the cost
-    windows = [
-        (weights[column], row * strides[-2] + column)
-        for column in range(len(kernel[0]))
-        for row, weights in enumerate(kernel)
-    ]
     total = x.new_zeros(size)
-    if x.dtype == torch.float32:
-        start = x.storage_offset()
-        for weight, place in windows:
-            total.add_(x.as_strided(size, strides, start + place), alpha=weight)
-        return total
-    distinct, order = _distinct_weights(kernel, x.device)
-    products = x * distinct.view(-1, *(1,) * x.ndim)
-    for weight, place in windows:
-        total.add_(products.as_strided(size, strides, order[weight] * x.numel() + place))
+    products = {weight: x * weight for row in kernel for weight in row} if x.dtype == torch.float64 else {}
+    for column in range(len(kernel[0])):
+        for row, weights in enumerate(kernel):
+            window = (..., slice(row, row + size[-2]), slice(column, column + size[-1]))
+            if products:
+                total.add_(products[weights[column]][window])
+            else:
+                total.add_(x[window], alpha=weights[column])
     return total
-
-
-@lru_cache(maxsize=16)
-def _distinct_weights(kernel: Kernel, device: torch.device) -> tuple[Tensor, dict[float, int]]:
-    weights = sorted({weight for row in kernel for weight in row})
-    values = torch.tensor(weights, dtype=torch.float64, device=device)
-    return values, {weight: index for index, weight in enumerate(weights)}

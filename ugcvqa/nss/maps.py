@@ -1,8 +1,8 @@
 """The maps whose statistics are the NSS features: colour conversion, 16 spatial maps, 7 temporal bands."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache, partial
+from collections.abc import Iterator
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -19,7 +19,6 @@ from ugcvqa.nss.constants import (
     LAB_MATRIX,
     LAB_SLOPE,
     LAB_WHITE,
-    N_BANDS,
     N_SLOTS,
     OPPONENT,
     SMOOTH_11,
@@ -28,7 +27,7 @@ from ugcvqa.nss.constants import (
     linear_levels,
     log_levels,
 )
-from ugcvqa.nss.filters import add_scaled, direct_sum, filter_maps, mean_shift, tiles, weighted_sum
+from ugcvqa.nss.filters import add_scaled, direct_sum, filter_maps, mean_shift, weighted_sum
 
 
 def yuv_to_rgb(y: Tensor, u: Tensor, v: Tensor, colour: str) -> Tensor:
@@ -50,7 +49,7 @@ def yuv_to_rgb(y: Tensor, u: Tensor, v: Tensor, colour: str) -> Tensor:
     # float32 is exact here: at scale 2 all weights are multiples of 1/128
     chroma = [imresize(plane.float(), 2.0)[..., :height, :width] for plane in (u, v)]
     convert = _bt601 if colour == "bt601" else _full_range
-    frames = [pointwise(convert, planes, 3, torch.uint8) for planes in zip(y, *chroma, strict=True)]
+    frames = [torch.stack(convert(*planes)).to(torch.uint8) for planes in zip(y, *chroma, strict=True)]
     return torch.stack(frames)
 
 
@@ -63,20 +62,6 @@ def _full_range(y: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     y, u, v = y.double(), u.double() - 127, v.double() - 127
     red, green, blue = y + 1.4022 * v, y - 0.3456 * u - 0.7145 * v, y + 1.7710 * u
     return _round_to_8bit(red), _round_to_8bit(green), _round_to_8bit(blue)
-
-
-def pointwise(
-    kernel: Callable[..., tuple[Tensor, ...]], channels: Iterable[Tensor], n_out: int, dtype: torch.dtype
-) -> Tensor:
-    """Applies a sample-by-sample operation to (H, W) channels, tile by tile; returns (n_out, H, W)."""
-    channels = tuple(channels)
-    height, width = channels[0].shape
-    out = torch.empty(n_out, height, width, dtype=dtype, device=channels[0].device)
-    for top, bottom, left, right in tiles(out, height, width, 0):
-        tile = (slice(top, bottom), slice(left, right))
-        for target, result in zip(out, kernel(*(channel[tile] for channel in channels)), strict=True):
-            target[tile] = result
-    return out
 
 
 def _round_to_8bit(x: Tensor) -> Tensor:
@@ -98,25 +83,24 @@ def spatial_maps(rgb: Tensor, dtype: torch.dtype) -> Iterator[Tensor]:
     Yields:
         (H, W) maps of that dtype.
     """
-    (grey,) = pointwise(_grey, rgb, 1, dtype)
+    grey = _grey(*rgb).to(dtype)
     yield grey
     yield filter_maps(_sobel, grey, "replicate", 1, 1)
     yield filter_maps(_laplacian, grey, "replicate", 4, 4)
     yield filter_maps(_gaussian_difference, grey, "replicate", 3, 4)
-    yield from _with_gradients(pointwise(partial(_opponent, dtype), rgb, 2, dtype))
-    yield from _with_gradients(pointwise(_log_opponent, _log_channels(rgb, dtype), 2, dtype))
+    yield from _with_gradients(*_opponent(*rgb.to(dtype)))
+    yield from _with_gradients(*_log_opponent(*_log_channels(rgb, dtype)))
     blurred = filter_maps(_blur_to_8bit, rgb, "replicate", 1, 1)
-    yield from _with_gradients(pointwise(_lab, blurred, 2, dtype))
+    yield from _with_gradients(*(channel.to(dtype) for channel in _lab(*blurred)))
 
 
-def _grey(red: Tensor, green: Tensor, blue: Tensor) -> tuple[Tensor]:
+def _grey(red: Tensor, green: Tensor, blue: Tensor) -> Tensor:
     # float64 in both precisions, so that rounding never differs
     total = GREY[0] * red.double() + GREY[1] * green.double()
-    return (_round_to_8bit(total.add_(GREY[2] * blue.double())),)
+    return _round_to_8bit(total.add_(GREY[2] * blue.double()))
 
 
-def _opponent(dtype: torch.dtype, *rgb: Tensor) -> tuple[Tensor, Tensor]:
-    red, green, blue = (channel.to(dtype) for channel in rgb)
+def _opponent(red: Tensor, green: Tensor, blue: Tensor) -> tuple[Tensor, Tensor]:
     first, second = (a * red + b * green + c * blue for a, b, c in OPPONENT)
     return first, second
 
@@ -125,7 +109,7 @@ def _log_opponent(red: Tensor, green: Tensor, blue: Tensor) -> tuple[Tensor, Ten
     return (red + green - 2 * blue).div_(math.sqrt(6)), (red - green).div_(math.sqrt(2))
 
 
-def _with_gradients(pair: Tensor) -> Iterator[Tensor]:
+def _with_gradients(*pair: Tensor) -> Iterator[Tensor]:
     yield from pair
     for single in pair:
         yield filter_maps(_gradient, single, "zero", 5, 5)
@@ -228,11 +212,7 @@ def temporal_bands(frames: Tensor, dtype: torch.dtype) -> Tensor:
     Returns:
         (7, H, W) of that dtype.
     """
-    return pointwise(partial(_haar_sums, dtype), frames, N_BANDS, dtype)
-
-
-def _haar_sums(dtype: torch.dtype, *frames: Tensor) -> tuple[Tensor, ...]:
-    """Sums in time order; bands share the sums of equal beginnings."""
+    # in time order; bands share the sums of equal beginnings
     sums: dict[tuple[int, ...], Tensor] = {(1,): frames[0].to(dtype)}
     for length in range(2, N_SLOTS + 1):
         frame = frames[length - 1].to(dtype)
@@ -240,4 +220,4 @@ def _haar_sums(dtype: torch.dtype, *frames: Tensor) -> tuple[Tensor, ...]:
             start = sums[signs[: length - 1]]
             if signs[:length] not in sums:
                 sums[signs[:length]] = start + frame if signs[length - 1] > 0 else start - frame
-    return tuple(sums[signs] for signs in BAND_SIGNS)
+    return torch.stack([sums[signs] for signs in BAND_SIGNS])

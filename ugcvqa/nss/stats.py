@@ -1,12 +1,10 @@
 """Sums of maps as torch, on any device and in both precisions; `fits.py` makes the 34 statistics of them."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from ugcvqa.nss.constants import DEFICIT, LINE, WINDOW
-from ugcvqa.nss.filters import add_scaled, direct_sum, fill_border, map_groups, pad, tiles
+from ugcvqa.nss.filters import add_scaled, direct_sum, fill_border, pad
 
 _REACH_PX = 3
 _SHIFTS = ((0, 1), (1, 0), (1, 1), (-1, 1))  # circular shifts (rows down, columns right) of the products
@@ -24,7 +22,8 @@ def map_sums(maps: Tensor) -> Tensor:
     Returns:
         (N, fits.N_SUMS) float64.
     """
-    return torch.cat([_sums(maps[group]) for group in map_groups(maps)])
+    at_once = 1 if maps.device.type == "cpu" else len(maps)  # a CPU's memory would grow for nothing
+    return torch.cat([_sums(part) for part in maps.split(at_once)])
 
 
 def _sums(x: Tensor) -> Tensor:
@@ -33,11 +32,11 @@ def _sums(x: Tensor) -> Tensor:
     deviation = _fill_mscn(x, mscn, log_mscn)
     fill_border(mscn, "wrap", 1, 1, 1, 1)
     fill_border(log_mscn, "wrap", 1, 1, 1, 1)
-    products = _row_sums(_product_terms, mscn, height, width)
-    derivatives = _row_sums(_derivative_terms, log_mscn, height, width)
+    products = _total(_product_terms(mscn))
+    derivatives = _total(_derivative_terms(log_mscn))
     # the two 3 x 3 filters see a repeated edge where the circular differences see the opposite side
     fill_border(log_mscn, "replicate", 1, 1, 1, 1)
-    crosses = _row_sums(_cross_terms, log_mscn, height, width)
+    crosses = _total(_cross_terms(log_mscn))
     marginal, pairs = products[:2], products[2:].view(4, 6, count)
     positive, negative, positive_square, negative_square, signs, nonzero = pairs.unbind(1)
     pairs = torch.stack((positive - negative, positive_square, negative_square, (nonzero - signs) / 2, nonzero), dim=1)
@@ -46,26 +45,18 @@ def _sums(x: Tensor) -> Tensor:
 
 def _fill_mscn(x: Tensor, mscn: Tensor, log_mscn: Tensor) -> Tensor:
     """Fills the interior of two maps padded by one sample; returns the sums (3, N) of the deviation."""
-    height, width = x.shape[-2:]
-    halo = 2 * _REACH_PX
     window = _window_float64 if x.dtype == torch.float64 else _window_float32
-    padded = pad(x, "replicate", _REACH_PX, _REACH_PX, _REACH_PX, _REACH_PX)
-    shift = x.new_zeros(())
-    sums: list[Tensor] = []
-    for top, bottom, left, right in tiles(x, height, width, halo):
-        difference, deviation = window(padded[:, top : bottom + halo, left : right + halo])
-        inner = (slice(None), slice(top + 1, bottom + 1), slice(left + 1, right + 1))
-        coefficients = torch.div(difference, deviation + 1, out=mscn[inner])
-        torch.log(torch.abs(coefficients, out=difference).add_(0.1), out=log_mscn[inner])
-        if not sums:
-            shift = deviation.mean((-2, -1), keepdim=True)
-        deviation.sub_(shift)  # sums about a typical value, so that the variance does not cancel
-        sums.append(torch.stack((deviation.sum(-1), (deviation * deviation).sum(-1))))
-    return torch.stack((shift.double().flatten(), *torch.cat(sums, -1).double().sum(-1)))
+    difference, deviation = window(pad(x, "replicate", _REACH_PX, _REACH_PX, _REACH_PX, _REACH_PX))
+    inner = (slice(None), slice(1, -1), slice(1, -1))
+    coefficients = torch.div(difference, deviation + 1, out=mscn[inner])
+    torch.log(torch.abs(coefficients, out=difference).add_(0.1), out=log_mscn[inner])
+    shift = deviation[:, :1].mean(-1, keepdim=True)
+    deviation.sub_(shift)  # sums about a typical value, so that the variance does not cancel
+    return torch.stack((shift.double().flatten(), *_total([deviation.sum(-1), (deviation * deviation).sum(-1)])))
 
 
 def _window_float64(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Sample minus local mean, and local deviation, of a tile with its border of 3, summed as MATLAB sums."""
+    """Sample minus local mean, and local deviation, of maps with their border of 3, summed as MATLAB sums."""
     centre = x[..., _REACH_PX:-_REACH_PX, _REACH_PX:-_REACH_PX]
     mean = direct_sum(x, WINDOW)
     deviation = direct_sum(x * x, WINDOW).sub_(mean * mean).abs_().sqrt_()
@@ -73,7 +64,7 @@ def _window_float64(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _window_float32(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Sample minus local mean, and local deviation, of a tile with its border of 3, free of cancellation.
+    """Sample minus local mean, and local deviation, of maps with their border of 3, free of cancellation.
 
     The variance in the window is the mean variance within its rows plus the variance of the row means; each is
     taken about the centre sample.
@@ -104,12 +95,9 @@ def _line_moments(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     return shift, squares.addcmul_(shift, shift, value=-1).clamp_(min=0)
 
 
-def _row_sums(terms: Callable[[Tensor], list[Tensor]], padded: Tensor, height: int, width: int) -> Tensor:
-    """Sums (K, N) over maps padded by one sample: rows in the maps' precision, then float64."""
-    sums = []
-    for top, bottom, left, right in tiles(padded, height, width, 2):
-        sums.append(torch.stack(terms(padded[:, top : bottom + 2, left : right + 2])))
-    return torch.cat(sums, -1).double().sum(-1)
+def _total(row_sums: list[Tensor]) -> Tensor:
+    """Adds up K sums (N, H) of rows, in float64 -> (K, N)."""
+    return torch.stack(row_sums).double().sum(-1)
 
 
 def _absolute_and_square(x: Tensor) -> list[Tensor]:
