@@ -98,8 +98,8 @@ def test_published_labels_have_facts(shared):
         ("video,width,height\na,3,4\n", "no column fps or framerate"),
         ("title,width,height,fps\na,3,4,5\n", "no column video"),
         ("video,width,height,fps\n", "no rows"),
-        ("video,width,height,fps\na,640,480,\n", "line 2: '' is no width, height or frame rate"),
-        ("video,width,height,fps\na,640,480,30\nb,640,0,30\n", "line 3: '0' is no width"),
+        ("video,width,height,fps\na,640,480,\n", "line 2: '' is not a width, height or frame rate"),
+        ("video,width,height,fps\na,640,480,30\nb,640,0,30\n", "line 3: '0' is not a width"),
         ("video,width,height,fps\na,640,480,30\n./a.mp4,640,480,25\n", "lines 2 and 3: .* one video"),
     ],
 )

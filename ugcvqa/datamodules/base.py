@@ -1,4 +1,4 @@
-"""What all data modules of videos are: they serve what the module at hand needs."""
+"""Base class of the data modules of videos, which serve what the module at hand needs."""
 
 import tempfile
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: a small classifier whose real ImageNet weights come with a package, and so without a network."""
+"""EfficientNet-Lite0: a small classifier whose ImageNet weights come as a Python package, without a download."""
 
 from collections.abc import Mapping
 from functools import partial

@@ -17,7 +17,7 @@ DEFAULT_MIB = {False: 64, True: 4096}
 """Working memory of a batch of passes, by whether it runs on a GPU."""
 
 HEAD_ROWS = 128
-"""Masked frames whose maps the layers behind them take at once: enough that reading those layers costs little."""
+"""Masked frames whose maps the last layers take together: enough that reading their weights costs little."""
 
 SMALL_PX = 64
 """Below this side a network that fails is taken to have failed because of the size."""

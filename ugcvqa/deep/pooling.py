@@ -250,7 +250,7 @@ class CNN(nn.Module):
     """Global averages of a frozen network's last maps, for frames squashed to 224 x 224 pixels.
 
     Source: row CNN of the paper, and RAPIQUE's public code (Tu et al., 2021): bicubic `imresize`, ResNet-50, last
-    average pooling. Those use MATLAB's network; this is torchvision's, so published columns cannot be met.
+    average pooling. Those use MATLAB's network; this is torchvision's, so published columns cannot be reproduced.
 
     Args:
         backbone: torchvision's name of the network, or the network itself, in evaluation mode, or the trunk of a

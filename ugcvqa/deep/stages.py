@@ -1,4 +1,4 @@
-"""Networks as chains of stages, and the statistics of their maps: from noise and blocks to what is shown."""
+"""Networks as chains of stages, and the statistics of their maps: the first show noise and blocks, the last content."""
 
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Listening to layers of a network by hooks, which have one owner and are released in one place."""
+"""Captures what layers of a network output, by hooks that are attached and released in one place."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ def hooked(modules: Iterable[nn.Module], hook: Callable[[nn.Module, Any, Any], N
 
 
 class Tap:
-    """What a tapped layer put out last; empty before the first forward pass."""
+    """The last output of a tapped layer; empty before the first forward pass."""
 
     value: Tensor
 
@@ -59,7 +59,7 @@ def tap(model: nn.Module, layer: str) -> Iterator[Tap]:
 
 
 def check_layer(network: nn.Module, layer: str, side_px: int) -> None:
-    """Checks that a layer puts out maps, by a pass that computes shapes only.
+    """Checks that a layer outputs maps, by a pass that computes shapes only.
 
     Args:
         network: maps normalised frames (n, 3, H, W) to class scores, in evaluation mode.
@@ -67,7 +67,7 @@ def check_layer(network: nn.Module, layer: str, side_px: int) -> None:
         side_px: height and width of the frames.
 
     Raises:
-        ConfigError: if there is no such layer, or it puts out something else than maps (T, K, u, v).
+        ConfigError: if there is no such layer, or it outputs anything but maps (T, K, u, v).
     """
     shapes = {name: tensor.to("meta") for name, tensor in network.state_dict().items()}
     with tap(network, layer) as found:

@@ -24,7 +24,7 @@ class Logistic:
         b2: asymptote for small x, MOS scale.
         b3: centre, scale of the prediction.
         b4: width, scale of the prediction, not zero; its sign does not matter.
-        is_identity: whether f(x) = x stands in for a fit that failed; b1..b4 then mean nothing.
+        is_identity: whether f(x) = x replaces a failed fit; b1..b4 then mean nothing.
     """
 
     b1: float

@@ -137,7 +137,7 @@ def data_title(data: str) -> str:
 def published_figure(data: str, row: str, metric: str) -> Figure:
     """Looks up the published figure of a row: from the paper's Table 1, else from a baseline.
 
-    Source: Wang, Katsenou and Bull, Table 1; for VIDEVAL and BRISQUE the medians that `BASELINES` names the source of.
+    Source: Wang, Katsenou and Bull, Table 1; for VIDEVAL and BRISQUE the medians whose source `BASELINES` names.
 
     Args:
         data: `konvid_1k`, `youtube_ugc` (the paper's 1,039 videos), `combined`, `youtube_ugc_1380`, or

@@ -59,15 +59,15 @@ class Grid:
 
 
 def frames_of_rows(clip: Clip, is_per_frame: bool) -> tuple[int, ...]:
-    """Tells for each row of features of a piece which frame stands for it.
+    """Finds the frame that represents each row of features of a piece.
 
     Args:
         clip: the piece.
         is_per_frame: whether each of its frames gives a row.
 
     Returns:
-        Frame indices. A piece of groups of frames has a row for each, whose last frame stands for it; black groups
-        behind the end of the video have -1. Any other piece is one row, that of a one-second chunk.
+        Frame indices. A piece of groups of frames has a row for each group, represented by its last frame; black groups
+        beyond the end of the video have -1. Any other piece is one row, that of a one-second chunk.
     """
     indices = max(clip.frame_index.values(), key=len)
     if is_per_frame:
@@ -96,7 +96,7 @@ class SecondFeatures:
     vectors: "npt.NDArray[np.float64] | VectorFile"
 
     def spread(self, n_entries: int, start: int = 0, most: int | None = None) -> npt.NDArray[np.float64]:
-        """A vector for every entry (n_entries, D): where there is none, that of the entry before, else the first.
+        """A vector for every entry (n_entries, D); an entry without one takes that of the entry before, or the first.
 
         Args:
             n_entries: entries of the grid.
@@ -107,7 +107,7 @@ class SecondFeatures:
         return np.asarray(self.vectors[self.sources(n_entries)[start:stop]])
 
     def sources(self, n_entries: int) -> npt.NDArray[np.int64]:
-        """(n_entries,) int64, for every entry the row of `vectors` that stands for it."""
+        """(n_entries,) int64, for every entry the row of `vectors` that represents it."""
         return np.maximum(np.searchsorted(self.entries, np.arange(n_entries), side="right") - 1, 0).astype(np.int64)
 
 

@@ -1,4 +1,4 @@
-"""Computes the pieces that a stream serves, in this process or in one that decodes; what fails costs its video only."""
+"""Computes the pieces that a stream serves, in this process or in one that decodes; a failure costs only its video."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -74,6 +74,6 @@ def _positive(path: Path, line: int, cell: str) -> float:
     value = number(cell)
     if value is None or not 0 < value < math.inf:
         raise LabelError(
-            f"{path}, line {line}: {cell!r} is no width, height or frame rate: a positive number is needed"
+            f"{path}, line {line}: {cell!r} is not a width, height or frame rate: a positive number is needed"
         )
     return value

@@ -64,7 +64,7 @@ class Assembler:
         self._reasons: dict[int, str] = {}
 
     def add(self, item: Item, features: Any) -> None:  # noqa: ANN401 (what the family's network returns)
-        """Takes the features of the next piece, the error that stands in for them, or None if all its frames repeat."""
+        """Takes the features of the next piece, the error in their place, or None if all its frames repeat."""
         if isinstance(features, UgcvqaError):
             self._reasons.setdefault(item.task, str(features))
         if item.task in self._reasons:
@@ -194,7 +194,7 @@ def usable_paths(paths: Iterable[str | Path]) -> Iterator[str | Path]:
     """Passes paths on, checked one by one as they are taken.
 
     Raises:
-        ValueError: if it is one path and not several, or what is given is none; its content is not shown.
+        ValueError: if it is one path and not several, or something that is not a path; its content is not shown.
     """
     if isinstance(paths, str | bytes | os.PathLike):
         raise ValueError("score_many takes several paths, as a list; score takes one")

@@ -1,4 +1,4 @@
-"""What a feature family is: which frames it needs, what it computes of them, how that is pooled over a video."""
+"""What a feature family is: which frames it needs, what it computes from them, how that is pooled over a video."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, Self
@@ -29,7 +29,7 @@ def as_array(values: Any) -> npt.NDArray[Any]:  # noqa: ANN401 (an array, or a t
 
 
 class Family:
-    """What computes one kind of features: its place in the store, and in the decoder's plan.
+    """Computes one kind of feature; states its place in the store and the frames that it needs.
 
     Attributes:
         version: code version; raise it whenever the numbers change, so that no stored feature is reused.
@@ -38,7 +38,7 @@ class Family:
         is_per_frame: each frame of a piece gives one row of features that depends on no other frame, so that frames
             equal to the one before need not be computed.
         is_light: it uses one core and little memory, so that a process per core is best; networks take all cores.
-        forms: of a family that looks at frames one by one, what it takes of each, see `sampling.FORMS`.
+        forms: of a family that looks at frames one by one, which it takes of each frame, see `sampling.FORMS`.
         needs_frames: whether frames are decoded for it; if not, it gets `container_vector` as "container".
         takes_tensors: it works on torch's tensors, not on arrays.
     """

@@ -119,7 +119,7 @@ class _VectorPool:
 
 
 class PixelsFamily(Family):
-    """What the pixels say by themselves, see `pixels.facts`."""
+    """Facts measured from the pixels alone, see `pixels.facts`."""
 
     version = 2
     is_light = True
@@ -128,7 +128,11 @@ class PixelsFamily(Family):
         super().__init__(FeatureSpec("pixels", self.version, {}), pixels_plan)
 
     def __call__(self, frames: Mapping[str, Any]) -> npt.NDArray[np.float64]:
-        """Measures one stretch: "y" (2 + T, H, W), of which two stand for it, and "rate" -> (N_MEASURES,) float64."""
+        """Measures one stretch: "y" (2 + T, H, W), of which the first two are its spatial frames, and "rate".
+
+        Returns:
+            (N_MEASURES,) float64.
+        """
         luma = as_array(frames["y"])
         return measured(luma[:2], luma[2:], float(frames["rate"]))
 

@@ -179,7 +179,7 @@ def _read(path: Path) -> Precision | None:
     try:
         found: Precision = json.loads(path.read_bytes())["precision"]
         if found not in get_args(Precision):
-            raise ValueError(f"{found!r} is no precision")
+            raise ValueError(f"{found!r} is not a precision")
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -1,7 +1,7 @@
 """Who made features: a head that was trained on one network's columns says nothing about another's.
 
 A *maker* is a plain name: `ugcvqa` for the extractors of this package, `matlab-resnet50` and so on for
-others, `unknown` where nobody says it. Published tables are recognised by their numbers, whatever their file is called.
+others, `unknown` where none is stated. Published tables are recognised by their numbers, whatever their file is called.
 """
 
 import json
@@ -22,7 +22,7 @@ OURS = "ugcvqa"
 UNKNOWN = "unknown"
 
 OF_FACTS = frozenset({"container", "pixels"})
-"""Families of facts that have no maker: in training, what a label file states may stand for what pixels show."""
+"""Families of facts that have no maker: in training, what a label file states may replace what pixels show."""
 
 FACTS = "label file"
 """Size and frame rate of videos, which are facts whoever wrote them down."""
@@ -94,7 +94,7 @@ def provenance_of(
 
 
 def _is_alike(found: Published, part: str) -> bool:
-    """Whether a published family may stand in for a part: frames without a map are one network's."""
+    """Whether a published family may serve as a part: frames without a map go through the same network."""
     return {found.family, part} == {"vsfacnn", "vsfacnn_224"}
 
 
@@ -103,7 +103,7 @@ _FAMILIES = frozenset(family for row in ROWS for family in families_of(row))
 
 
 def table_makers(name: str, ids: Sequence[str], values: npt.NDArray[Any], text: str, where: str) -> dict[str, str]:
-    """Says who made the columns of a table that nothing is asked of but to be compared with others.
+    """Names the makers of the columns of a table that is only compared with others.
 
     Args:
         name: a row, a family or a name of one's own.
@@ -168,7 +168,9 @@ def checked_name(name: str, where: str) -> str:
         LabelError: if it is long or not of printable characters.
     """
     if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
-        raise LabelError(f"{where}: made_by {name[:40]!r} is no name; give up to {_LONGEST_NAME} printable characters")
+        raise LabelError(
+            f"{where}: made_by {name[:40]!r} is not a name; give up to {_LONGEST_NAME} printable characters"
+        )
     return name
 
 

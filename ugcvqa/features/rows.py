@@ -104,7 +104,7 @@ def families_of(row: str) -> tuple[str, ...]:
 
 
 def families_of_rows(rows: list[str]) -> tuple[str, ...]:
-    """Families of several rows, each once; `all` stands for the rows of the paper.
+    """Families of several rows, each once; `all` means the rows of the paper.
 
     Raises:
         ConfigError: if a row is unknown or none is given.

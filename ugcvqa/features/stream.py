@@ -1,4 +1,4 @@
-"""The stream of clips of many videos: each is decoded once for all families, and closed by word that it is over."""
+"""The stream of clips of many videos: each is decoded once for all families, and closed by the mark of its end."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ class Task:
 
 @dataclass(frozen=True, repr=False)
 class Item:
-    """What a loader serves: one clip of a video, or word that the video is over.
+    """What a loader serves: one clip of a video, or the mark of its end.
 
     Attributes:
         task: index of the video in the list of tasks.
@@ -45,7 +45,7 @@ class Item:
         frames: form -> (T, ...) uint8, see `sampling.FORMS`, and the facts of the piece, as arrays or as tensors; empty
             at the end of a video.
         places: of a family that looks at frames one by one, for each frame of the piece its place among `frames`, from
-            which frames equal to the one before are left out; -1 stands for the frame before the piece.
+            which frames equal to the one before are left out; -1 means the frame before the piece.
         entries: for each row of features, its place in the timeline, see `by_second.Grid`; empty unless asked for.
         content: at the end: SHA-256 of the file, empty without a store.
         stored: at the end: families whose features are in the store already.

@@ -50,8 +50,8 @@ def export_model(head: FittedEndToEnd, path: Path) -> None:
     example = torch.zeros(clip.frames, 3, clip.side, clip.side, dtype=torch.uint8)
     if path.suffix not in FORMATS:
         raise ConfigError(f"{path}: exported models end in {' or '.join(FORMATS)}")
-    # An export pretends that there is a GPU. Autograd would start a thread for it, after which no fork could train;
-    # autograd that has started before does not.
+    # An export simulates a GPU, for which autograd would start a thread, after which no forked process could train;
+    # where autograd has started before it starts no other thread.
     torch.zeros(1, requires_grad=True).sum().backward()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The tensor attributes", UserWarning)  # a GRU's list of its own weights

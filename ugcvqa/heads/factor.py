@@ -1,4 +1,4 @@
-"""Linear systems on blocks of one symmetric matrix, solved one after another by a factor that few changes update."""
+"""Solves linear systems on blocks of one symmetric matrix, updating a Cholesky factor where few rows change."""
 
 import numpy as np
 import numpy.typing as npt

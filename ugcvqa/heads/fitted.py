@@ -1,4 +1,4 @@
-"""What every fitted head offers, whatever it is: predictions, how far to trust them, and its parts for a file."""
+"""What every fitted head offers: predictions, how far to trust them, and its parts for a model file."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class Interval(NamedTuple):
     Attributes:
         mean: prediction.
         deviation: standard deviation of a newly measured MOS about it.
-        low: lower end of the interval that holds a newly measured MOS in 90 % of videos like those of the training.
+        low: lower end of the interval that holds a newly measured MOS for 90 % of videos like the training videos.
         high: its upper end.
     """
 
@@ -73,7 +73,7 @@ class FittedHead(ABC):
         return Interval(mean, deviation, unknown, unknown)
 
     def warnings(self, features: Any, n_seconds: int | None = None) -> list[tuple[str, ...]]:  # noqa: ANN401
-        """Says for each video why it lies outside of what the head was trained on, one plain sentence each.
+        """Explains for each video why it lies outside the training data, one plain sentence for each reason.
 
         Args:
             features: as of `predict`.

@@ -1,4 +1,4 @@
-"""The Gaussian-process head: a kernel that treats the parts of a row for what they are, with an uncertainty.
+"""The Gaussian-process head: a kernel with a term for each group of columns of a row, and predictions with uncertainty.
 
 Prediction needs numpy and scipy only; `gp_fit` fits it.
 """
@@ -85,7 +85,7 @@ class FittedGP(FittedHead):
         """Predicts MOS as `predict` does, and the standard deviation of a newly measured MOS about it.
 
         The deviation holds both what the head does not know and the noise of a label, so that a measured MOS lies
-        within one deviation of the prediction in about 68 % of videos like those of the training.
+        within one deviation of the prediction for about 68 % of videos like the training videos.
 
         Args:
             features: (N, D) numbers, same columns as in training.
@@ -135,12 +135,12 @@ class FittedGP(FittedHead):
         return dict(zip(self.groups, relative * self.mos_deviation, strict=True))
 
     def _term_values(self, distances: Sequence[Array]) -> Array:
-        """What each term says (T, N) in standard units."""
+        """What each term contributes (T, N), in standard units."""
         return np.stack([term(distances) @ self.coefficients for term in self.kernel.terms()])
 
     @cached_property
     def _term_means(self) -> Array:
-        """Mean of what each term says about the training videos (T,)."""
+        """Mean contribution of each term over the training videos (T,)."""
         pairs = zip(self._reference.values, self.unit_distances, strict=True)
         mean: Array = self._term_values([squared_distances(x, x) / unit for x, unit in pairs]).mean(axis=1)
         return mean

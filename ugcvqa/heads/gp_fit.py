@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class GPReport:
-    """What the training videos made of the parts.
+    """What was learned about the parts of a row.
 
     Attributes:
         log_marginal_likelihood: of the standardised training MOS, at the learned parameters.

@@ -1,6 +1,6 @@
-"""Inducing points: a small set of learned places that stand for all training videos of a Gaussian process.
+"""Inducing points: a few learned locations that summarise all training videos of a Gaussian process.
 
-Everything is in the units of `kernels`, videos are points in one low-dimensional space per term of the kernel.
+Everything is in the units of `kernels`; videos are points in one low-dimensional space per term of the kernel.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def principal_axes(points: Array, count: int) -> npt.NDArray[np.float16]:
 
 
 def cluster_means(points: Array, count: int) -> Array:
-    """Spreads means over points: k-means, where a mean of less than four points takes its four nearest.
+    """Clusters points by k-means; a cluster of fewer than four points takes the mean of the four nearest.
 
     Source: Arthur and Vassilvitskii (2007) for the start; deterministic.
 
@@ -72,14 +72,14 @@ def cluster_means(points: Array, count: int) -> Array:
 
 
 def placed(points: Sequence[Array], scores: Array, kernel: Kernel, noise: float, start: Array, steps: int) -> Array:
-    """Moves inducing points to where they tell most of what all videos tell about the process.
+    """Optimises the locations of inducing points.
 
     Source: Titsias (2009), equation 9: the lower bound of the marginal likelihood, by L-BFGS-B.
 
     Args:
         points: per term of the kernel, (N, d_t) training videos.
         scores: (N,) in standard units.
-        kernel: covariance; its terms stand over one distance each.
+        kernel: covariance, each term of which uses one distance.
         noise: variance of a score about the process.
         start: (M, sum of d_t).
         steps: bound on evaluations.

@@ -1,4 +1,4 @@
-"""What a picture loses that moves in steps: no feature of eight frames tells it, so it is counted."""
+"""Quality lost to jerky motion, which no feature of eight frames shows: a function of the new frames per second."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,7 @@ _WHOLE = 2.0  # MOS between good and bad
 
 
 def lost_motion(shown_rate: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """MOS that are lost where few frames per second show something new: 0 from 30 on, 0.05 at 15, 0.2 at 10, 0.6 at 5.
+    """Computes the MOS lost at few new frames per second: 0 from 30 on, 0.05 at 15, 0.2 at 10, 0.6 at 5.
 
     Source: form and constant of the temporal correction factor of Ou, Ma, Liu and Wang (2011), equation 3, from
     people's ratings of videos at lowered frame rates; that it takes two MOS at most is our choice.

@@ -167,7 +167,7 @@ def _checked_gru(arrays: Mapping[str, npt.NDArray[Any]], prefix: str = "") -> tu
 
 
 def _end_to_end_settings(values: dict[str, Any]) -> EndToEndSettings:
-    """Settings from a model file; how it was trained is of no use any more."""
+    """Settings from a model file, without those of its training."""
     kept = {key: value for key, value in values.items() if key not in ("recipe", "thaw_epochs")}
     settings = untrusted.settings(EndToEndSettings, {**kept, "clip": values["clip"]}, "settings")
     clip = settings.clip

@@ -1,4 +1,4 @@
-"""Pairs of videos whose order, or equality, is known though nobody rated them: the same pictures before and after."""
+"""Pairs of videos whose order, or equality, is known though nobody rated them, as before and after compression."""
 
 import re
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Pairs:
         features: (L, D) of all videos.
         better: (P,) row of the better video of each pair.
         worse: (P,) row of the other.
-        margin: (P,) by how much it is worse at least, in MOS.
+        margin: (P,) least amount by which it is worse, in MOS.
         is_equal: (P,) bool, both are equally good; their margin is 0.
     """
 
@@ -37,7 +37,7 @@ class Pairs:
 
     @classmethod
     def joined(cls, several: "Sequence[Pairs]", n_columns: int) -> Self:
-        """Puts pairs of several tables together; none of them if there is no table."""
+        """Concatenates the pairs of several tables; no pairs if there is no table."""
         starts = np.cumsum([0, *(len(pairs.features) for pairs in several)])
         places = list(zip(several, starts.tolist(), strict=False))
         none = np.empty(0)

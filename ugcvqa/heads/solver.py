@@ -78,7 +78,7 @@ class KernelSolver:
 
         Args:
             c: bound on the coefficients, at most `largest_c`.
-            start: (n,) sides to start from; by default those of a kernel without any similarity.
+            start: (n,) sides to start from; by default the solution for a kernel without any similarity.
 
         Returns:
             A solution whose violation of the optimality conditions is within the tolerance; None where the steps do
@@ -94,7 +94,7 @@ class KernelSolver:
             n_violations = int(np.count_nonzero(violation))
             if n_violations == 0:
                 solution = self._accepted(np.clip(step[0], -c, c), c, sides, n_steps)
-                if solution is None and self._factor.is_updated:  # to be solved once more by a factor of its own
+                if solution is None and self._factor.is_updated:  # solved once more, by a new factor
                     self._factor.forget()
                     continue
                 return solution

@@ -1,7 +1,7 @@
 """A Gaussian process of fixed size: learned inducing points in place of the training videos, for released models.
 
-It predicts with an uncertainty and an interval, tells inputs that lie outside the training, and says what each group of
-columns contributes. NumPy does all of it.
+It predicts with uncertainties and intervals, detects inputs outside the training distribution, and says what each group
+of columns contributes. NumPy does all of it.
 """
 
 import math
@@ -59,7 +59,7 @@ class FittedSparseGP(FittedHead):
         axes: per term of the kernel, (columns of its parts, d_t) float16, see `inducing.principal_axes`.
         groups: name of each term, the group of its parts.
         inducing: (M, sum of d_t) float32, learned places in the space of projected columns.
-        kernel: covariance in units of `mos_deviation` squared; its terms stand over one distance each.
+        kernel: covariance in units of `mos_deviation` squared, each term of which uses one distance.
         noise: variance of a label about the process, same unit.
         whitened: (M,) mean of the process, in the basis where the inducing points are independent.
         factor: (M, M) float32, lower Cholesky factor of the inverse posterior covariance in that basis.
@@ -301,7 +301,7 @@ class FittedSparseGP(FittedHead):
         widths = {
             group: sum(part.stop - part.start for part in self.parts if part.group == group) for group in self.groups
         }
-        known = {part.group for part in self.parts}  # those of constant columns have no term
+        known = {part.group for part in self.parts}  # groups of constant columns have no term
         if not self.groups or not known.issuperset(self.groups) or len(set(self.groups)) < len(self.groups):
             raise ValueError("its groups are not those of its parts")
         for part, table in zip(self.parts, self.tables, strict=True):

@@ -246,8 +246,8 @@ class _Grid:
         logistic = fit_logistic(pred, self._mos_new)
         self.rmse[row, column] = rmse(self._mos_new, logistic(pred))
         self.is_unmapped[row, column] = logistic.is_identity
-        # A logistic fits no worse than the straight line that it can approach. If this one does, its fit went astray,
-        # and need not on libsvm's nearly equal prediction.
+        # A logistic fits no worse than the straight line that it can approach. If this one does, its fit has failed,
+        # and may succeed on libsvm's nearly equal prediction.
         correlation = np.nan_to_num(plcc(self._mos_new, pred))
         line = float(np.std(self._mos_new)) * math.sqrt(1 - correlation**2)
         self._hope[row, column] = min(self.rmse[row, column], line)

@@ -1,4 +1,4 @@
-"""What all feature extractors are: LightningModules around frozen feature families."""
+"""Base class of the feature extractors: a LightningModule around frozen feature families."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -110,16 +110,16 @@ class Extractor(LightningModule):
         return Pieces(self.families)
 
     def setup(self, stage: str) -> None:
-        """Sets the arithmetic also in processes that Lightning has started afresh."""
+        """Sets the arithmetic in every process that Lightning starts."""
         del stage
         use_float32_products()
 
     def on_predict_start(self) -> None:
-        """Begins with no video half done."""
+        """Discards videos that an earlier run left unfinished."""
         self._assembler = Assembler(self.families)
 
     def predict_step(self, batch: Sequence[Item], batch_idx: int) -> list[VideoFeatures]:
-        """Computes the pieces of a batch; returns the videos that are over."""
+        """Computes the pieces of a batch; returns the videos that are complete."""
         del batch_idx
         data: Any = getattr(self._trainer, "datamodule", None)
         store = getattr(data, "feature_store", None)
@@ -128,7 +128,7 @@ class Extractor(LightningModule):
         return [VideoFeatures(end, result, self.families, store) for end, result in zip(ends, results, strict=True)]
 
     def on_predict_epoch_end(self) -> None:
-        """Joins the lists of all batches to one."""
+        """Flattens the predictions of all batches into one list."""
         if self.trainer.predict_loop.num_dataloaders > 1:
             return
         found = self.trainer.predict_loop.predictions

@@ -1,4 +1,4 @@
-"""SRCC, KRCC, PLCC and RMSE as torchmetrics for Lightning loops, exact over several processes; batches of all of them.
+"""SRCC, KRCC, PLCC and RMSE as torchmetrics for Lightning loops, exact over several processes, and their joint batches.
 
 The figures are computed by `evaluation.metrics`, in float64, on the predictions of all processes together. PLCC and
 RMSE are of the plain predictions: the logistic map belongs to the final evaluation (`metrics.evaluate`).

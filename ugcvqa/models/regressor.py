@@ -1,4 +1,4 @@
-"""What all regressors are: LightningModules around a network that maps the frames of videos to scores."""
+"""Base class of the regressors: a LightningModule around a network that maps the frames of videos to scores."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -59,7 +59,7 @@ class QualityRegressor(LightningModule):
     def __init__(self, network: nn.Module, label_scale: float, recipe: RecipeSettings) -> None:
         super().__init__()
         self.network, self.label_scale, self.recipe = network, label_scale, recipe
-        self.is_untrained = False  # then `setup` begins it by training videos, where it can
+        self.is_untrained = False  # then `setup` initialises it from training videos, where it can
         for part in ("val", "test"):
             self.add_module(f"{part}_metrics", quality_metrics(part))
             self.add_module(f"{part}_loss", _Loss(label_scale, recipe))
@@ -75,7 +75,7 @@ class QualityRegressor(LightningModule):
         return [callback for callback in recipe_callbacks(self.recipe) if not isinstance(callback, kinds)]
 
     def start(self, source: Source, rows: Sequence[int]) -> None:
-        """Begins an untrained network by what its training videos tell: the mean label, where the recipe wants it.
+        """Initialises an untrained network to predict the mean label of its training videos, if the recipe asks for it.
 
         Args:
             source: of the samples.
@@ -88,7 +88,7 @@ class QualityRegressor(LightningModule):
                 head.quality.bias.fill_(float(source.mos.numpy()[list(rows)].mean()) / self.label_scale)
 
     def setup(self, stage: str) -> None:
-        """Sets the arithmetic also in processes that Lightning has started afresh; begins an untrained network."""
+        """Sets the arithmetic in every process that Lightning starts; initialises an untrained network."""
         use_float32_products()
         data: Any = getattr(self.trainer, "datamodule", None)
         if stage == "fit" and self.is_untrained and isinstance(data, SampleDataModule):
@@ -140,7 +140,7 @@ class QualityRegressor(LightningModule):
         return [Prediction(*one) for one in zip(ids, self(batch).tolist(), batch.mos.tolist(), strict=True)]
 
     def on_predict_epoch_end(self) -> None:
-        """Joins the lists of all batches to one."""
+        """Flattens the predictions of all batches into one list."""
         if self.trainer.predict_loop.num_dataloaders == 1:
             found = self.trainer.predict_loop.predictions
             found[:] = chain.from_iterable(found)

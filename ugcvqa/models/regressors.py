@@ -179,7 +179,7 @@ class EndToEndRegressor(QualityRegressor):
         return cls(label_scale=label_scale, network=network, **values)
 
     def start(self, source: Source, rows: Sequence[int]) -> None:
-        """As of all regressors; a backbone of random weights is calibrated to the frames of some videos before."""
+        """As for all regressors; before, a backbone of random weights is calibrated to the frames of some videos."""
         network: Any = self.network
         if str(self._weights).startswith("random:"):
             frames = [source[Draw(FIXED, row)][1] for row in list(rows)[:_CALIBRATION_VIDEOS]]

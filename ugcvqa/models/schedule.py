@@ -1,4 +1,4 @@
-"""The optimiser of a training, and how its learning rate goes."""
+"""Optimiser and learning-rate schedule of a training."""
 
 import math
 from typing import Any
@@ -34,7 +34,7 @@ def optimiser_of(network: nn.Module, recipe: RecipeSettings) -> torch.optim.Opti
 
 
 def rate_factor(recipe: RecipeSettings, step: int, epochs: int, steps_per_epoch: int) -> float:
-    """Factor of the learning rate by the schedule of a recipe.
+    """Factor of the learning rate, by the learning-rate schedule of a recipe.
 
     Args:
         recipe: how to train.

@@ -1,4 +1,4 @@
-"""Checkpoints that a kill at any moment cannot lose: written whole, the previous one kept, checked when they are read.
+"""Checkpoints that survive a kill at any moment: written whole, the previous one kept, checked when they are read.
 
 Beside `last.ckpt` and `best.ckpt` stand `last.previous.ckpt` and `best.previous.ckpt` while a training goes on. Every
 file carries a digest of its content and the name of the training it belongs to, so that a damaged or foreign one is
@@ -111,7 +111,7 @@ class SealedCheckpoints(CheckpointIO):
         return None
 
     def _keep_previous(self, path: Path) -> None:
-        """Gives the present state a second name; what is damaged never takes the place of what is not."""
+        """Keeps the present state under a second name; a damaged file never replaces a sound one."""
         if not path.exists():
             return
         if path not in self._sound:
@@ -158,7 +158,7 @@ class Checkpoints(Checkpoint):
         self.score = -math.inf if (kept := best(self.store)) is None else score(kept)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Ends a training at once that had stopped early, and was killed before its results were written."""
+        """Ends at once a training that had stopped early and was then killed before its results were written."""
         stops = [callback for callback in trainer.callbacks if isinstance(callback, EarlyStopping)]  # type: ignore[attr-defined]
         trainer.should_stop = trainer.should_stop or any(callback.stopped_epoch for callback in stops)
 

@@ -1,4 +1,4 @@
-"""Trains an end-to-end model in steps: its head on features computed once, then ever more of its backbone."""
+"""Trains an end-to-end model in steps: its head on features computed once, then more and more of its backbone."""
 
 import logging
 from collections.abc import Sequence
@@ -72,7 +72,7 @@ def train_end_to_end(experiment: Experiment, dataset: Dataset, folder: Path, log
 
 @dataclass(frozen=True)
 class _Steps:
-    """The steps before the last: the head alone, then ever more of the backbone, each from the best weights so far."""
+    """The steps before the last: the head alone, then more of the backbone, each from the best weights so far."""
 
     training: NetworkTraining
     network: EndToEnd
@@ -80,7 +80,7 @@ class _Steps:
     settings: EndToEndSettings
 
     def run(self) -> dict[str, float | None] | None:
-        """Trains all steps, but those after which a later one has begun.
+        """Runs all steps except those after which a later one has already begun.
 
         Returns:
             Validation SRCC that each step reached, by name; None after a signal.

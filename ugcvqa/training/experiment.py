@@ -13,7 +13,7 @@ from ugcvqa.settings.training import EndToEndSettings, GRUSettings, WandbSetting
 HeadName = Literal["svr", "gp", "sparse_gp", "gru", "end_to_end"]
 
 END_TO_END_ROW = "CLIP"
-"""What stands in for the feature row of an end-to-end model."""
+"""Name of the feature row of end-to-end models, which see no features."""
 
 
 @dataclass(frozen=True)

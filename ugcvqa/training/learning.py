@@ -60,11 +60,11 @@ def train(
     loggers: Sequence[Any],
     arguments: Mapping[str, Any],
 ) -> Outcome:
-    """Trains a network, goes on from an earlier interruption, and leaves the best weights in it.
+    """Trains a network, resuming an interrupted training, and leaves the best weights in it.
 
     Best is the epoch of the highest validation SRCC, the first of equals; where it was never defined, the last weights
-    are kept, with a warning. `folder` holds `last.ckpt`, from which an interrupted training goes on exactly as it would
-    have gone on, `best.ckpt`, and the state before each.
+    are kept, with a warning. `folder` holds `last.ckpt`, from which an interrupted training resumes exactly as if
+    it had never stopped, `best.ckpt`, and the state before each.
 
     Args:
         regressor: the network with its recipe; gets the best weights.
@@ -138,7 +138,7 @@ def _finished(regressor: QualityRegressor, store: SealedCheckpoints, rank: int) 
 
 
 def _state(store: SealedCheckpoints) -> Path | None:
-    """The checkpoint from which a training goes on.
+    """The checkpoint from which a training resumes.
 
     Raises:
         CheckpointError: if there is one and it cannot be used.
@@ -171,7 +171,7 @@ def _check_lengths(arguments: Mapping[str, Any]) -> None:
 
 
 def _warn_of_undefined_srcc(data: SampleDataModule) -> None:
-    """Says at the start of a training what its end will show."""
+    """Warns at the start of a training that its validation SRCC will be undefined."""
     if len({float(data.source.mos[row]) for row in data.val}) < 2 and is_main_process():
         log.warning(
             "the %d validation videos have not two labels: SRCC is undefined, the last weights will be kept",
@@ -180,7 +180,7 @@ def _warn_of_undefined_srcc(data: SampleDataModule) -> None:
 
 
 def _fingerprint(regressor: QualityRegressor, data: SampleDataModule, record: Mapping[str, Any]) -> str:
-    """What a training is of: settings, videos, labels; a checkpoint of another one must not be gone on from."""
+    """Identifies a training by settings, videos and labels: it must not resume from a checkpoint of another one."""
     labels = [(int(row), float(data.source.mos[row])) for rows in (data.train, data.val) for row in rows]
     known = {**record, "label_scale": regressor.label_scale}
     return digest([known, asdict(regressor.recipe), len(data.train), labels])

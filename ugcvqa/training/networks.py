@@ -97,7 +97,7 @@ class NetworkTraining:
         return replace(self, experiment=replace(self.experiment, trainer={**asked, "max_epochs": epochs}), loggers=())
 
     def run(self, regressor: QualityRegressor, step: str = "") -> Outcome:
-        """Trains a regressor, going on where an interrupted training stopped."""
+        """Trains a regressor, resuming an interrupted training."""
         recipe, train_rows, val_rows = regressor.recipe, self.rows(self.split.train), self.rows(self.split.val)
         data = SampleDataModule(self.source, train_rows, val_rows, recipe.batch_size, recipe.seed, self.workers)
         return train(regressor, data, self.checkpoints / step, self.record, self.loggers, self.experiment.trainer)
@@ -169,7 +169,7 @@ def chosen_split(experiment: Experiment, dataset: Dataset) -> Split:
 
 
 def finished(network: Network) -> Network:
-    """A network that is trained no more, on the CPU."""
+    """A trained network, frozen and on the CPU."""
     return network.cpu().eval().requires_grad_(False)
 
 

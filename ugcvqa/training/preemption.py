@@ -40,12 +40,12 @@ class Preemption(Callback):
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts to listen in place of Lightning; signals can be caught in a main thread only."""
+        """Installs its signal handler in place of Lightning's; only the main thread can."""
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._receive) for number in _SIGNALS}
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stops listening: the former signal handlers are back."""
+        """Restores the previous signal handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}

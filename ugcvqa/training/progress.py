@@ -1,4 +1,4 @@
-"""What a log says of a training where no progress bar is shown."""
+"""Log lines about a training, for where no progress bar is shown."""
 
 import logging
 import time

@@ -9,12 +9,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 class Throughput(Callback):
     """Logs, for each epoch, `speed/frames_per_s` of this process and `speed/data_wait`, the share of time without data.
 
-    Waiting is the time between the end of a step and the start of the next. On a GPU the steps of which run behind the
-    program's back, a share near 0 says that data is always there in time.
+    Waiting is the time between the end of a step and the start of the next. On a GPU, whose steps
+    run asynchronously, a share near 0 means that data always arrives in time.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock where a training goes on within an epoch, which then has no start."""
+        """Starts the clock where a training resumes within an epoch, whose start is then not announced."""
         self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

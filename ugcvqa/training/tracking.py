@@ -1,4 +1,4 @@
-"""Where the figures of a training go: CSV files, or Weights & Biases."""
+"""Where the metrics of a training are logged: CSV files, or Weights & Biases."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Which frames UVQ looks at: sampling at a constant rate, groups of frames, and what stands in for missing frames.
+"""Which frames UVQ looks at: sampling at a constant rate, groups of frames, and what replaces missing frames.
 
 Source: UVQ (Wang et al., CVPR 2021) and its public programs, which sample with the ffmpeg program.
 """

@@ -1,4 +1,4 @@
-"""From groups of frames to a video: what stands in for missing frames, and means over seconds as they arrive."""
+"""From groups of frames to a video: what replaces missing frames, and means over seconds as they arrive."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

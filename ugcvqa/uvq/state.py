@@ -252,7 +252,7 @@ def seeded_state(network: str, seed: int = 0, name: str = "") -> dict[str, Tenso
     Args:
         network: see `network_shapes`.
         seed: 0 gives the weights of the reference outputs.
-        name: what the numbers hang on besides the tensor's name; the network by default.
+        name: what the numbers depend on besides the tensor's name; the network by default.
 
     Returns:
         Tensors by name, the same on every machine.
