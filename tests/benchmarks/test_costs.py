@@ -115,7 +115,7 @@ def test_means_leave_nothing_out_and_invent_nothing():
         (["BAD", "--rows", "NOPE"], "row 'NOPE' is unknown"),
         (["BAD", "--rows", "NSS", "--device", "tpu"], "device 'tpu'"),
         (["BAD", "--repetitions", "0"], "at least one is needed"),
-        (["BAD", "--benchmark", "EMPTY"], "no results of `ugcvqa benchmark` can be read"),
+        (["BAD", "--benchmark", "EMPTY"], "splits.csv: cannot be read"),
     ],
 )
 def test_what_cannot_be_measured_is_told_in_one_line(arguments, reason, videos, tmp_path, monkeypatch, capsys):

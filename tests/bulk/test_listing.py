@@ -1,7 +1,6 @@
 """What to score: every way of naming videos, in a stable order, with names of every kind, and never held whole."""
 
 import io
-import itertools
 import os
 import sys
 import tracemalloc
@@ -159,14 +158,12 @@ def test_nothing_to_score_says_where_nothing_was_found(folder, monkeypatch):
 
 def test_a_long_list_is_never_held_whole(tmp_path):
     with (tmp_path / "list.txt").open("w") as file:
-        file.writelines(f"/videos/{number:06d}-{'x' * 60}.mp4\n" for number in range(100_000))
+        file.writelines(f"/videos/{number:06d}-{'x' * 90}.mp4\n" for number in range(25_000))
     tracemalloc.start()
-    assert (
-        sum(1 for _ in itertools.islice(Digest().passing(Inputs(["@" + str(tmp_path / "list.txt")])), 100_000)) == 1e5
-    )
+    assert sum(1 for _ in Digest().passing(Inputs(["@" + str(tmp_path / "list.txt")]))) == 25_000
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 1 << 20  # the file has 8 MB
+    assert peak < 1 << 20  # the file has 2.7 MB
 
 
 def test_digest_tells_lists_apart(tmp_path):

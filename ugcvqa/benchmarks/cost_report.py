@@ -1,6 +1,5 @@
 """What `ugcvqa timings` writes: Table 2 with its footnotes, Figure 4, and every measurement."""
 
-import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from ugcvqa.benchmarks.costs import Extraction, Fitting
+from ugcvqa.benchmarks.results import line_title, read_splits
 from ugcvqa.display.benchmark_tables import RowCost
 from ugcvqa.display.figures import accuracy_cost
 from ugcvqa.display.text_tables import Table
 from ugcvqa.errors import LabelError
 from ugcvqa.evaluation.published import data_title, published_figure
 from ugcvqa.features.rows import PAPER_ROWS
-from ugcvqa.files import error_reason, write_atomic, write_json
+from ugcvqa.files import write_atomic, write_json
 from ugcvqa.settings.features import FamilySettings
 
 _PAPER_DATA = "youtube_ugc"  # the data set of the paper's Figure 4
@@ -30,23 +30,23 @@ def accuracy(benchmark: str | None, data: str | None) -> tuple[dict[str, float],
     if benchmark is None:
         paper = {row: published_figure(_PAPER_DATA, row, "srcc").median for row in PAPER_ROWS}
         return paper, f"SRCC of the paper on {data_title(_PAPER_DATA)}"
-    path = Path(benchmark) / "splits.csv"
+    folder = Path(benchmark)
     values: dict[str, dict[str, list[float]]] = {}
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            lines = [line for line in csv.DictReader(file) if line.get("split") != "0"]  # 0: all videos, no test part
-        mapped = {line["data"] for line in lines if line.get("mapping") == "train"}
-        for line in lines:
-            row = line["row"] if line["head"] in ("svr", "none") else f"{line['row']}+{line['head']}"
+    found = read_splits(folder, ("data", "row", "head", "srcc"))
+    lines = [(number, line) for number, line in found if line.get("split") != "0"]  # 0: all videos, no test part
+    mapped = {line["data"] for _, line in lines if line.get("mapping") == "train"}
+    for number, line in lines:
+        row = line_title(line["row"], line["head"])
+        try:
             if line.get("mapping") in (None, "train" if line["data"] in mapped else "test"):
                 values.setdefault(line["data"], {}).setdefault(row, []).append(float(line["srcc"] or math.nan))
-    except (OSError, KeyError, ValueError, csv.Error) as error:
-        raise LabelError(f"{path}: no results of `ugcvqa benchmark` can be read ({error_reason(error)})") from error
+        except ValueError as error:
+            raise LabelError(f"{folder}/splits.csv: line {number} is damaged ({error})") from error
     name = next((name for name in (data, _PAPER_DATA, *values) if name in values), None)
     if name is None:
-        raise LabelError(f"{path}: holds no results; give the folder of a finished benchmark")
+        raise LabelError(f"{folder}/splits.csv: holds no results; give the folder of a finished benchmark")
     medians = {row: float(np.nanmedian(srcc)) for row, srcc in values[name].items() if np.isfinite(srcc).any()}
-    return medians, f"median SRCC on {data_title(name)}, {path.parent.name}"
+    return medians, f"median SRCC on {data_title(name)}, {folder.name}"
 
 
 def weight_notes(families: FamilySettings) -> Iterator[str]:

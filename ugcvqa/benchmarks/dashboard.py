@@ -8,7 +8,7 @@ import numpy as np
 
 from ugcvqa import dashboard
 from ugcvqa.benchmarks.ranking import plain_mapping
-from ugcvqa.benchmarks.results import Results
+from ugcvqa.benchmarks.results import Results, line_title
 from ugcvqa.display.text_tables import Table
 from ugcvqa.evaluation.published import METRICS
 from ugcvqa.settings.training import WandbSettings
@@ -38,7 +38,7 @@ def log_lines(folder: Path, settings: WandbSettings, results: Results, mode: str
     for (data, row, head, _), several in of_lines.items():
         lines = sorted(several, key=lambda line: line.split)
         own = {"data": data, "row": row, "head": head, "mode": mode, "n_test": lines[0].n_test}
-        name = f"{data} {row}{'' if head in ('svr', 'none') else f'+{head}'}"
+        name = f"{data} {line_title(row, head)}"
         group = settings.group or folder.name
         with dashboard.opened(folder, settings, "benchmark", {**config, **own}, name, group=group) as run:
             for line in lines:

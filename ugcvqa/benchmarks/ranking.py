@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ugcvqa.benchmarks.protocol import MappingName
-from ugcvqa.benchmarks.results import Results, SplitResult
+from ugcvqa.benchmarks.results import Results, SplitResult, line_title
 from ugcvqa.benchmarks.run import KEPT
 from ugcvqa.evaluation.published import METRICS, published_figure
 
@@ -61,7 +61,7 @@ def groups_of(results: Results, data: str, mode: str, published_name: str) -> li
     for result in results:
         if result.data != data:
             continue
-        title = result.row if result.head in ("svr", "none") else f"{result.row}+{result.head}"
+        title = line_title(result.row, result.head)
         mapped = title + {"none": ", no fit", "test": ", fitted to the test set"}.get(result.mapping, "")
         if not result.split:
             if any(published_figure(published_name, result.row, metric).is_known for metric in METRICS):

@@ -1,16 +1,20 @@
 """Results of a benchmark: one record per data set, row, head and split, and the tidy files made of them."""
 
+import csv
 import gzip
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 from ugcvqa.arrays import Array
 from ugcvqa.cell_texts import csv_text
+from ugcvqa.errors import LabelError
 from ugcvqa.evaluation.published import METRICS
 from ugcvqa.evaluation.splits import Split
+from ugcvqa.files import error_reason
 
 _COLUMNS = (
     *("data", "row", "head", "mapping", "split", "n_train", "n_test"),
@@ -91,6 +95,37 @@ class SplitResult:
 
 Results = list[SplitResult]
 """All results of a benchmark, in the order of its data sets, rows and splits."""
+
+
+def line_title(row: str, head: str) -> str:
+    """Title of a line of a table: the row, with its head unless that is the usual one or there is none."""
+    return row if head in ("svr", "none") else f"{row}+{head}"
+
+
+def read_splits(folder: Path, columns: Iterable[str]) -> list[tuple[int, dict[str, str]]]:
+    """Reads the lines of a benchmark's `splits.csv`, with their numbers in the file.
+
+    Args:
+        folder: of the benchmark.
+        columns: that are needed.
+
+    Raises:
+        LabelError: if the file is missing or lacks a column.
+    """
+    path = folder / "splits.csv"
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in columns if name not in (reader.fieldnames or ())]
+            if missing:
+                raise LabelError(f"{path}: has no column {missing[0]}; give the folder of a finished benchmark")
+            return list(enumerate(reader, start=2))
+    except (OSError, csv.Error) as error:
+        inside = [str(one.parent) for one in sorted(folder.glob("*/splits.csv"))]
+        advice = f", as {' or '.join(inside)}" if inside else ""
+        raise LabelError(
+            f"{path}: cannot be read ({error_reason(error)}); give the folder of a benchmark{advice}"
+        ) from error
 
 
 def splits_csv(results: Iterable[SplitResult]) -> bytes:

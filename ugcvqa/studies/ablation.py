@@ -1,6 +1,5 @@
 """What saliency adds to quality prediction: pairs of rows of a finished benchmark, compared over the same splits."""
 
-import csv
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ugcvqa.benchmarks.results import read_splits
 from ugcvqa.errors import LabelError
 from ugcvqa.evaluation.significance import corrected_t_test, holm
 
@@ -91,7 +91,7 @@ def read_ablations(folder: Path) -> list[Ablation]:
     Raises:
         LabelError: if the file is missing, lacks a column or holds no pair.
     """
-    lines = _read(folder / "splits.csv")
+    lines = _read(folder)
     found = [
         ablation
         for data, head in dict.fromkeys((data, head) for data, _, head in lines)
@@ -105,30 +105,19 @@ def read_ablations(folder: Path) -> list[Ablation]:
     return found
 
 
-def _read(path: Path) -> dict[tuple[str, str, str], Figures]:
+def _read(folder: Path) -> dict[tuple[str, str, str], Figures]:
     """(data set, row, head) -> its splits. Of several mappings the one fitted on the test part counts."""
-    try:
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
-            if missing:
-                raise LabelError(f"{path}: has no column {missing[0]}; give the folder of a finished benchmark")
-            lines = list(enumerate(reader, start=2))
-    except OSError as error:
-        inside = [str(one.parent) for one in sorted(path.parent.glob("*/splits.csv"))]
-        advice = f", as {' or '.join(inside)}" if inside else ""
-        raise LabelError(
-            f"{path}: cannot be read ({error.strerror or error}); give the folder of a benchmark{advice}"
-        ) from error
     found: dict[tuple[str, str, str], Figures] = {}
-    for number, line in lines:
+    for number, line in read_splits(folder, _NEEDED):
         if (line.get("mapping") or "test") != "test":
             continue
         try:
             values = {name: float(line[name]) if line[name] else math.nan for name in ("n_train", "n_test", *METRICS)}
             found.setdefault((line["data"], line["row"], line["head"]), {})[int(line["split"])] = values
         except (TypeError, ValueError) as error:
-            raise LabelError(f"{path}: line {number} is damaged ({error}); run the benchmark again") from error
+            raise LabelError(
+                f"{folder}/splits.csv: line {number} is damaged ({error}); run the benchmark again"
+            ) from error
     return found
 
 
