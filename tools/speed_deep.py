@@ -5,8 +5,11 @@
 The original way: float32, the whole clip in one batch through torchvision's ResNet-50 as it is, in a process of its
 own. Ours run in another process, which keeps freed memory as `ugcvqa extract` does. Both take turns. Prints the least
 processor seconds per frame of some runs, ratios to the original way, and errors against it, for each engine that is
-installed, with the spread of the runs, largest over least; then peak memory. `--large` adds 1920 x 1080. Only the
-ratios carry over to other machines: they are the higher, the faster a processor computes compared with its memory.
+installed, with the spread of the runs, largest over least; then peak memory. `--large` adds 1920 x 1080.
+
+Only the ratios carry over to other machines: they are the higher, the faster a processor computes compared with its
+memory. What no float32 computation of the same products can exceed on this one stands below each table: the ratio at
+the rate of a product of large matrices, which takes its time for arithmetic alone.
 """
 
 import argparse
@@ -22,6 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from ugcvqa.deep.backbones import load_backbone
 from ugcvqa.deep.kept_memory import keep_freed_memory
@@ -92,6 +96,26 @@ def timed_ours(title: str, engine: Engine, precision: str) -> tuple[float, Tenso
     return (time.process_time() - start) / len(rgb), features
 
 
+def matrix_rate() -> float:
+    """Floating-point operations per processor second of a product of large float32 matrices, the best of some."""
+    torch.set_num_threads(1)
+    a, b = torch.randn(2, 1024, 1024, generator=torch.Generator().manual_seed(3))
+    seconds = []
+    for _ in range(10):
+        start = time.process_time()
+        torch.mm(a, b)
+        seconds.append(time.process_time() - start)
+    return 2 * 1024**3 / min(seconds)
+
+
+def operations(title: str) -> int:
+    """Floating-point operations of the original way per frame."""
+    trunk, _ = features_of(calibrated_resnet50(), "resnet50")
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        trunk(normalise(clip(title)[:1]))
+    return int(counter.get_total_flops())
+
+
 def peak_bytes(height: int, width: int, engine: Engine, precision: str) -> int:
     """Peak memory of a process that computes VSFA features of four frames, on Linux."""
     torch.set_num_threads(1)
@@ -129,7 +153,9 @@ def compare(title: str, settings: list[tuple[Engine, str]], runs: int) -> None:
                         f"{float(error.abs().max()):10.1e}{float(error.norm() / expected.norm()):10.1e}",
                         flush=True,
                     )
+        needed, rate = theirs.submit(operations, title).result(), theirs.submit(matrix_rate).result()
     print(f"{'original':24}{min(slow):9.3f}{max(slow) / min(slow):8.2f}{1:7.2f}")
+    print(f"{'rate of matrix products':24}{needed / rate:9.3f}{'':8}{min(slow) * rate / needed:7.2f}  {rate:.3g} per s")
 
 
 def main(is_large: bool = False, runs: int = 3) -> None:
