@@ -73,6 +73,12 @@ def test_steps_of_one_level_and_edges_of_things_are_no_blocks():
     assert blocking(picture)[0] == pytest.approx(0.5, abs=0.02)  # columns only
 
 
+def test_steps_of_two_levels_are_visible():
+    picture = np.full((HEIGHT, WIDTH), 100, np.uint8)
+    picture[:, np.arange(WIDTH) // 8 % 2 == 1] += 2
+    assert blocking(picture)[0] == pytest.approx(0.5, abs=0.02)
+
+
 def test_enlarged_pixels_are_no_blocks(texture):
     small = texture[::4, ::4]
     assert blocking(small.repeat(4, axis=0).repeat(4, axis=1))[0] < RULES["blocking"].slight
@@ -84,6 +90,17 @@ def test_noise_is_measured_in_levels(sigma):
     picture = np.clip(np.rint(120 + rng.normal(0, sigma, (HEIGHT, WIDTH))), 0, 255).astype(np.uint8)
     # of 300 blocks the lowest tenth lies some percent below the mean
     assert noise(picture)[0] == pytest.approx(np.hypot(sigma, 12**-0.5), rel=0.12)
+
+
+def test_noise_is_that_of_the_flattest_tenth_of_the_blocks(texture):
+    luma = texture.astype(float)
+    response = np.zeros((HEIGHT - 2, WIDTH - 2))
+    for (y, x), weight in np.ndenumerate(np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])):
+        response += weight * luma[y : HEIGHT - 2 + y, x : WIDTH - 2 + x]
+    corners = [(top, left) for top in range(0, HEIGHT - 17, 16) for left in range(0, WIDTH - 17, 16)]
+    blocks = [(luma[y + 1 : y + 17, x + 1 : x + 17], response[y : y + 16, x : x + 16]) for y, x in corners]
+    found = [np.abs(part).mean() * np.sqrt(np.pi / 2) / 6 for block, part in blocks if 30 < block.mean() < 225]
+    assert noise(texture)[0] == pytest.approx(np.percentile(found, 10), rel=1e-4)
 
 
 def test_noise_is_found_in_its_half_and_not_in_white_or_black(texture):
@@ -133,6 +150,19 @@ def test_bands_are_counted(moving, texture):
     names, look = found(picture, moving)
     assert names == {"banding"}
     assert look.maps[SPATIAL.index("banding")].max() == 1
+
+
+def test_bands_of_all_widths_are_counted_as_one_by_one():
+    rng = np.random.default_rng(3)
+    widths = rng.integers(6, 13, 80)
+    levels = np.cumsum(rng.choice((-4, 3, 5), 80)) + 120
+    row = np.repeat(levels, widths)[:WIDTH].astype(np.uint8)
+    steps = np.flatnonzero(np.diff(row.astype(int)))
+    steps = steps[(steps > 0) & (steps <= WIDTH // 8 * 8 - 8)]
+    phase = np.bincount(steps % 8).argmax()
+    expected = contours(row.tolist(), phase) / (WIDTH - 13) / 2
+    assert expected > 0.005
+    assert banding(np.tile(row, (HEIGHT, 1)))[0] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("step", [2, 25])
@@ -200,6 +230,20 @@ def test_still_and_small_pictures(texture):
     small = measured(texture[:24, :24], still[:, :24, :24], 25.0)
     assert small.maps.shape == (6, 16, 16)
     assert not small.values[:6].any()
+
+
+def test_limits_are_those_whose_rates_are_on_the_card():
+    """Who changes one runs `tools/artefacts.py` and writes its tables anew."""
+    assert {name: tuple(rule) for name, rule in RULES.items()} == {
+        "blocking": (0.025, 0.08, 0.2),
+        "noise": (2.7, 5.0, 9.0),
+        "blur": (0.53, 0.68, 0.77),
+        "banding": (0.0003, 0.002, 0.004),
+        "overexposure": (0.05, 0.15, 0.4),
+        "underexposure": (0.55, 0.65, 0.73),
+        "freezing": (0.2, 0.5, 1.0),
+        "judder": (0.15, 0.3, 0.6),
+    }
 
 
 def test_strengths_follow_the_limits():

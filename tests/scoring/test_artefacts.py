@@ -165,7 +165,8 @@ def test_places_have_names(rows, columns, where):
 def test_half_of_the_cells_is_all_over_and_three_in_ten_are_large_parts():
     for count, start in ((5, "all over"), (4, "in large parts"), (3, "in large parts"), (2, "mostly")):
         cells = np.zeros((10, 10), np.float32)
-        cells[:count] = 1
+        cells[:count], cells[count:] = 0.6, 0.4
+        cells[0, 0] = 1
         assert place_of(cells).startswith(start)
 
 
