@@ -28,11 +28,6 @@ _load_yaml = get_loader("yaml")
 _typed: list[str] = []
 
 
-def _yaml_loader() -> Any:  # noqa: ANN401
-    """Libyaml's parser where it is installed, which is much faster."""
-    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
 def run_verb(function: Callable[..., int], argv: Sequence[str] | None = None, positional: Sequence[str] = ()) -> int:
     """Parses a command line by a function's signature and docstring, calls it, and returns the exit code.
 
@@ -53,7 +48,9 @@ def run_verb(function: Callable[..., int], argv: Sequence[str] | None = None, po
         own_this_process()
 
     def work() -> int:
-        _help_if_asked(function, given, prog, positional)
+        if (topic := help_text.asked(given)) is not None:
+            sys.stdout.write(help_text.help_text(function, prog, positional, topic))
+            raise SystemExit(0)
         parser = _parser(function, prog, positional)
         try:
             arguments = _call_arguments(parser, given, function)
@@ -115,12 +112,6 @@ def typed_command() -> str:
     return shlex.join(_typed)
 
 
-def _help_if_asked(function: Callable[..., int], argv: Sequence[str], prog: str, positional: Sequence[str]) -> None:
-    if (topic := help_text.asked(argv)) is not None:
-        sys.stdout.write(help_text.help_text(function, prog, positional, topic))
-        raise SystemExit(0)
-
-
 def own_this_process() -> None:
     """Prepares a process that runs one verb: a folder for temporary files, and children that end with it."""
     use_own_folder()
@@ -148,7 +139,8 @@ def _check_nodes(text: str) -> None:
     """Counts the values of a YAML text without building them."""
     size, sizes = 0, dict[str, int]()
     open_nodes: list[tuple[str | None, int]] = []
-    for event in yaml.parse(text, Loader=_yaml_loader()):
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where it is installed, is much faster
+    for event in yaml.parse(text, Loader=loader):
         if isinstance(event, yaml.AliasEvent):
             size += sizes.get(str(event.anchor), _MOST_NODES)  # an alias inside its own anchor never ends
         elif isinstance(event, yaml.CollectionStartEvent):

@@ -3,7 +3,7 @@
 import math
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -126,7 +126,8 @@ def measure_extraction(
                     found.seconds[row][path] = seconds
                     found.infos[path] = result.info
                     if row != TOGETHER:
-                        found.dimensions[row] = _dimension(row, result)
+                        vectors = {name: arrays["video"] for name, arrays in result.features.items()}
+                        found.dimensions[row] = assemble_row(row, vectors).size
             progress()
     for path in found.failures:
         found.infos.pop(path, None)
@@ -212,7 +213,8 @@ def _warm_up(paths: Sequence[str], families: Mapping[str, Family], device: str, 
     """Computes the first piece of the first readable video, so that no video bears one-off costs."""
     target = torch.device(device)
     for name, family in families.items():
-        for item in _first_items(paths, {name: family}, limits):
+        for path in paths:
+            item: Any = next(iter(ClipStream([Task(path, path)], {name: family}, limits=limits)))
             if item.family:
                 compute({name: family.on(device)}, [item.tensors().to(target)])
                 break
@@ -225,11 +227,6 @@ def _warm_up_heads(problem: Problem, entries: Sequence[Entry]) -> None:
         run_split(problem, 1, protocol_split(problem.ids, 1), [entry], rules)
 
 
-def _first_items(paths: Sequence[str], families: Mapping[str, Family], limits: DecodeLimits) -> Iterator[Any]:
-    for path in paths:
-        yield next(iter(ClipStream([Task(path, path)], families, limits=limits)))
-
-
 def _extracted(
     path: str, families: Mapping[str, Family], device: str, limits: DecodeLimits
 ) -> tuple[Seconds, VideoResult]:
@@ -237,10 +234,6 @@ def _extracted(
     wall, cpu = time.perf_counter(), time.process_time()
     (result,) = extract_features(stream, families, device=device)
     return Seconds(time.perf_counter() - wall, time.process_time() - cpu), result
-
-
-def _dimension(row: str, result: VideoResult) -> int:
-    return assemble_row(row, {name: arrays["video"] for name, arrays in result.features.items()}).size
 
 
 def _row_cost(name: str, extraction: Extraction, fitting: Fitting) -> RowCost:

@@ -208,7 +208,8 @@ def _read_csv(path: Path, *, has_ids: bool) -> tuple[list[int], list[str] | None
     rows = read_cells(path)
     made_by = ""
     if _MADE_BY in rows[0][1]:
-        made_by = _one_maker(path, _without_column(rows, rows[0][1].index(_MADE_BY))[1:])
+        column = rows[0][1].index(_MADE_BY)
+        made_by = _one_maker(path, [cells.pop(column) for _, cells in rows][1:])
     first = rows[0][1]
     if has_ids and "pred" in first[1:]:  # predictions of ours or of another program: one column counts
         return *_predictions(path, first, rows[1:]), ""
@@ -226,11 +227,6 @@ def _read_csv(path: Path, *, has_ids: bool) -> tuple[list[int], list[str] | None
     ids = [text_of(cells[0]) for _, cells in rows] if has_ids else None
     lines = [line for line, _ in rows]
     return lines, ids, np.array(values, dtype=np.float64).reshape(len(rows), len(features)), made_by
-
-
-def _without_column(rows: Sequence[Row], column: int) -> list[str]:
-    """Takes a column out of rows and gives its cells."""
-    return [cells.pop(column) for _, cells in rows]
 
 
 def _predictions(path: Path, header: list[str], rows: Sequence[Row]) -> tuple[list[int], list[str], np.ndarray]:

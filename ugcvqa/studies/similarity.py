@@ -179,7 +179,8 @@ def cka_association(x: Array, y: Array, groups: Indices, permutations: int, seed
     def measure(order: Indices) -> float:
         # the diagonal is cleared last, since a short video paired with a long one repeats its rows
         second = _without_diagonal(source[np.ix_(order, order)])
-        return _ratio(_hsic(first, second), norm, _hsic(second, second))
+        other = _hsic(second, second)
+        return _hsic(first, second) / math.sqrt(norm * other) if norm > 0 and other > 0 else math.nan
 
     return _tested("CKA", measure, groups, permutations, seed)
 
@@ -381,10 +382,6 @@ def _hsic(first: Array, second: Array) -> float:
     n, sums, others = len(first), first.sum(0), second.sum(0)
     both = float(sums.sum() * others.sum()) / ((n - 1) * (n - 2))
     return (float(np.vdot(first, second)) + both - 2 * float(sums @ others) / (n - 2)) / (n * (n - 3))
-
-
-def _ratio(both: float, first: float, second: float) -> float:
-    return both / math.sqrt(first * second) if first > 0 and second > 0 else math.nan
 
 
 def _standardised(x: Array) -> tuple[Array, Array, Array]:

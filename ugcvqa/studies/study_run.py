@@ -56,7 +56,6 @@ from ugcvqa.studies.report import (
     warnings,
     weights_text,
 )
-from ugcvqa.studies.similarity import Association
 
 log = logging.getLogger(__name__)
 
@@ -264,7 +263,12 @@ class Study:
             picture = self._picture("content.png", null_distributions(tests), text)
             self._sections.append(Section("Shared content across videos", (shown,), (picture,)))
         self._answer(_CONTENT, sentences)
-        self._numbers["tests"] = {name: [_plain_test(one) for one in found] for name, found in tests.items()}
+        self._numbers["tests"] = {
+            name: [
+                {**{key: value for key, value in vars(one).items() if key != "null"}, "p": one.p_value} for one in found
+            ]
+            for name, found in tests.items()
+        }
 
     def _quality(self, collection: Collection, caption: str) -> None:
         """Deletion, insertion and energy."""
@@ -327,10 +331,6 @@ class Study:
 
     def _write(self, name: str, data: bytes) -> None:
         write_atomic(self.folder / name, data)
-
-
-def _plain_test(one: Association) -> dict[str, Any]:
-    return {**{key: value for key, value in vars(one).items() if key != "null"}, "p": one.p_value}
 
 
 def _sentence(text: str) -> str:
