@@ -248,13 +248,10 @@ class QualityModel:
             reason = f"{name}: no feature can be computed from this video; it may be too short"
             return Score(name, math.nan, math.nan, reason, warnings=warnings)
         batch = features[None]
-        interval = self.head.predict_interval(batch) if self.head.has_interval else None
-        known = self.predict_with_std(batch) if interval is None else (interval.mean, interval.deviation)
-        pred, std = (float(values[0]) for values in known)
+        pred, std, *ends = (float(values[0]) for values in self.head.predict_interval(batch))
         if not math.isfinite(pred):
             reason = f"{name}: the model gives no finite score; its numbers, or the features, are too large"
             return Score(name, math.nan, math.nan, reason, warnings=warnings)
-        ends = (math.nan, math.nan) if interval is None else (float(interval.low[0]), float(interval.high[0]))
         more = self.head.warnings(batch, n_seconds)[0]
         mos, low, high = (float(value) for value in np.clip((pred, *ends), *self.scale))
         return Score(name, mos, pred, std=std, low=low, high=high, warnings=(*warnings, *more))
