@@ -20,8 +20,9 @@ from ugcvqa.cli import exit_code_of
 from ugcvqa.features.extraction import extract_files
 from ugcvqa.features.families import build_families
 from ugcvqa.heads.inducing import principal_axes
+from ugcvqa.heads.novelty import RESIDUAL_AXES, allowed_novelty, residual
 from ugcvqa.heads.scaling import fit_scaling
-from ugcvqa.heads.sparse_gp import RESIDUAL_AXES, FittedSparseGP, allowed_novelty, residual, scaled_blocks
+from ugcvqa.heads.sparse_gp import FittedSparseGP, scaled_blocks
 from ugcvqa.scoring.model import QualityModel
 from ugcvqa.scoring.model_file import load
 from ugcvqa.scoring.released import DEFAULT, released_file

@@ -8,9 +8,7 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
-from ugcvqa.deep.scorecam import SaliencyMaps, ScoreCAM
-
-__all__ = ["KnownMaps", "MapMean", "ScoreCAM", "add_map", "column_profile"]
+from ugcvqa.deep.scorecam import SaliencyMaps
 
 _KNOWN_FRAMES = 32  # 200 KiB each
 

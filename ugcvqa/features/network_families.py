@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from ugcvqa.deep.backbones import load_backbone, weights_checksum
 from ugcvqa.deep.pooling import CNN, VSFA, FrameMean, Trunk, check_features, normalise
 from ugcvqa.deep.precision import exact_unless_asked
-from ugcvqa.deep.saliency import KnownMaps, MapMean, ScoreCAM, add_map
+from ugcvqa.deep.saliency import KnownMaps, MapMean, add_map
+from ugcvqa.deep.scorecam import ScoreCAM
 from ugcvqa.deep.stages import StageStatistics
 from ugcvqa.deep.taps import check_layer
 from ugcvqa.deep.trunks import last_maps_layer

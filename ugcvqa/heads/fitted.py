@@ -59,7 +59,17 @@ class FittedHead(ABC):
 
     @abstractmethod
     def predict(self, features: Any) -> Array:  # noqa: ANN401 (a table, or an array of frames per video)
-        """Predicts MOS (N,), not clipped, of N videos: (N, D) vectors, or one array of frames each."""
+        """Predicts MOS, before the logistic map.
+
+        Args:
+            features: (N, D) numbers, the same columns as in training, or one array of frames for each of N videos.
+
+        Returns:
+            (N,) float64, nominally on the MOS scale but not clipped to it.
+
+        Raises:
+            LabelError: if `features` is a table of other columns.
+        """
 
     def predict_with_std(self, features: Any) -> tuple[Array, Array]:  # noqa: ANN401
         """Predicts as `predict` does, with the standard deviation of a newly measured MOS, both (N,)."""

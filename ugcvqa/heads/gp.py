@@ -65,19 +65,7 @@ class FittedGP(FittedHead):
     logistic: Logistic
 
     def predict(self, features: npt.NDArray[Any]) -> Array:
-        """Predicts MOS, before the logistic map.
-
-        Works through the rows in blocks: memory beyond the arguments and the result does not grow with N.
-
-        Args:
-            features: (N, D) numbers, same columns as in training; taken in single precision.
-
-        Returns:
-            (N,) float64, nominally on the MOS scale but not clipped to it.
-
-        Raises:
-            LabelError: if `features` is not a table of D columns.
-        """
+        """Predicts MOS in blocks of rows, as `FittedSVR.predict` does; features are taken in single precision."""
         blocks = [covariance @ self.coefficients for covariance in self._covariances(features)]
         return np.concatenate([np.empty(0), *blocks]) * self.mos_deviation + self.mos_mean
 

@@ -15,10 +15,11 @@ from ugcvqa.evaluation.metrics import fit_logistic
 from ugcvqa.heads.gp_fit import GPReport, check_training, fit_gp
 from ugcvqa.heads.inducing import by_term, cluster_means, placed, principal_axes
 from ugcvqa.heads.kernels import Kernel, squared_distances
+from ugcvqa.heads.novelty import RESIDUAL_AXES, residual
 from ugcvqa.heads.pairs import Pairs, pairs_of_ladders, read_pairs
 from ugcvqa.heads.parts import GPPart
 from ugcvqa.heads.scaling import fit_scaling
-from ugcvqa.heads.sparse_gp import RESIDUAL_AXES, FittedSparseGP, inverse_factor, residual, scaled_blocks, term
+from ugcvqa.heads.sparse_gp import FittedSparseGP, inverse_factor, scaled_blocks, term
 from ugcvqa.settings.heads import GPSettings, SparseGPSettings
 
 # Share of left-out MOS that intervals hold, so that they hold 90 % of new ones: kernel, inducing points and spread have

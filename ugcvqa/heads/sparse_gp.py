@@ -20,19 +20,11 @@ from ugcvqa.evaluation.metrics import Logistic
 from ugcvqa.heads.fitted import FittedHead, Interval, Parts, check_width
 from ugcvqa.heads.kernels import JITTER, Kernel, squared_distances
 from ugcvqa.heads.motion import lost_motion
+from ugcvqa.heads.novelty import allowed_novelty, beyond_range, residual, unlike_training
 from ugcvqa.heads.parts import GPPart, parts_from, stored_tables
 from ugcvqa.heads.scaling import apply_scaling, check_scaling
 
-RESIDUAL_AXES = 64
-"""Principal axes outside of which columns are looked at for what is novel."""
-
 _MOTION = "motion"  # what it is called in contributions
-_SHORT = 0.45
-"""By how much of the usual residual that of a single second is larger, at most, than that of its clip: 0.1, 0.4 and
-0.45 for three public clips, and half of it for the mean of two seconds."""
-
-_LONG_S = 10  # seconds from which on nothing is added: the training videos have 8 and 20
-
 _BLOCK_ROWS = 2048  # videos whose scaled columns are in memory at a time
 
 
@@ -43,9 +35,6 @@ class Reference(NamedTuple):
     prior: Array
     posterior: Array
     weights: Array
-
-
-_WORDS = {"nss": "the statistics of the picture (NSS)"}  # of a group, for people
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,17 +94,7 @@ class FittedSparseGP(FittedHead):
     spread: Array = field(default_factory=lambda: np.zeros(0))
 
     def predict(self, features: npt.NDArray[Any]) -> Array:
-        """Predicts MOS, before the logistic map.
-
-        Args:
-            features: (N, D) numbers, same columns as in training; taken in single precision.
-
-        Returns:
-            (N,) float64, nominally on the MOS scale but not clipped to it.
-
-        Raises:
-            LabelError: if `features` is not a table of D columns.
-        """
+        """Predicts MOS; features are taken in single precision."""
         return self._mean(self._covariance(self.points(features)), features)
 
     def _mean(self, covariance: Array, features: npt.NDArray[Any]) -> Array:
@@ -184,14 +163,11 @@ class FittedSparseGP(FittedHead):
                 low, high = self.ranges[part.name]
                 for row, value in enumerate(features[:, part.start].tolist()):
                     if not low <= value <= high:
-                        found[row].append(_beyond(part.name, value, low, high))
+                        found[row].append(beyond_range(part.name, value, low, high))
         for index, group in enumerate(self.groups):
             if not self._is_of_facts(group):
                 for row in np.flatnonzero(novelty[index] > usual[index]).tolist():
-                    found[row].append(
-                        f"{_WORDS.get(group, f'the {group} features')} are unlike those of nearly all training "
-                        "videos, so the score is a guess"
-                    )
+                    found[row].append(unlike_training(group))
         return [tuple(sentences) for sentences in found]
 
     def _novelties(self, features: npt.NDArray[Any]) -> list[Array]:
@@ -335,22 +311,6 @@ _LISTS = ("scales", "means", "novelty")
 _NUMBERS = ("noise", "mos_mean", "mos_deviation", "width")
 
 
-def residual(block: Array, axes: Array) -> Array:
-    """Squared length (N,) of scaled columns (N, C) outside the first of their principal axes (C, d): 64, or C / 4."""
-    kept = block @ axes[:, : min(RESIDUAL_AXES, block.shape[1] // 4)]
-    left: Array = np.maximum(np.sum(block**2, axis=1) - np.sum(kept**2, axis=1), 0)
-    return left
-
-
-def allowed_novelty(usual: Any, n_seconds: int | None) -> Any:  # noqa: ANN401 (a number, or an array)
-    """How large a residual may be of the mean of few seconds, given that which 99 % of long videos stay below.
-
-    Source: own; `tools/short_clips.py` prints what it does: at most 3 % of usual clips of any length are called novel.
-    """
-    seconds = _LONG_S if n_seconds is None else min(max(1, n_seconds), _LONG_S)
-    return usual * (1 + _SHORT * (1 / seconds - 1 / _LONG_S))
-
-
 def scaled_blocks(
     features: npt.NDArray[Any],
     parts: Sequence[GPPart],
@@ -410,11 +370,3 @@ def _inverse(factor: Array) -> Array:
         return np.asarray(np.linalg.inv(factor), np.float64)
     except np.linalg.LinAlgError as error:
         raise CheckpointError("a factor of the sparse GP head is singular; train it again") from error
-
-
-def _beyond(name: str, value: float, low: float, high: float) -> str:
-    side = "beyond" if value > high else "below"
-    if name == "pixels/lines":
-        return f"detail of {value:.0f} lines is {side} that of the training videos ({low:.0f} to {high:.0f})"
-    what = "frame rate" if name == "container/rate" else "frame " + name.rpartition("/")[2]
-    return f"{what} {value:.4g} is {side} the training videos ({low:.4g}..{high:.4g})"

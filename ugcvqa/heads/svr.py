@@ -52,19 +52,7 @@ class FittedSVR(FittedHead):
     logistic: Logistic
 
     def predict(self, features: npt.NDArray[Any]) -> Array:
-        """Predicts MOS, before the logistic map.
-
-        Works through the rows in blocks: memory beyond the arguments and the result does not grow with N.
-
-        Args:
-            features: (N, D) numbers, same columns as in training.
-
-        Returns:
-            (N,) float64, nominally on the MOS scale but not clipped to it.
-
-        Raises:
-            LabelError: if `features` is not a table of D columns.
-        """
+        """Predicts MOS in blocks of rows: memory beyond the arguments and the result does not grow with N."""
         n_columns = self.minimum.size
         check_width(features, n_columns)
         support = scaled(self.support_vectors, self.minimum, self.span)

@@ -89,11 +89,7 @@ class GRUSettings:
     recipe: RecipeSettings = field(default_factory=lambda: RecipeSettings(lr=1e-4))
 
     def __post_init__(self) -> None:
-        if min(self.reduced_dim, self.hidden_dim, self.tau) < 1 or not 0 <= self.beta <= 1:
-            raise ConfigError(
-                f"gru: reduced_dim {self.reduced_dim}, hidden_dim {self.hidden_dim}, tau {self.tau}, beta {self.beta}: "
-                "the first three must be at least 1, beta lies in 0..1"
-            )
+        _check_gru("gru", self)
 
 
 @dataclass(frozen=True)
@@ -167,11 +163,7 @@ class EndToEndSettings:
     recipe: RecipeSettings = field(default_factory=lambda: RecipeSettings(epochs=30, ema=0.99))
 
     def __post_init__(self) -> None:
-        if min(self.reduced_dim, self.hidden_dim, self.tau) < 1 or not 0 <= self.beta <= 1:
-            raise ConfigError(
-                f"end_to_end: reduced_dim {self.reduced_dim}, hidden_dim {self.hidden_dim}, tau {self.tau}, beta "
-                f"{self.beta}: the first three must be at least 1, beta lies in 0..1"
-            )
+        _check_gru("end_to_end", self)
         if min(self.stages, self.frozen_stages, self.head_epochs) < 0:
             raise ConfigError(
                 f"end_to_end: stages {self.stages}, frozen_stages {self.frozen_stages}, head_epochs "
@@ -181,6 +173,14 @@ class EndToEndSettings:
             raise ConfigError(f"end_to_end: frozen_stages {self.frozen_stages} of {self.stages} stages that are used")
         if min(self.thaw_epochs, default=1) < 1:
             raise ConfigError(f"end_to_end: thaw_epochs {list(self.thaw_epochs)}: at least 1 epoch each")
+
+
+def _check_gru(name: str, of: GRUSettings | EndToEndSettings) -> None:
+    if min(of.reduced_dim, of.hidden_dim, of.tau) < 1 or not 0 <= of.beta <= 1:
+        raise ConfigError(
+            f"{name}: reduced_dim {of.reduced_dim}, hidden_dim {of.hidden_dim}, tau {of.tau}, beta {of.beta}: "
+            "the first three must be at least 1, beta lies in 0..1"
+        )
 
 
 @dataclass(frozen=True)
