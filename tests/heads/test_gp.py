@@ -5,20 +5,18 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
-from scipy.stats import norm, rankdata
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, RationalQuadratic, WhiteKernel
 
 from ugcvqa.errors import CheckpointError, ConfigError, LabelError
 from ugcvqa.evaluation.metrics import fit_logistic
-from ugcvqa.features.rows import ROWS, dimension
 from ugcvqa.files import arrays_from_file, arrays_to_bytes
 from ugcvqa.heads.gp import FittedGP
 from ugcvqa.heads.gp_fit import fit_gp
 from ugcvqa.heads.kernels import ParameterPosterior, squared_distances
 from ugcvqa.heads.kinds import head_class
-from ugcvqa.heads.parts import GPPart, gp_parts
-from ugcvqa.heads.scaling import apply_scaling, fit_scaling
+from ugcvqa.heads.parts import GPPart
+from ugcvqa.heads.scaling import apply_scaling
 from ugcvqa.heads.svr_fit import fit_svr
 from ugcvqa.scoring.model import QualityModel
 from ugcvqa.scoring.model_file import load
@@ -276,54 +274,6 @@ def test_constant_part_is_ignored():
     other[:, 4] = 60
     np.testing.assert_array_equal(head.predict(other), head.predict(wide))
     assert np.corrcoef(head.predict(wide), plain.predict(features))[0, 1] > 0.999
-
-
-@pytest.mark.parametrize("row", ROWS)
-def test_parts_of_a_row_cover_its_columns_once(row):
-    parts = gp_parts(row, dimension(row))
-    covered = np.concatenate([np.arange(part.start, part.stop) for part in parts])
-    unused = {"NSS_PIXELS": [1836]}.get(row, [])  # the rate, which motion counts
-    np.testing.assert_array_equal(np.sort(covered), np.delete(np.arange(dimension(row)), unused))
-
-
-def test_parts_follow_the_layout_of_their_row():
-    parts = {part.name: (part.start, part.stop) for part in gp_parts("NSS_CNN_CONTAINER", 3887)}
-    assert parts["nss/mean"] == (0, 680)
-    assert parts["nss/difference"] == (680, 1360)
-    assert parts["cnn"] == (1360, 3408)
-    assert parts["nss/temporal"] == (3408, 3884)
-    assert parts["container/rate"] == (3886, 3887)
-    finer = {part.name: (part.start, part.stop) for part in gp_parts("NSS_PIXELS", 1838)}
-    assert len(finer) == 11
-    assert finer["nss/detail"] == (2 * 68, 4 * 68)  # LOG and DOG, two scales each
-    assert finer["nss/fast"] == (1360 + 3 * 68, 1836)
-    other = {part.name: (part.start, part.stop) for part in gp_parts("VSFACNN", 1024)}
-    assert other == {"vsfacnn/mean": (0, 512), "vsfacnn/deviation": (512, 1024)}
-    assert gp_parts("MINE", 7) == (GPPart("features", 0, 7, "rank"),)
-    for row, columns in (("NSS", 20), ("NSS_CNN", 1836), ("CNN_SALIENCY", 100)):
-        with pytest.raises(LabelError, match=row):
-            gp_parts(row, columns)
-
-
-def test_rank_scaling_gives_normal_scores_with_ties():
-    column = np.array([3.0, 1.0, 1.0, 7.0, np.inf, -2.0, 1.0])[:, None]
-    scaled = apply_scaling(column, "rank", fit_scaling(column, "rank"))[:, 0]
-    np.testing.assert_allclose(scaled, norm.ppf((rankdata(column[:, 0]) - 0.5) / 7), atol=1e-6)
-    new = np.array([[np.nan], [-100.0], [1e300], [2.0]])
-    beyond = apply_scaling(new, "rank", fit_scaling(column, "rank"))[:, 0]
-    np.testing.assert_allclose(beyond[:3], [0, scaled.min(), scaled.max()], atol=1e-6)
-    assert scaled[1] < beyond[3] < scaled[0]
-
-
-def test_other_scalings_are_what_they_say():
-    x = np.array([[1.0, 4.0], [0.0, 0.0], [-9.0, 16.0]])
-    np.testing.assert_allclose(
-        apply_scaling(x, "root", fit_scaling(x, "root")), [[1 / 5**0.5, 2 / 5**0.5], [0, 0], [-3 / 5, 4 / 5]], atol=1e-6
-    )
-    rates = np.array([[25.0], [50.0], [0.0], [np.nan]])
-    np.testing.assert_allclose(apply_scaling(rates, "log", fit_scaling(rates, "log"))[:, 0], [-1, 1, 0, 0], atol=1e-6)
-    table = fit_scaling(x, "standard")
-    np.testing.assert_allclose(apply_scaling(x, "standard", table), (x - x.mean(0)) / x.std(0), atol=1e-6)
 
 
 def test_parts_are_plain_values(fitted):
