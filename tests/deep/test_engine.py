@@ -294,6 +294,19 @@ def test_what_openvino_cannot_translate_is_computed_by_torch(monkeypatch, caplog
         FastNetwork(network, "openvino")(noise(1, 3, 9, 11))
 
 
+def test_openvino_reports_nothing_to_its_makers():
+    """In a process of its own, as another test may have imported the package that does."""
+    pytest.importorskip("openvino", reason="needs the extra `cpu`")
+    program = (
+        "import sys, torch; from torch import nn; from ugcvqa.deep.engine import FastNetwork;"
+        "FastNetwork(nn.Sequential(nn.Conv2d(3, 4, 3)).eval(), 'openvino')(torch.zeros(1, 3, 9, 11));"
+        "from openvino.tools.ovc import convert_impl;"
+        "print(convert_impl.tm.__name__, sys.modules['openvino_telemetry'])"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["openvino.tools.ovc.telemetry_stub", "None"]
+
+
 def test_a_copy_computes_the_same(engine):
     network, frames = VSFA("resnet18", "random:0", engine=engine), torch.full((1, 3, 40, 48), 9, dtype=torch.uint8)
     expected = network(frames)

@@ -149,10 +149,11 @@ def test_stretches_below_the_score_are_found_lowest_first():
     assert low_stretches(timeline, 2.0) == []
 
 
-def explained(path="a/b clip.mp4"):
+def explained(path="a/b clip.mp4", best_mos=2.5):
     moment = Moment(61.0, 1.5, 61.5, np.zeros((4, 6, 3), np.uint8))
+    best = replace(moment, start_s=0.0, mos=best_mos)
     timeline = Timeline((0.0, 61.0), (61.0, 62.0), (2.5, 1.5))
-    explanation = Explanation({"nss": -0.4, "container": 0.25}, timeline, moment, moment, "sums")
+    explanation = Explanation({"nss": -0.4, "container": 0.25}, timeline, moment, best, "sums")
     return Score(path, 2.0, 2.0, low=1.25, high=2.75, timeline=timeline, explanation=explanation)
 
 
@@ -161,11 +162,17 @@ def test_lines_say_timeline_moments_and_parts():
         "    timeline █▁ 1.50 to 2.50, 2 entries in 1:02.0",
         "    seconds that pull down: 1:01.0 to 1:02.0 (1.50)",
         "    worst second 1.50 at 1:01.0",
-        "    best second 1.50 at 1:01.0",
+        "    best second 2.50 at 0:00.0",
         "    parts that pull down: statistics of the picture (sharpness, noise, colour) -0.40",
         "    parts that lift: frame size and rate +0.25",
     ]
     assert explanation_lines(Score("a", 2.0, 2.0)) == []
+
+
+def test_seconds_that_differ_by_noise_only_are_not_called_worst_and_best():
+    assert "    worst second 1.50 at 1:01.0" in explanation_lines(explained(best_mos=1.61))
+    (line,) = [line for line in explanation_lines(explained(best_mos=1.59)) if "worst" in line]
+    assert line == "    worst and best second differ by noise only: 1.50 and 1.59"
 
 
 def test_table_tells_interval_and_warnings(capsys):
@@ -206,7 +213,7 @@ def test_verb_explains_in_table_and_json_and_writes_pictures(model, clip, tmp_pa
     folder = tmp_path / "frames"
     assert verb.main([str(clip), "--checkpoint", str(tmp_path), "--explain", "--frames", str(folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[2:]] == [*("timeline", "worst", "best", "likely", "parts", "parts")]
+    assert [line.split()[0] for line in lines[2:]] == ["timeline", "worst", "likely", "parts", "parts"]
     assert sorted(path.suffixes[-2] for path in folder.iterdir()) == [".best", ".worst"]
     assert verb.main([str(clip), "--checkpoint", str(tmp_path), "--json", "--timeline"]) == 0
     record = json.loads(capsys.readouterr().out)

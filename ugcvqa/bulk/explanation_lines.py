@@ -18,6 +18,7 @@ _UNKNOWN = "·"
 _MOST_BLOCKS = 60
 _SMALLEST_SPAN = 0.5  # MOS units that the heights cover at least, so that a steady video looks steady
 _MOST_PARTS = 5
+_NOISE = 0.1  # MOS units, as in reports: a fortieth of the scale
 _LONGEST_NAME = 150  # bytes; file systems allow 255
 
 
@@ -109,9 +110,13 @@ def _lines_of(explanation: Explanation, stretches: Sequence[tuple[float, float, 
     if stretches:
         listed = (f"{_clock(start)} to {_clock(stop)} ({mos:.2f})" for start, stop, mos in stretches[:_MOST_PARTS])
         yield f"seconds that pull down: {', '.join(listed)}"
-    for kind, moment in (("worst", explanation.worst), ("best", explanation.best)):
-        if moment is not None:
-            yield f"{kind} second {moment.mos:.2f} at {_clock(moment.start_s)}"
+    worst, best = explanation.worst, explanation.best
+    if worst is not None and best is not None and best.mos - worst.mos <= _NOISE:
+        yield f"worst and best second differ by noise only: {worst.mos:.2f} and {best.mos:.2f}"
+    else:
+        for kind, moment in (("worst", worst), ("best", best)):
+            if moment is not None:
+                yield f"{kind} second {moment.mos:.2f} at {_clock(moment.start_s)}"
     if explanation.artefacts:
         yield f"likely artefacts: {'; '.join(map(_artefact, explanation.artefacts))}"
     lowers = {name: value for name, value in explanation.contributions.items() if value < 0}

@@ -6,6 +6,7 @@ Results differ from the plain layers by rounding only, unless a reduced precisio
 import copy
 import logging
 import operator
+import sys
 import warnings
 from functools import cache
 from importlib.util import find_spec
@@ -114,6 +115,8 @@ class FastNetwork(nn.Module):
             "ENABLE_CPU_PINNING": False,  # several processes would share the first cores
         }
         sides = [min(max(side, least), most) for side, (least, most) in zip(x.shape[2:], _TRACED_SIDES, strict=True)]
+        # The converter would report its use to its makers, unasked; it does not where this package cannot be imported.
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         try:
             import openvino
 
