@@ -79,4 +79,4 @@ def _for_numba(function: Any, parts: Set[Callable[..., Any]]) -> Any:  # noqa: A
 @cache
 def _announce() -> None:
     """Logs once why the first command takes some seconds more."""
-    log.warning("compiling the NSS kernels for this processor (about 10 s, once)")
+    log.warning("compiling the NSS kernels for this processor (about 20 s, once)")

@@ -185,7 +185,7 @@ def _cache_folder() -> str | None:
                 continue
             if os.access(folder, os.W_OK):
                 return str(folder)
-    log.warning("no folder can keep the compiled NSS kernels: each process compiles them again (about 10 s)")
+    log.warning("no folder can keep the compiled NSS kernels: each process compiles them again (about 20 s)")
     return None
 
 
