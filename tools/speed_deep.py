@@ -8,8 +8,8 @@ processor seconds per frame of some runs, ratios to the original way, and errors
 installed, with the spread of the runs, largest over least; then peak memory. `--large` adds 1920 x 1080.
 
 Only the ratios carry over to other machines: they are the higher, the faster a processor computes compared with its
-memory. What no float32 computation of the same products can exceed on this one stands below each table: the ratio at
-the rate of a product of large matrices, which takes its time for arithmetic alone.
+memory. What a float32 computation of the same products can hardly exceed on this one stands below each table: the ratio
+at the rate of a product of large matrices, which takes its time for arithmetic alone.
 """
 
 import argparse
