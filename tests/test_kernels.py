@@ -58,6 +58,12 @@ def test_an_array_in_another_order_is_refused():
         add(a.T, a.T, 1, np.empty((3, 4)))
 
 
+def test_an_array_of_another_byte_order_is_refused():
+    a = np.zeros((4, 3), np.dtype(np.float32).newbyteorder())
+    with pytest.raises(ValueError, match="byte order"):
+        add(a, a, 1, np.empty((4, 3)))
+
+
 def test_a_kernel_that_makes_arrays_is_refused():
     with pytest.raises(RuntimeError, match="NRT_MemInfo_alloc"):
         makes_an_array(np.zeros(3), np.zeros(3))
@@ -70,8 +76,14 @@ def test_a_kernel_uses_no_variables_of_a_function_around_it():
     def scale(out):
         out[0] = factor
 
-    with pytest.raises(TypeError, match="factor"):
+    with pytest.raises(TypeError, match="scale"):
         scale(np.zeros(1))
+
+
+def test_a_kernel_has_no_function_inside():
+    """The name of its machine code would be another one in each process."""
+    with pytest.raises(TypeError, match="has a function inside"):
+        kernel()(eval("lambda out: (lambda x: x)(out)", {}))(np.zeros(1))
 
 
 def test_machine_code_depends_on_the_constants_and_on_what_a_kernel_calls(monkeypatch):
@@ -81,6 +93,9 @@ def test_machine_code_depends_on_the_constants_and_on_what_a_kernel_calls(monkey
     before = content()
     assert content() == before
     monkeypatch.setitem(globals(), "SHIFT", 3.0)
+    assert content() != before
+    monkeypatch.undo()
+    monkeypatch.setitem(globals(), "SHIFT", (2.0, 1.0))
     assert content() != before
     monkeypatch.undo()
     monkeypatch.setattr(shifted, "__code__", (lambda value: value - SHIFT).__code__)

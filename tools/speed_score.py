@@ -1,11 +1,11 @@
 """Measures `ugcvqa score` as a user meets it, beside decoding alone, in rounds: CPU seconds and memory of commands.
 
-    python tools/speed_score.py [--rounds 3] [--model NAME] [--tiny 0]
+    python tools/speed_score.py [--rounds 3] [--model NAME] [--tiny 1000] [--bulk 6]
 
 The clips are made here: 160 x 120 of 1 s, which costs little more than the start, 960 x 540 of 8 s and 1920 x 1080 of
 10 s at 25 frames per second, H.264. Each command is a process of its own on one thread; decoding alone is a process
-that imports PyAV and decodes every frame. `--tiny 1000` scores a folder of so many copies of the smallest clip too.
-Times are of this machine, busy as it is: compare the ratios.
+that imports PyAV and decodes every frame. `--tiny` and `--bulk` score folders of copies of the smallest clip and of
+each other one, in which the start is paid once. Times are of this machine, busy as it is: compare the ratios.
 """
 
 import argparse
@@ -69,12 +69,22 @@ def made(folder: Path, width: int, height: int, n_frames: int) -> Path:
     return path
 
 
+def copies(path: Path, count: int) -> Path:
+    """A folder of so many copies of a clip."""
+    folder = path.with_suffix("")
+    folder.mkdir()
+    for number in range(count):
+        shutil.copy(path, folder / f"{number}.mp4")
+    return folder
+
+
 def main() -> int:
     """Runs the tool and returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", default="")
-    parser.add_argument("--tiny", type=int, default=0)
+    parser.add_argument("--tiny", type=int, default=0, help="copies of the smallest clip, scored as a folder")
+    parser.add_argument("--bulk", type=int, default=0, help="copies of each other clip, likewise")
     arguments = parser.parse_args()
     model = ["--model", arguments.model] if arguments.model else []
     score = [sys.executable, "-m", "ugcvqa.score", *model]
@@ -91,15 +101,19 @@ def main() -> int:
             peak, ratios = max(pair[0].peak_mib for pair in found), whole / alone
             spread = " | ".join(f"{np.median(x):.2f} ({x.min():.2f}-{x.max():.2f})" for x in (whole, alone, ratios))
             print(f"| {name} | {spread} | {peak:.0f} | {3600 / np.median(whole):.0f} |", flush=True)
-        if arguments.tiny:
-            first = made(Path(folder), *TINY)
-            tiny = Path(folder) / "tiny"
-            tiny.mkdir()
-            for number in range(arguments.tiny):
-                shutil.copy(first, tiny / f"{number}.mp4")
-            one = cost([*score, str(tiny), "--output", str(Path(folder) / "scores.csv"), "--workers", "1"])
-            each = one.cpu_s / arguments.tiny
-            print(f"\n{arguments.tiny} videos of 160 x 120, 1 s: {one.cpu_s:.1f} CPU s, {each:.3f} each")
+        for name, count in (
+            ("160 x 120, 1 s", arguments.tiny),
+            ("540p, 8 s", arguments.bulk),
+            ("1080p, 10 s", arguments.bulk),
+        ):
+            if count:
+                many = copies(Path(folder) / f"{CLIPS[name][0]}x{CLIPS[name][1]}.mp4", count)
+                one = cost([*score, str(many), "--output", f"{many}.csv", "--workers", "1"])
+                each = one.cpu_s / count
+                print(
+                    f"{count} videos of {name}: {one.cpu_s:.1f} CPU s, {each:.3f} each, {3600 / each:.0f} "
+                    f"per core-hour, {one.peak_mib:.0f} MiB"
+                )
     return 0
 
 

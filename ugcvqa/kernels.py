@@ -14,12 +14,12 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, TypeVar
 
-import llvmlite
 import numpy as np
 import numpy.typing as npt
 from llvmlite import binding
@@ -65,14 +65,17 @@ class Kernel:
             arguments: as the function takes them, without `work`; arrays in C order.
 
         Raises:
-            ValueError: for an array in another order.
+            ValueError: for an array in another order, or of another byte order than this machine's.
         """
         kinds: list[tuple[str, int]] = []
         values: list[int] = []
         for each in (*arguments, self._work(arguments)) if self._n_rows else arguments:
             if isinstance(each, np.ndarray):
-                if not each.flags.c_contiguous:
-                    raise ValueError(f"{self.function.__name__} takes arrays in C order, got strides {each.strides}")
+                if not (each.flags.c_contiguous and each.dtype.isnative):
+                    raise ValueError(
+                        f"{self.function.__name__} takes arrays in C order and the byte order of this machine, got "
+                        f"strides {each.strides} and {each.dtype.str}"
+                    )
                 kinds.append((each.dtype.char, each.ndim))
                 values += [each.__array_interface__["data"][0], *each.shape]
             else:
@@ -138,8 +141,8 @@ def inlined(function: Function) -> Function:
 def _content(function: Any) -> Iterator[bytes]:  # noqa: ANN401
     """What the machine code of a function depends on: its code, the constants it uses, and what it calls."""
     code = function.__code__
-    if code.co_freevars:
-        raise TypeError(f"kernel {code.co_name} uses variables of the function around it: {code.co_freevars}")
+    if code.co_freevars or any(isinstance(each, CodeType) for each in code.co_consts):
+        raise TypeError(f"kernel {code.co_name} has a function inside, or uses variables of one around it")
     yield repr((code.co_code, code.co_consts, code.co_names)).encode()
     for name in code.co_names:
         value = function.__globals__.get(name)
@@ -147,7 +150,7 @@ def _content(function: Any) -> Iterator[bytes]:  # noqa: ANN401
             yield value.tobytes()
         elif isinstance(value, FunctionType) and value in _inlined:
             yield from _content(value)
-        elif isinstance(value, int | float | np.number):
+        elif isinstance(value, int | float | str | tuple | np.generic):
             yield repr(value).encode()
 
 
@@ -172,7 +175,7 @@ def _machine_code(function: Callable[..., None], kinds: Kinds, name: str) -> byt
 @cache
 def _cache_folder() -> str | None:
     """The user's own folder for machine code of these versions; None where no folder can be written."""
-    versions = (llvmlite.__version__, sys.version_info[:2], binding.get_host_cpu_name(), _features())
+    versions = (version("numba"), version("llvmlite"), sys.version_info[:2], binding.get_host_cpu_name(), _features())
     content = hashlib.sha256(repr(versions).encode()).hexdigest()[:16]
     home, who = os.environ.get("XDG_CACHE_HOME") or "~/.cache", os.getuid() if hasattr(os, "getuid") else 0
     for parent in (home, tempfile.gettempdir()):
