@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ugcvqa import __main__, fit, score
-from ugcvqa.settings.benchmark import BenchmarkSettings, TimingSettings
+from ugcvqa.settings.benchmark import BenchmarkSettings
 from ugcvqa.settings.study import StudySettings
 
 VERBS = ["fit", "extract", "score", "benchmark", "study", "timings", "doctor", "check"]
@@ -42,9 +42,7 @@ def test_every_verb_is_listed_and_dispatched(capsys):
     assert "no verb 'nonsense'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("verb", "kind"), [("benchmark", BenchmarkSettings), ("timings", TimingSettings), ("study", StudySettings)]
-)
+@pytest.mark.parametrize(("verb", "kind"), [("benchmark", BenchmarkSettings), ("study", StudySettings)])
 def test_every_option_is_recorded_under_its_name(verb, kind, monkeypatch):
     module, seen = importlib.import_module(f"ugcvqa.{verb}"), []
 

@@ -117,8 +117,7 @@ def benchmark(
     sources = FeatureSources(features, tables, store, asked.families, gru.precision)
     gathered = collect(asked, sources)
     holdouts = {one.problem.data: run.make_splits(one, asked) for one in gathered}
-    workers = run.Workers(jobs, backend, scheduler)
-    results = run.run(gathered, holdouts, run.rules_of(asked), folder / "parts", workers)
+    results = run.run(gathered, holdouts, run.rules_of(asked), folder / "parts", jobs, backend, scheduler)
     record = {
         "settings": plain_settings(vars(asked)),
         "labels": {one.problem.data: one.problem.labels_sha256 for one in gathered},

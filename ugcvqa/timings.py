@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ugcvqa.cli import run_verb
 from ugcvqa.errors import ConfigError, VideoError
 from ugcvqa.progress import progress_bar
-from ugcvqa.settings.benchmark import TimingSettings
+from ugcvqa.settings.benchmark import BenchmarkSettings
 from ugcvqa.settings.data import DecodeLimits
 from ugcvqa.settings.features import FamilySettings
 from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
@@ -16,6 +16,8 @@ from ugcvqa.settings.training import WandbSettings
 
 if TYPE_CHECKING:
     from ugcvqa.benchmarks.costs import Extraction, Fitting
+
+_UNRECORDED = ("backbone", "saliency_backbone", "wandb")  # the first two are part of the settings of families
 
 
 def timings(
@@ -70,9 +72,15 @@ def timings(
         font: of the figures.
         wandb: Weights & Biases for table and figures; `--wandb offline` is short for `--wandb.mode offline`.
     """
-    asked = TimingSettings(
-        videos, rows, families.with_backbones(backbone, saliency_backbone), data, labels, features, tables, store,
-        repetitions, svr, gp, sparse_gp, benchmark, out, device, limits, figures, font,
+    families = families.with_backbones(backbone, saliency_backbone)
+    asked = {name: value for name, value in locals().items() if name not in _UNRECORDED}
+    if not videos and data is None:
+        raise ConfigError("nothing to measure; give videos for extract seconds, --data with --features for fit seconds")
+    if repetitions < 1:
+        raise ConfigError(f"repetitions is {repetitions}: at least one is needed")
+    fitted = BenchmarkSettings(
+        data or [], labels, rows, features, tables, store, on_missing="common", svr=svr, gp=gp, sparse_gp=sparse_gp,
+        families=families,
     )  # fmt: skip
     from ugcvqa.benchmarks import cost_report as report
     from ugcvqa.benchmarks import costs
@@ -86,16 +94,16 @@ def timings(
     srcc, source = report.accuracy(benchmark, data)
     folder = new_folder(Path(out).parent, Path(out).name)
     check_writable(folder.parent)
-    extraction, fitting = _extraction(asked), _fitting(asked)
+    extraction, fitting = _extraction(videos, fitted, device, limits), _fitting(fitted, repetitions)
     record = {
-        "settings": plain_settings(vars(asked)),
+        "settings": plain_settings(asked),
         "machine": costs.machine(),
-        "engine": chosen_engine(asked.families.engine),
+        "engine": chosen_engine(families.engine),
         "versions": versions(),
         **costs.record(extraction, fitting),
     }
     notes = [
-        *(report.weight_notes(asked.families) if videos else ()),
+        *(report.weight_notes(families) if videos else ()),
         *report.measurement_notes(record["machine"], extraction, fitting, device),
     ]
     spent = costs.row_costs(extraction, fitting)
@@ -110,7 +118,7 @@ def timings(
     return 1 if extraction.failures else 0
 
 
-def _extraction(asked: TimingSettings) -> "Extraction":
+def _extraction(videos: list[str], asked: BenchmarkSettings, device: str, limits: DecodeLimits) -> "Extraction":
     """Measures extraction of the rows of all lines; failures are named on stderr.
 
     Raises:
@@ -126,21 +134,21 @@ def _extraction(asked: TimingSettings) -> "Extraction":
     from ugcvqa.features.precisions import settled
     from ugcvqa.features.rows import PAPER_ROWS, families_of_rows
 
-    folders = (video_files(Path(video)) if Path(video).is_dir() else [video] for video in asked.videos)
+    folders = (video_files(Path(video)) if Path(video).is_dir() else [video] for video in videos)
     paths = [str(path) for found in folders for path in found]
     if not paths:
-        if asked.videos:
-            raise ConfigError(f"{', '.join(asked.videos)}: no video found")
+        if videos:
+            raise ConfigError(f"{', '.join(videos)}: no video found")
         return costs.Extraction()
     lines = [asked.rows] if isinstance(asked.rows, str) else asked.rows
     names = [row for line in lines for row in (PAPER_ROWS if line == "all" else (line.partition("+")[0],))]
     rows = list(dict.fromkeys(names))
-    needed, device = families_of_rows(rows), usable_device(asked.device)
+    needed, device = families_of_rows(rows), usable_device(device)
     networks = build_families(needed, settled(asked.families, needed, device=device))
     keep_freed_memory()  # as `ugcvqa extract` does
     with progress_bar((1 + len(rows)) * len(paths), "video", "extract") as bar:
         unique = list(dict.fromkeys(paths))
-        found = costs.measure_extraction(unique, rows, networks, device, asked.limits, lambda: bar.update(1))
+        found = costs.measure_extraction(unique, rows, networks, device, limits, lambda: bar.update(1))
     for reason in found.failures.values():
         sys.stderr.write(f"ugcvqa timings: error: {' '.join(reason.split())}\n")
     if not found.infos:
@@ -148,8 +156,8 @@ def _extraction(asked: TimingSettings) -> "Extraction":
     return found
 
 
-def _fitting(asked: TimingSettings) -> "Fitting":
-    """Measures fitting on a data set, or nothing without one.
+def _fitting(asked: BenchmarkSettings, repetitions: int) -> "Fitting":
+    """Measures fitting on a data set, on the videos that all its rows have; nothing without a data set.
 
     Raises:
         ConfigError: if a line has no features.
@@ -161,13 +169,12 @@ def _fitting(asked: TimingSettings) -> "Fitting":
     from ugcvqa.benchmarks.run import rules_of
 
     sources = FeatureSources(asked.features, asked.tables, asked.store, asked.families)
-    if asked.data is None:
+    if not asked.data:
         return costs.Fitting()
-    fitted, repetitions = asked.fitted(asked.data), asked.repetitions
-    (gathered,) = collect(fitted, sources)
+    (gathered,) = collect(asked, sources)
     entries = [entry for entry in gathered.entries if entry.head != "none"]
     with progress_bar((1 + len(entries)) * repetitions, "fit", "fit") as bar:
-        return costs.measure_fitting(gathered.problem, entries, repetitions, rules_of(fitted), lambda: bar.update(1))
+        return costs.measure_fitting(gathered.problem, entries, repetitions, rules_of(asked), lambda: bar.update(1))
 
 
 main = partial(run_verb, timings, positional=["videos"])

@@ -1,6 +1,7 @@
 """Lightning's Trainer with a user's arguments: some are added to ours, some refused as they would break a promise."""
 
 import logging
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -133,6 +134,7 @@ def build_trainer(ours: Mapping[str, Any], asked: Mapping[str, Any], purpose: Pu
     Raises:
         ConfigError: if an argument cannot be used.
     """
+    _hide_hints()
     here = launch()
     purpose.check(asked)
     given = built_arguments(Trainer, "trainer", _given(asked))
@@ -158,6 +160,13 @@ def build_trainer(ours: Mapping[str, Any], asked: Mapping[str, Any], purpose: Pu
     if purpose is TRAINING and isinstance(trainer.strategy, DeepSpeedStrategy | FSDPStrategy | ModelParallelStrategy):
         raise ConfigError("--trainer.strategy: one that shards weights cannot keep our checkpoints; use ddp")
     return trainer
+
+
+def _hide_hints() -> None:
+    """Hides hints of Lightning and PyTorch, which are about other uses: what matters here is said by us."""
+    for name in ("lightning.pytorch", "lightning.fabric", "torch.multiprocessing.spawn"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning.*")
 
 
 def is_placed_by(asked: Mapping[str, Any]) -> bool:

@@ -257,10 +257,9 @@ def _prediction_seconds(
     rules: Rules,
 ) -> float:
     """Mean wall time to predict one video after the other with the head of a repetition."""
-    position = {video_id: index for index, video_id in enumerate(problem.ids)}
-    outer = [position[video_id] for video_id in split.outer_train]
+    outer = problem.rows(split.outer_train)
     head = _fitted(features[outer], problem.mos[outer], entry, split, chosen, rules)
-    rows = [position[video_id] for video_id in split.test[:_PREDICTED]]
+    rows = problem.rows(split.test[:_PREDICTED])
     head.predict(features[rows[:1]])
     start = time.perf_counter()
     for row in rows:
@@ -279,11 +278,9 @@ def _fitted(
     """Fits the head of a repetition again; an SVR head without its search."""
     if entry.head != "svr":
         return fit_process(features, mos, entry.row, rules.of_process(entry))[0]
-    within = {video_id: index for index, video_id in enumerate(split.outer_train)}
-    train, val = ([within[video_id] for video_id in part] for part in (split.train, split.val))
     c, gamma = (round(math.log2(value)) for value in (chosen.c, chosen.gamma))
     settings = replace(rules.svr, c_exponents=(c,), gamma_exponents=(gamma,))
-    return fit_svr(features, mos, train, val, settings)[0]
+    return fit_svr(features, mos, *split.inner_rows, settings)[0]
 
 
 def _processor() -> str:

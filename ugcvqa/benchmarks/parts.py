@@ -13,7 +13,7 @@ from typing import Any
 
 from ugcvqa.benchmarks.results import SplitResult
 from ugcvqa.errors import StoreError
-from ugcvqa.files import arrays_from_file, arrays_to_bytes, check_writable, write_atomic
+from ugcvqa.files import arrays_from_file, arrays_to_bytes, write_atomic
 
 _ARRAYS = ("mos", "pred", "pred_mapped", "std", "low", "high")
 
@@ -51,14 +51,6 @@ class Parts:
         values = {name: value for name, value in asdict(result).items() if name not in _ARRAYS}
         arrays = {name: getattr(result, name) for name in _ARRAYS if getattr(result, name) is not None}
         write_atomic(path, arrays_to_bytes(arrays, {"facts": facts, "result": values}), self.root)
-
-    def check_writable(self) -> None:
-        """Tries the folder before hours of work.
-
-        Raises:
-            StoreError: if it cannot be written.
-        """
-        check_writable(self.root)
 
     def path(self, data: str, entry: str, split: int, mapping: str, facts: dict[str, Any]) -> Path:
         """File of a part; `data` and `entry` are for the reader, the facts decide."""

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from ugcvqa.arrays import Array
 from ugcvqa.benchmarks.feature_tables import row_columns
 from ugcvqa.benchmarks.results import SplitResult
+from ugcvqa.datasets.names import places_of
 from ugcvqa.errors import ConfigError, UgcvqaError
 from ugcvqa.evaluation.metrics import IDENTITY, Logistic, fit_logistic, krcc, plcc, rmse, srcc
 from ugcvqa.evaluation.splits import Split
@@ -84,6 +85,10 @@ class Problem:
     def labels_sha256(self) -> str:
         """Checksum of ids and MOS in their order."""
         return _digest([*self.ids, *(repr(float(value)) for value in self.mos)])
+
+    def rows(self, ids: Iterable[str]) -> Rows:
+        """Row numbers of videos by their ids."""
+        return np.array(places_of(ids, self.ids), dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -200,9 +205,7 @@ class Indexes:
     @classmethod
     def of(cls, problem: Problem, split: Split) -> "Indexes":
         """Finds the rows of a split's videos."""
-        position = {video_id: index for index, video_id in enumerate(problem.ids)}
-        parts = (split.train, split.val, split.outer_train, split.test)
-        return cls(*(np.array([position[video_id] for video_id in part], dtype=np.int64) for part in parts))
+        return cls(*map(problem.rows, (split.train, split.val, split.outer_train, split.test)))
 
 
 def _fits(problem: Problem, indexes: Indexes, entries: Sequence[Entry], rules: Rules) -> Iterator[tuple[Entry, Fit]]:
@@ -306,8 +309,7 @@ def scored(
         fit: what the head said; None for predictions that were not trained here.
         seconds: how long it took.
     """
-    position = {video_id: number for number, video_id in enumerate(problem.ids)}
-    mos = problem.mos[[position[video_id] for video_id in split.test]]
+    mos = problem.mos[problem.rows(split.test)]
     fit = fit or Fit(pred)
     logistic = fit_logistic(pred, mos) if mapping == "test" else fit.logistic if mapping == "train" else IDENTITY
     mapped = logistic(pred)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from ugcvqa.benchmarks.results import Results, SplitResult
 from ugcvqa.errors import LabelError
 from ugcvqa.evaluation.metrics import fit_logistic
 from ugcvqa.evaluation.splits import Split, protocol_split
+from ugcvqa.files import check_writable
 from ugcvqa.progress import progress_bar
 from ugcvqa.settings.benchmark import BenchmarkSettings
 
@@ -46,21 +47,6 @@ _MAPPINGS: dict[str, tuple[MappingName, ...]] = {
 
 Splits = Mapping[str, list[tuple[int, Split]]]
 """Data set -> its splits with their numbers."""
-
-
-@dataclass(frozen=True)
-class Workers:
-    """Where splits are computed; changes the speed, never a result.
-
-    Attributes:
-        jobs: processes; 0 for one per core.
-        backend: of joblib.
-        scheduler: address of a Dask scheduler.
-    """
-
-    jobs: int = 0
-    backend: str = "loky"
-    scheduler: str | None = None
 
 
 def rules_of(asked: BenchmarkSettings) -> Rules:
@@ -95,7 +81,15 @@ def make_splits(gathered: Gathered, settings: BenchmarkSettings) -> list[tuple[i
     return [(index, replace(split, test=ids[n_train:])) for index, split in splits]
 
 
-def run(data: Sequence[Gathered], splits: Splits, rules: Rules, folder: Path, workers: Workers) -> Results:
+def run(
+    data: Sequence[Gathered],
+    splits: Splits,
+    rules: Rules,
+    folder: Path,
+    jobs: int = 0,
+    backend: str = "loky",
+    scheduler: str | None = None,
+) -> Results:
     """Computes what is not there yet and gives all results in order.
 
     Args:
@@ -103,13 +97,15 @@ def run(data: Sequence[Gathered], splits: Splits, rules: Rules, folder: Path, wo
         splits: their splits.
         rules: how a split is run.
         folder: where finished parts are kept.
-        workers: where the rest is computed.
+        jobs: processes for the rest, as `run_tasks` takes them; so are `backend` and `scheduler`.
+        backend: what shares the work out.
+        scheduler: address of a Dask scheduler.
 
     Raises:
         UgcvqaError: if a row cannot be trained or a part cannot be written.
     """
     parts = Parts(folder)
-    parts.check_writable()
+    check_writable(folder)
     units = [
         _Unit(parts, one.problem, index, split, one.entries, rules)
         for one in data
@@ -122,7 +118,7 @@ def run(data: Sequence[Gathered], splits: Splits, rules: Rules, folder: Path, wo
         log.info("%d of %d fits are there already", n_all - n_left, n_all)
     tasks = (unit.task() for unit in units if unit.for_workers)
     with progress_bar(n_left, "fit", "benchmark") as bar:
-        for results in run_tasks(run_unit, tasks, workers.jobs, workers.backend, workers.scheduler):
+        for results in run_tasks(run_unit, tasks, jobs, backend, scheduler):
             unit = by_key[results[0].data, results[0].split]
             unit.keep(results)
             bar.update(len(unit.for_workers))
@@ -214,19 +210,15 @@ def _finished(
 ) -> Iterator[SplitResult]:
     """Figures of predictions that were not trained here: on all videos, and on each test part as any other row."""
     pred = problem.predictions[entry.row]
-    position = {video_id: number for number, video_id in enumerate(problem.ids)}
     whole = splits[0][1].test if len(rules.mappings) > 1 else problem.ids
-
-    def rows(ids: Sequence[str]) -> list[int]:
-        return [position[video_id] for video_id in ids]
-
     for mapping in ("none", "test"):
-        yield scored(problem, entry, 0, Split((), (), whole), pred[rows(whole)], mapping)
+        yield scored(problem, entry, 0, Split((), (), whole), pred[problem.rows(whole)], mapping)
     results = []
     for index, split in splits:
-        values, fit = pred[rows(split.test)], None
+        test = problem.rows(split.test)
+        values, fit = pred[test], None
         if rules.mappings[0] == "train":
-            train, test = rows(split.outer_train), rows(split.test)
+            train = problem.rows(split.outer_train)
             logistic = fit_logistic(pred[train], problem.mos[train])
             fit = Fit(values, logistic, choice_rmse=choice_rmse(values, problem.mos[test]))
         results.append(scored(problem, entry, index, split, values, rules.mappings[0], fit))

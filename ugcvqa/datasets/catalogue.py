@@ -9,14 +9,14 @@ import logging
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ugcvqa.datasets.finding import PUBLIC_NAMES, VideoFolder, video_copies, video_files
 from ugcvqa.datasets.identity import first_alike
 from ugcvqa.datasets.labels import LABEL_FILES, OWN_COLUMNS, PUBLIC_COLUMNS, LabelTable, label_file
-from ugcvqa.datasets.names import path_parts, video_name, without_extension
+from ugcvqa.datasets.names import path_parts, places_of, video_name, without_extension
 from ugcvqa.errors import ConfigError, LabelError
 
 logger = logging.getLogger(__name__)
@@ -67,6 +67,10 @@ class Dataset:
     scale: tuple[float, float]
     videos: tuple[Video, ...]
     notes: tuple[str, ...] = ()
+
+    def rows(self, ids: Iterable[str]) -> list[int]:
+        """Row numbers of videos by their ids, such as those of one part of a split."""
+        return places_of(ids, (video.video_id for video in self.videos))
 
 
 def load_dataset(

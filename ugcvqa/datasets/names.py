@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -58,6 +58,12 @@ def video_name(text: str) -> str:
 def loose(text: str) -> str:
     """A form of a name that is the same however another system writes it: case and %20 for a space do not count."""
     return unicodedata.normalize("NFC", unquote(text)).casefold()
+
+
+def places_of(wanted: Iterable[str], names: Iterable[str]) -> list[int]:
+    """Places of the wanted names in a list of different ones, spelled alike; KeyError for one that is not there."""
+    places = {name: place for place, name in enumerate(names)}
+    return [places[name] for name in wanted]
 
 
 def shared_folders(paths: Sequence[tuple[str, ...]]) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ugcvqa.datasets.names import video_name
+from ugcvqa.datasets.names import places_of, video_name
 from ugcvqa.errors import ConfigError, LabelError
 from ugcvqa.settings.data import SplitSettings
 
@@ -43,6 +43,11 @@ class Split:
         _check_unique(self.train + self.val + self.test)
         if Counter(self.outer_train) != Counter(self.train + self.val):
             raise LabelError("outer_train of a split must hold its train and val videos, once each")
+
+    @property
+    def inner_rows(self) -> tuple[list[int], list[int]]:
+        """Places of the train and of the val videos in `outer_train`."""
+        return places_of(self.train, self.outer_train), places_of(self.val, self.outer_train)
 
 
 def make_split(dataset: "Dataset", settings: SplitSettings) -> Split:

@@ -3,7 +3,6 @@
 import json
 import logging
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -227,10 +226,6 @@ def _predict(
     asked: Mapping[str, Any],
 ) -> None:
     """Runs `Trainer.predict`: no logs, no checkpoints, unless asked for; errors of other processes become ours."""
-    # Lightning's hints are about training; what matters here is said by us.
-    for name in ("lightning.pytorch", "lightning.fabric", "torch.multiprocessing.spawn"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning.*")
     quiet = dict.fromkeys(("enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     added = {"callbacks": [writer], "logger": [], "plugins": []}
     trainer = build_trainer({**quiet, **added, **devices, "use_distributed_sampler": False}, asked, EXTRACTION)

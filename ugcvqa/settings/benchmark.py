@@ -1,10 +1,9 @@
-"""Settings of a benchmark, and of the measurement of what its rows cost."""
+"""Settings of a benchmark."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ugcvqa.errors import ConfigError
-from ugcvqa.settings.data import DecodeLimits
 from ugcvqa.settings.features import FamilySettings
 from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
 from ugcvqa.settings.training import GRUSettings
@@ -61,46 +60,3 @@ class BenchmarkSettings:
         if self.split_index is not None:
             return range(self.split_index, self.split_index + 1)
         return range(1, (self.splits or (101 if self.mode == "single_split" else 100)) + 1)
-
-
-@dataclass(frozen=True)
-class TimingSettings:
-    """What is measured; its attributes are the options of `ugcvqa timings`, and described there.
-
-    Raises:
-        ConfigError: if there is nothing to measure.
-    """
-
-    videos: list[str]
-    rows: list[str] | str = "all"
-    families: FamilySettings = field(default_factory=FamilySettings)
-    data: str | None = None
-    labels: str | None = None
-    features: str | None = None
-    tables: dict[str, Any] = field(default_factory=dict)
-    store: str | None = None
-    repetitions: int = 9
-    svr: SVRSettings = field(default_factory=SVRSettings)
-    gp: GPSettings = field(default_factory=GPSettings)
-    sparse_gp: SparseGPSettings = field(default_factory=SparseGPSettings)
-    benchmark: str | None = None
-    out: str = "timings"
-    device: str = "cpu"
-    limits: DecodeLimits = field(default_factory=DecodeLimits)
-    figures: list[Literal["pdf", "svg"]] = field(default_factory=list)
-    font: Literal["sans", "serif"] = "sans"
-
-    def __post_init__(self) -> None:
-        if not self.videos and self.data is None:
-            raise ConfigError(
-                "nothing to measure; give videos for extract seconds, --data with --features for fit seconds"
-            )
-        if self.repetitions < 1:
-            raise ConfigError(f"repetitions is {self.repetitions}: at least one is needed")
-
-    def fitted(self, data: str) -> BenchmarkSettings:
-        """The benchmark whose fits are measured, on the videos that all its rows have."""
-        return BenchmarkSettings(
-            data, self.labels, self.rows, self.features, self.tables, self.store, on_missing="common", svr=self.svr,
-            gp=self.gp, sparse_gp=self.sparse_gp, families=self.families,
-        )  # fmt: skip

@@ -57,7 +57,7 @@ def train_end_to_end(experiment: Experiment, dataset: Dataset, folder: Path, log
     workers = n_loaders(experiment.loader.workers, trainer.strategy.root_device.type == "cuda", trainer.num_devices)
     training = NetworkTraining(experiment, folder, loggers, samples, source, split, workers)
     regressor = EndToEndRegressor.of(settings, training.scale, network)
-    regressor.start(source, training.rows(split.train))
+    regressor.start(source, kept.rows(split.train))
     reached = _Steps(training, network, source, settings).run()
     if reached is None:
         return None
@@ -110,7 +110,7 @@ class _Steps:
     def _train_head(self, recipe: RecipeSettings) -> Outcome:
         """Trains the head on the features that the backbone computes, once, of fixed clips."""
         here, settings = self.training.step(recipe.epochs), self.settings
-        rows = here.rows(here.split.train + here.split.val)
+        rows = here.dataset.rows(here.split.train + here.split.val)
         log.info("first the head alone, on the features of %d videos", len(rows))
         features = self._backbone_features(rows, recipe.batch_size)
         ids = [here.dataset.videos[row].video_id for row in rows]

@@ -3,7 +3,6 @@
 import logging
 import math
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -81,7 +80,6 @@ def train(
         ConfigError: if a Trainer argument cannot be used, or the training diverged.
         CheckpointError: if no checkpoint of an interrupted training can be used.
     """
-    _quiet()
     _check_lengths(arguments)
     recipe = regressor.recipe
     store = SealedCheckpoints(folder, _fingerprint(regressor, data, record))
@@ -236,10 +234,3 @@ def _trainer(
         "plugins": [store],
     }
     return build_trainer(ours, arguments, TRAINING)
-
-
-def _quiet() -> None:
-    """Hides Lightning's hints: what matters is said by us."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning.*")

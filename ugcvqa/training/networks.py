@@ -86,11 +86,6 @@ class NetworkTraining:
         """Where this process computes outside of the Trainer: where the Trainer does."""
         return root_device(self.experiment.trainer)
 
-    def rows(self, ids: Sequence[str]) -> list[int]:
-        """Places of videos in the data set."""
-        position = {video.video_id: row for row, video in enumerate(self.dataset.videos)}
-        return [position[video_id] for video_id in ids]
-
     def step(self, epochs: int) -> "NetworkTraining":
         """The same for a step before the last: callbacks and loggers of the user are for the training that follows."""
         asked = {key: value for key, value in self.experiment.trainer.items() if key not in ("callbacks", "logger")}
@@ -98,7 +93,8 @@ class NetworkTraining:
 
     def run(self, regressor: QualityRegressor, step: str = "") -> Outcome:
         """Trains a regressor, resuming an interrupted training."""
-        recipe, train_rows, val_rows = regressor.recipe, self.rows(self.split.train), self.rows(self.split.val)
+        recipe = regressor.recipe
+        train_rows, val_rows = self.dataset.rows(self.split.train), self.dataset.rows(self.split.val)
         data = SampleDataModule(self.source, train_rows, val_rows, recipe.batch_size, recipe.seed, self.workers)
         return train(regressor, data, self.checkpoints / step, self.record, self.loggers, self.experiment.trainer)
 
@@ -114,7 +110,7 @@ class NetworkTraining:
         recipe, every = regressor.recipe, range(len(self.dataset.videos))
         data = SampleDataModule(self.source, [], every, recipe.batch_size, 0, self.workers)
         relative = predict(regressor.network, data, self.device)
-        rows, mos = self.rows(self.split.train), labels_of(self.dataset)
+        rows, mos = self.dataset.rows(self.split.train), labels_of(self.dataset)
         line = MOSLine(0.0, regressor.label_scale) if recipe.l1 else MOSLine.fitted(relative[rows], mos[rows])
         pred = line(relative)
         return pred, line, fit_logistic(pred[rows], mos[rows])
@@ -153,7 +149,7 @@ def train_gru(experiment: Experiment, dataset: Dataset, folder: Path, loggers: S
     training = NetworkTraining(experiment, folder, loggers, samples, source, split)
     row, families = experiment.feature_row, experiment.families
     regressor = GRURegressor.of(experiment.gru, row, families, table.dim, training.scale)
-    regressor.start(source, training.rows(split.train))
+    regressor.start(source, samples.dataset.rows(split.train))
     outcome = training.run(regressor)
     if not training.is_result(outcome):
         return None

@@ -125,8 +125,7 @@ class Run:
     def _part(self, ids: Sequence[str]) -> tuple[Array, Array, Array]:
         """(labels, predictions, standard deviations of these) of the videos of one part."""
         videos = self.samples.dataset.videos
-        position = {video.video_id: index for index, video in enumerate(videos)}
-        rows = [position[video_id] for video_id in ids]
+        rows = self.samples.dataset.rows(ids)
         return np.array([videos[row].mos for row in rows]), self.predicted.pred[rows], self.predicted.std[rows]
 
     def _predictions(self) -> tuple[str, dict[str, metrics.Metrics]]:

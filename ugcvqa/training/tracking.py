@@ -121,14 +121,13 @@ def residuals(rows: Iterable[Row]) -> list[list[Any]]:
 
 def _rows(dataset: Dataset, split: Split, pred: npt.NDArray[np.float64]) -> list[Row]:
     """Rows of the table, held-out videos first, because these get the thumbnails."""
-    position = {video.video_id: row for row, video in enumerate(dataset.videos)}
     rows: list[Row] = []
     for part, ids in (("test", split.test), ("val", split.val), ("train", split.train)):
-        for video_id in ids:
-            video, value = dataset.videos[position[video_id]], float(pred[position[video_id]])
+        for row in dataset.rows(ids):
+            video, value = dataset.videos[row], float(pred[row])
             size = _resolution(video) if part != "train" or video.resolution else ""
             picture = _thumbnail(video.path) if len(rows) < _THUMBNAILS else None
-            rows.append(Row(video_id, part, size, video.mos, value, video.mos - value, picture))
+            rows.append(Row(video.video_id, part, size, video.mos, value, video.mos - value, picture))
     return rows
 
 

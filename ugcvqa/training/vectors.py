@@ -143,8 +143,7 @@ def fit_head(experiment: Experiment, samples: Samples, split: Split) -> tuple[Qu
         The model, and what was chosen or learned, as JSON values.
     """
     dataset, row = samples.dataset, experiment.feature_row
-    position = {video.video_id: index for index, video in enumerate(dataset.videos)}
-    outer = [position[video_id] for video_id in split.outer_train]
+    outer = dataset.rows(split.outer_train)
     mos = np.array([dataset.videos[index].mos for index in outer])
     features = samples.features[outer]
     if experiment.head == "svr":
@@ -159,15 +158,13 @@ def fit_head(experiment: Experiment, samples: Samples, split: Split) -> tuple[Qu
 
 
 def _fitted_svr(features: Array, mos: Array, split: Split, settings: SVRSettings) -> tuple[FittedHead, dict[str, Any]]:
-    within = {video_id: index for index, video_id in enumerate(split.outer_train)}
     with progress_bar(1, "candidate", "grid search") as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        train, val = ([within[video_id] for video_id in part] for part in (split.train, split.val))
-        head, report = fit_svr(features, mos, train, val, settings, progress)
+        head, report = fit_svr(features, mos, *split.inner_rows, settings, progress)
     chosen = {"C": head.C, "gamma": head.gamma, "support_vectors": head.dual_coef.size}
     fits = {"unconverged": report.n_unconverged, "unmapped": report.n_unmapped, "nonfinite": report.n_nonfinite}
     return head, chosen | fits
