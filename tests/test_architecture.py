@@ -37,7 +37,7 @@ DOORS = {
     "openvino": {"deep.engine"},
     "pyarrow": {"bulk.parquet"},
     "matplotlib": {
-        *("display.figures", "display.figure_labels", "display.maps", "studies.figures"),
+        *("display.figures", "display.figure_labels", "display.maps", "studies.figures", "studies.frame_figures"),
     },
     "PIL": {"display.images"},
     "jinja2": {"display.html"},

@@ -107,7 +107,7 @@ def benchmark(
         svr, gp, sparse_gp, gru, families.with_backbones(backbone, saliency_backbone), out, name,
     )  # fmt: skip
     from ugcvqa.benchmarks import report, run
-    from ugcvqa.benchmarks.feature_tables import FeatureSources
+    from ugcvqa.benchmarks.feature_sources import FeatureSources
     from ugcvqa.benchmarks.labelled_features import collect
     from ugcvqa.deep.engine import chosen_engine
     from ugcvqa.display.figures import font as fonts

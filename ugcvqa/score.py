@@ -12,7 +12,7 @@ from ugcvqa.settings.data import DaskSettings, DecodeLimits, LoaderSettings
 from ugcvqa.settings.features import Engine, NSSEngine, SaliencySettings, UVQSettings
 
 if TYPE_CHECKING:
-    from ugcvqa.bulk.sinks import Tally
+    from ugcvqa.bulk.journal import Tally
     from ugcvqa.scoring.scorers import Scorer
 
 
@@ -218,7 +218,7 @@ def _from_tables(
 
 
 def _merge(output: str, is_alone: bool) -> int:
-    from ugcvqa.bulk.scoring import merge
+    from ugcvqa.bulk.merging import merge
 
     if not is_alone:
         raise ConfigError("--merge takes no videos, model or other output; give it alone or with --report")

@@ -164,7 +164,7 @@ def _fitting(asked: BenchmarkSettings, repetitions: int) -> "Fitting":
         LabelError: if labels or features cannot be used.
     """
     from ugcvqa.benchmarks import costs
-    from ugcvqa.benchmarks.feature_tables import FeatureSources
+    from ugcvqa.benchmarks.feature_sources import FeatureSources
     from ugcvqa.benchmarks.labelled_features import collect
     from ugcvqa.benchmarks.run import rules_of
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ugcvqa import doctor
-from ugcvqa.benchmarks import gpu_report
+from ugcvqa.benchmarks import gpu_report, gpu_trials
 from ugcvqa.errors import UgcvqaError
 
 
@@ -76,22 +76,22 @@ def test_no_frame_of_a_clip_comes_twice(monkeypatch, tmp_path):
         "write_video",
         lambda path, frames, *_, **__: path.write_bytes(seen.extend(map(bytes, frames)) or b""),
     )
-    scale = replace(gpu_report.scale_of(True), frames=600)
+    scale = replace(gpu_trials.scale_of(True), frames=600)
     gpu_report._write_clips(tmp_path / "clips", scale)
     assert len(set(seen)) == len(seen) == 600
 
 
 def test_judgement_of_the_targets(monkeypatch, tmp_path):
-    whole = gpu_report.scale_of(False)
+    whole = gpu_trials.scale_of(False)
     assert whole.is_whole
-    monkeypatch.setattr(gpu_report, "_family", lambda *_: {"cnn": None})
-    monkeypatch.setattr(gpu_report, "_first_frames", lambda *_: {})
-    monkeypatch.setattr(gpu_report, "timed_vector", lambda *_, **__: None)
+    monkeypatch.setattr(gpu_trials, "_family", lambda *_: {"cnn": None})
+    monkeypatch.setattr(gpu_trials, "_first_frames", lambda *_: {})
+    monkeypatch.setattr(gpu_trials, "timed_vector", lambda *_, **__: None)
     for seconds, verdict in ((0.8, "0.9 s; met"), (1.0, "0.9 s; missed, 1.00 s")):
         monkeypatch.setattr(
-            gpu_report, "_one_speed", lambda *_, s=seconds: {"clip_s": s, "waiting": 0.5, "computing": 0.5}
+            gpu_trials, "_one_speed", lambda *_, s=seconds: {"clip_s": s, "waiting": 0.5, "computing": 0.5}
         )
-        text, _ = gpu_report._speed("cnn", [tmp_path], (0, 15), "cuda", whole, time.monotonic())
+        text, _ = gpu_trials.speed("cnn", [tmp_path], (0, 15), "cuda", whole, time.monotonic())
         assert text.endswith(verdict)
 
 
@@ -103,7 +103,7 @@ def test_failures_and_lack_of_time_are_lines(monkeypatch, tmp_path, capsys):
         yield "first", lambda: ("well", {"n": 1})
         yield "second", broken
         yield "third", lambda: ("", {"why": "0 GPUs"})
-        monkeypatch.setattr(gpu_report, "LIMIT_S", 0.0)
+        monkeypatch.setattr(gpu_trials, "LIMIT_S", 0.0)
         yield "fourth", broken
 
     monkeypatch.setattr(gpu_report, "_parts", parts)
@@ -116,10 +116,10 @@ def test_failures_and_lack_of_time_are_lines(monkeypatch, tmp_path, capsys):
 
 def test_differences_are_those_from_the_cpu_in_float32(monkeypatch, tmp_path):
     figures = iter([([1.0, 0.0], 9.0), ([1.0, 1e-7], 3.0), ([1.0, 4e-3], 2.0), ([1.0, 6e-3], 1.0), ([1.0, 1.0], 0.5)])
-    monkeypatch.setattr(gpu_report, "_family", lambda *_: {"cnn": None})
-    monkeypatch.setattr(gpu_report, "_first_frames", lambda *_: {})
-    monkeypatch.setattr(gpu_report, "timed_vector", lambda *_, **__: (np.array((found := next(figures))[0]), found[1]))
-    text, found = gpu_report._differences("cnn", tmp_path, "cuda", gpu_report.scale_of(True))
+    monkeypatch.setattr(gpu_trials, "_family", lambda *_: {"cnn": None})
+    monkeypatch.setattr(gpu_trials, "_first_frames", lambda *_: {})
+    monkeypatch.setattr(gpu_trials, "timed_vector", lambda *_, **__: (np.array((found := next(figures))[0]), found[1]))
+    text, found = gpu_trials.differences("cnn", tmp_path, "cuda", gpu_trials.scale_of(True))
     assert found["advised"] == "tf32"
     assert found["bfloat16"] == {"difference": pytest.approx(6e-3), "seconds": 1.0}
     assert text.endswith("fastest within 0.005: tf32")

@@ -11,8 +11,10 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.svm import SVR
 
-from ugcvqa.benchmarks import protocol
-from ugcvqa.benchmarks.protocol import Entry, Problem, Rules, code_sha256, facts, run_split, run_unit
+from ugcvqa.benchmarks import facts as facts_module
+from ugcvqa.benchmarks.facts import code_sha256, facts
+from ugcvqa.benchmarks.problem import Entry, Problem, Rules
+from ugcvqa.benchmarks.protocol import run_split, run_unit
 from ugcvqa.errors import ConfigError, LabelError
 from ugcvqa.evaluation.splits import protocol_split
 from ugcvqa.features.rows import Part
@@ -163,8 +165,8 @@ def test_a_worker_with_other_code_is_refused():
     [("svr", "heads.solver"), ("gp", "heads.gp_fit"), ("sparse_gp", "heads.inducing"), ("gru", "models.losses")],
 )
 def test_results_depend_on_the_code_that_fits_a_head(monkeypatch, head, module):
-    before, source = code_sha256(head), protocol._source
-    monkeypatch.setattr(protocol, "_source", lambda name: source(name) + "#" * (name == module))
+    before, source = code_sha256(head), facts_module._source
+    monkeypatch.setattr(facts_module, "_source", lambda name: source(name) + "#" * (name == module))
     assert code_sha256.__wrapped__(head) != before
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from tests.support.golden import EXTRACTS
 from ugcvqa.benchmark import main
-from ugcvqa.benchmarks.feature_tables import FeatureSources
+from ugcvqa.benchmarks.feature_sources import FeatureSources
 from ugcvqa.benchmarks.labelled_features import collect
 from ugcvqa.benchmarks.protocol import run_split
 from ugcvqa.benchmarks.run import make_splits, rules_of

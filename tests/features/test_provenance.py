@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ugcvqa import fit, score
-from ugcvqa.benchmarks.feature_tables import FeatureSources, merged_makers
+from ugcvqa.benchmarks.feature_blocks import merged_makers
+from ugcvqa.benchmarks.feature_sources import FeatureSources
 from ugcvqa.datasets.tables import FeatureTable, read_table, write_table
 from ugcvqa.errors import CheckpointError, LabelError
 from ugcvqa.evaluation.metrics import IDENTITY

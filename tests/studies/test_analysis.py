@@ -1,5 +1,7 @@
 """From measures of videos to numbers: units of the tests, and published frames."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,9 @@ import torch
 from ugcvqa.datasets.catalogue import Dataset, Video
 from ugcvqa.errors import LabelError
 from ugcvqa.settings.study import MeasureSettings
-from ugcvqa.studies.analysis import Collection, published_frames
+from ugcvqa.studies.analysis import Collection, sign_flip_p
 from ugcvqa.studies.measures import VideoMeasures, measure_arrays
+from ugcvqa.studies.published_frames import published_frames
 
 
 def test_published_file_with_other_arrays_is_refused(tmp_path):
@@ -54,3 +57,9 @@ def test_videos_of_the_same_content_are_one_unit_of_the_tests():
 
 def test_no_repairings_means_no_tests():
     assert collected(8).associations("own", MeasureSettings(permutations=0)) == []
+
+
+def test_sign_flips_have_exact_extremes():
+    assert sign_flip_p(np.ones(12), 399, 0) <= 2 / 400
+    assert sign_flip_p([1.0, -1.0] * 6, 199, 0) == 1
+    assert math.isnan(sign_flip_p(np.ones(5), 199, 0))

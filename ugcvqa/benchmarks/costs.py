@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ugcvqa.benchmarks.feature_tables import row_columns
-from ugcvqa.benchmarks.protocol import Entry, Problem, Rules, run_split
+from ugcvqa.benchmarks.feature_blocks import row_columns
+from ugcvqa.benchmarks.problem import Entry, Problem, Rules
+from ugcvqa.benchmarks.protocol import run_split
 from ugcvqa.benchmarks.results import SplitResult
 from ugcvqa.display.benchmark_tables import RowCost
 from ugcvqa.evaluation.splits import Split, protocol_split

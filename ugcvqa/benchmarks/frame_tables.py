@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ugcvqa.benchmarks.feature_tables import FRAMES, FeatureSources, merged_makers
+from ugcvqa.benchmarks.feature_blocks import merged_makers
+from ugcvqa.benchmarks.feature_sources import FRAMES, FeatureSources
 from ugcvqa.datasets.joining import matched_rows
 from ugcvqa.errors import ConfigError, LabelError
 from ugcvqa.features.precisions import settled

@@ -6,50 +6,43 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from ugcvqa.benchmarks.costs import machine
-from ugcvqa.deep.backbones import has_weights
+from ugcvqa.benchmarks.gpu_trials import (
+    COMPARED,
+    DECODERS,
+    LIMIT_S,
+    MANY,
+    N_CLIPS,
+    OTHERS,
+    TARGETS_S,
+    Found,
+    Scale,
+    differences,
+    scale_of,
+    seconds_left,
+    speed,
+)
 from ugcvqa.devices import n_loaders, why_no_gpu
 from ugcvqa.errors import UgcvqaError
-from ugcvqa.features.computing import compute
-from ugcvqa.features.extraction import Assembler, assemble
-from ugcvqa.features.families import build_families
-from ugcvqa.features.family import Family
-from ugcvqa.features.loading import ClipDataset, through_loader
-from ugcvqa.features.precisions import BOUND, Trial, difference, fastest, forget, timed_vector
-from ugcvqa.features.stream import ClipStream, Task
 from ugcvqa.files import error_reason, write_atomic, write_json
 from ugcvqa.leftovers import temporary_folder
 from ugcvqa.loaders import SHARED_MEMORY
 from ugcvqa.media.encode import write_video
 from ugcvqa.records import versions
 from ugcvqa.scoring import known_models
-from ugcvqa.settings.features import DeepSettings, FamilySettings, Precision, SaliencySettings, UVQSettings
 
-LIMIT_S = 570.0
-"""Seconds after which nothing more is started, and what still runs is ended."""
-
-TARGETS_S = {"cnn": 0.9, "vsfacnn": 1.5, "saliency": 1.2}
-"""Seconds for a 20 s clip of 1080p on an H100."""
-
-_DECODERS = (0, 4, 8, 15)
-_MANY = (15,)  # for families without a target
 _TOLD = re.compile(r"(extracts|trains|scores) on | features in ")
 _POLL_S = 0.05
-_CLIPS = 15  # as many as the largest number of decoders, and enough for a split
-_COMPARED = {"cnn": 4, "vsfacnn": 4, "stages": 4, "saliency": 1, "vsfacnn_saliency": 1}
-"""Family -> frames that are compared; Score-CAM takes a CPU 512 passes for each."""
-
-_OTHERS = ("stages", "vsfacnn_saliency", "uvq", "uvq15")  # whose speed is measured last
 
 
 @dataclass
@@ -69,68 +62,6 @@ class Step:
     seconds: float = 0.0
     text: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How much is tried.
-
-    Attributes:
-        size: height and width of the clips.
-        frames: of each.
-        rate: frames per second.
-        clips: how many.
-        deep: network of deep features.
-        saliency: network and method of saliency maps.
-        rows: feature rows that are extracted by the verb.
-        pictures: options of what an end-to-end model sees.
-    """
-
-    size: tuple[int, int]
-    frames: int
-    rate: int
-    clips: int
-    deep: DeepSettings
-    saliency: SaliencySettings
-    rows: str
-    pictures: tuple[str, ...] = ()
-
-    @property
-    def families(self) -> FamilySettings:
-        """Settings of the families."""
-        uvq = UVQSettings("random:0")
-        return FamilySettings(deep=self.deep, saliency=self.saliency, uvq=uvq, engine="torch")  # as with a GPU
-
-    def arguments(self) -> list[str]:
-        """The same as options of a verb."""
-        parts = {"deep": self.deep, "saliency": self.saliency}
-        values = ((part, key, getattr(of, key)) for part, of in parts.items() for key in ("backbone", "weights"))
-        found = [f"--families.{part}.{key}={value}" for part, key, value in values]
-        return [*found, f"--families.saliency.method={self.saliency.method}", "--families.engine=torch"]
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the clips are of the size that the targets refer to."""
-        return (*self.size, self.frames, self.rate) == (1080, 1920, 600, 30)
-
-
-def scale_of(is_small: bool) -> Scale:
-    """The full report, with trained weights where they are installed, or a small one that only shows that it works."""
-    if is_small:
-        name, weights = "squeezenet1_1", "random:0"
-        deep, saliency = DeepSettings(name, weights), SaliencySettings(name, weights=weights, method="top:2")
-        pictures = ("--end_to_end.clip.short_side=0", "--end_to_end.clip.crop=40")
-        return Scale((64, 96), 20, 10, _CLIPS, deep, saliency, "CNN", pictures)
-    deep = DeepSettings("resnet50", _weights("resnet50"))
-    saliency = SaliencySettings("vgg16", None, _weights("vgg16"))
-    return Scale((1080, 1920), 600, 30, _CLIPS, deep, saliency, "all")
-
-
-def _weights(backbone: str) -> str:
-    try:
-        return "IMAGENET1K_V1" if has_weights(backbone, "IMAGENET1K_V1") else "random:0"
-    except UgcvqaError:
-        return "random:0"
 
 
 def write_report(path: Path, device: str, is_small: bool) -> int:
@@ -162,8 +93,8 @@ def write_report(path: Path, device: str, is_small: bool) -> int:
     return int(any(step.state == "FAILED" for step in steps))
 
 
-def _tried(name: str, work: Callable[[], tuple[str, dict[str, Any]]], started: float) -> Step:
-    if _left(started) <= 0:
+def _tried(name: str, work: Callable[[], Found], started: float) -> Step:
+    if seconds_left(started) <= 0:
         return Step(name, "left out", text=f"no time is left of {LIMIT_S:.0f} s")
     begun, step = time.monotonic(), Step(name)
     try:
@@ -182,23 +113,17 @@ def _lines(step: Step) -> str:
     return head + "".join(f"{'':9}{line}\n" for line in more)
 
 
-def _left(started: float) -> float:
-    return LIMIT_S - (time.monotonic() - started)
-
-
-def _parts(
-    folder: Path, device: str, scale: Scale, started: float
-) -> Iterator[tuple[str, Callable[[], tuple[str, dict[str, Any]]]]]:
+def _parts(folder: Path, device: str, scale: Scale, started: float) -> Iterator[tuple[str, Callable[[], Found]]]:
     clips = folder / "clips"
     yield "machine", partial(_machine, device)
     yield "known answers", partial(_known_answers, device, scale.is_whole)
     yield "clips", partial(_write_clips, clips, scale)
     first = clips / "c00.mp4"
-    for name in _COMPARED:
-        yield f"{name}: differences from the CPU", partial(_differences, name, first, device, scale)
-    speed = partial(_speed, device=device, scale=scale, started=started)
+    for name in COMPARED:
+        yield f"{name}: differences from the CPU", partial(differences, name, first, device, scale)
+    measured = partial(speed, device=device, scale=scale, started=started)
     for name in TARGETS_S:
-        yield f"{name}: speed", partial(speed, name, sorted(clips.glob("*.mp4")), _DECODERS)
+        yield f"{name}: speed", partial(measured, name, sorted(clips.glob("*.mp4")), DECODERS)
     on = ["--trainer.accelerator", "gpu" if device != "cpu" else "cpu", "--trainer.devices", "1"]
     verb = partial(_verb, folder, started)
     data = ["--data.name=own", f"--data.root={clips}", f"--data.labels={clips / 'labels.csv'}"]
@@ -216,11 +141,11 @@ def _parts(
         yield f"{name}, bf16-mixed, resumed", partial(_resumed, verb, folder, [*fit, *head])
     model = ["--checkpoint", str(folder / "runs" / "end")]
     yield "score by the end-to-end model", partial(verb, ["score", str(clips), "--csv", "--device", device, *model])
-    for name in _OTHERS if scale.is_whole else ():
-        yield f"{name}: speed", partial(speed, name, sorted(clips.glob("*.mp4")), _MANY)
+    for name in OTHERS if scale.is_whole else ():
+        yield f"{name}: speed", partial(measured, name, sorted(clips.glob("*.mp4")), MANY)
 
 
-def _machine(device: str) -> tuple[str, dict[str, Any]]:
+def _machine(device: str) -> Found:
     facts = {**machine(), "versions": versions(), "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
     usage = shutil.disk_usage(SHARED_MEMORY) if SHARED_MEMORY.is_dir() else None
     facts["shared_memory_mib"] = usage and usage.free >> 20
@@ -239,7 +164,7 @@ def _machine(device: str) -> tuple[str, dict[str, Any]]:
     return "\n".join(lines), facts
 
 
-def _known_answers(device: str, is_whole: bool) -> tuple[str, dict[str, Any]]:
+def _known_answers(device: str, is_whole: bool) -> Found:
     checks: dict[str, Callable[[str], str]] = {"GRU head": known_models.check_gru}
     if is_whole:
         checks |= {"ResNet-50": known_models.check_resnet, "Score-CAM": known_models.check_saliency}
@@ -249,7 +174,7 @@ def _known_answers(device: str, is_whole: bool) -> tuple[str, dict[str, Any]]:
     return "\n".join(f"{name}: {text}" for name, text in found.items()), found
 
 
-def _write_clips(folder: Path, scale: Scale) -> tuple[str, dict[str, Any]]:
+def _write_clips(folder: Path, scale: Scale) -> Found:
     """One clip by the encoder, the others copies of it whose last byte differs, so that none is known already."""
     folder.mkdir()
     height, width = scale.size
@@ -265,99 +190,20 @@ def _write_clips(folder: Path, scale: Scale) -> tuple[str, dict[str, Any]]:
     first = folder / "c00.mp4"
     write_video(first, frames(), scale.rate, options={"preset": "ultrafast", "crf": "23"})
     data = first.read_bytes()
-    for number in range(1, scale.clips):
+    for number in range(1, N_CLIPS):
         free = 9 + len(str(number))  # a box that players skip
         (folder / f"c{number:02d}.mp4").write_bytes(data + free.to_bytes(4) + b"free" + f"{number} ".encode())
-    labels = "".join(f"c{number:02d}.mp4,{1 + 4 * number / scale.clips}\n" for number in range(scale.clips))
+    labels = "".join(f"c{number:02d}.mp4,{1 + 4 * number / N_CLIPS}\n" for number in range(N_CLIPS))
     (folder / "labels.csv").write_text(f"file,mos\n{labels}")
     seconds = scale.frames / scale.rate
-    return f"{scale.clips} of {width} x {height}, {seconds:g} s, {len(data) >> 10} KiB each", {"seconds": seconds}
+    return f"{N_CLIPS} of {width} x {height}, {seconds:g} s, {len(data) >> 10} KiB each", {"seconds": seconds}
 
 
-def _family(name: str, scale: Scale, device: str, precision: Precision = "float32") -> dict[str, Family]:
-    deep, saliency = replace(scale.deep, precision=precision), replace(scale.saliency, precision=precision)
-    families = build_families((name,), replace(scale.families, deep=deep, saliency=saliency))
-    return {name: family.on(device) for name, family in families.items()}
-
-
-def _differences(name: str, clip: Path, device: str, scale: Scale) -> tuple[str, dict[str, Any]]:
-    """Relative difference of the first frames' vector from float32 on the CPU, and seconds of each precision."""
-    family = _family(name, scale, "cpu")
-    frames = _first_frames(family, clip, "cpu", _COMPARED[name])
-    expected, _ = timed_vector(family[name], frames, rounds=1)
-    trials = dict[Precision, Trial]()
-    for precision in get_args(Precision) if device != "cpu" else ("float32", "bfloat16"):
-        there = {form: planes.to(torch.device(device)) for form, planes in frames.items()}
-        found, seconds = timed_vector(_family(name, scale, device, precision)[name], there)
-        trials[precision] = Trial(difference(found, expected), seconds)
-    advised = fastest(trials)
-    lines = [f"{key} {each.difference:.1e} in {each.seconds:.3f} s" for key, each in trials.items()]
-    figures: dict[str, Any] = {key: each._asdict() for key, each in trials.items()}
-    return f"{'; '.join(lines)}; fastest within {BOUND:g}: {advised}", figures | {"advised": advised}
-
-
-def _first_frames(
-    families: Mapping[str, Family], clip: Path, device: str, most: int | None = None
-) -> Mapping[str, torch.Tensor]:
-    """The first piece of a clip as a GPU receives it, with at most so many frames."""
-    item = next(iter(ClipDataset(ClipStream([Task("clip", str(clip))], families), is_on_gpu=True)))
-    if item.reason:
-        raise UgcvqaError(item.reason)
-    return {form: planes[:most] for form, planes in item.to(torch.device(device)).frames.items()}
-
-
-def _speed(
-    name: str, clips: list[Path], numbers: Sequence[int], device: str, scale: Scale, started: float
-) -> tuple[str, dict[str, Any]]:
-    families = _family(name, scale, device)
-    timed_vector(families[name], _first_frames(families, clips[0], device), rounds=1)  # kernels are chosen
-    figures: dict[str, Any] = {}
-    for decoders in numbers if device != "cpu" else numbers[:2]:
-        if not figures or _left(started) > 0:
-            figures[str(decoders)] = _one_speed(families, clips[: max(1, decoders)], device, decoders)
-    lines = [
-        f"{decoders:>2} decoders: {each['clip_s']:.2f} s for a clip, {scale.frames / each['clip_s']:.0f} frames a "
-        f"second; waiting for frames {each['waiting']:.0%}, computing {each['computing']:.0%}"
-        for decoders, each in figures.items()
-    ]
-    if target := TARGETS_S.get(name):
-        best = min(each["clip_s"] for each in figures.values())
-        verdict = "met" if best <= target else f"missed, {best:.2f} s"
-        lines.append(f"target for 20 s of 1080p on an H100: {target} s; {verdict if scale.is_whole else 'not tried'}")
-    return "\n".join(lines), figures
-
-
-def _one_speed(families: Mapping[str, Family], clips: list[Path], device: str, decoders: int) -> dict[str, float]:
-    """Seconds for a clip, from the first batch on, and the shares of waiting for frames and of computing."""
-    stream = ClipStream([Task(path.stem, str(path)) for path in clips], families)
-    spent = {"computing": 0.0}
-
-    def timed(items: list[Any]) -> list[Any]:
-        begun = time.perf_counter()
-        for family in families.values():
-            forget(family)  # all clips show the same
-        found = compute(families, items)
-        if device != "cpu":
-            torch.cuda.synchronize(device)
-        spent["computing"] += time.perf_counter() - begun
-        return found
-
-    assembler = Assembler(families)
-    begun = time.perf_counter()
-    for items, features in through_loader(stream, timed, 1, decoders, device):
-        for result in assemble(assembler, items, features):
-            if result.reason:
-                raise UgcvqaError(result.reason)
-    whole = time.perf_counter() - begun
-    waiting = max(0.0, whole - spent["computing"])
-    return {"clip_s": whole / len(clips), "waiting": waiting / whole, "computing": spent["computing"] / whole}
-
-
-def _verb(folder: Path, started: float, arguments: list[str]) -> tuple[str, dict[str, Any]]:
+def _verb(folder: Path, started: float, arguments: list[str]) -> Found:
     """Runs a verb; what it prints last, and on what it ran, or the error."""
     process = _started(folder, arguments)
     try:
-        out, errors = process.communicate(timeout=max(1.0, _left(started)))
+        out, errors = process.communicate(timeout=max(1.0, seconds_left(started)))
     except subprocess.TimeoutExpired as error:
         process.kill()
         process.communicate()
@@ -369,15 +215,15 @@ def _verb(folder: Path, started: float, arguments: list[str]) -> tuple[str, dict
     return "\n".join([told[-1], *dict.fromkeys(places)]), {"command": arguments}
 
 
-def _on_all(verb: Callable[..., Any], extract: list[str], folder: Path, n_gpus: int) -> tuple[str, dict[str, Any]]:
+def _on_all(verb: Callable[..., Any], extract: list[str], folder: Path, n_gpus: int) -> Found:
     if n_gpus < 2:
         return "", {"why": f"{n_gpus} GPUs"}
     more = [f"--store={folder / 'store2'}", "--rows", "VSFACNN", "--trainer.accelerator", "gpu"]
-    found: tuple[str, dict[str, Any]] = verb(["extract", *extract, *more, "--trainer.devices", str(n_gpus)])
+    found: Found = verb(["extract", *extract, *more, "--trainer.devices", str(n_gpus)])
     return found
 
 
-def _resumed(verb: Callable[..., Any], folder: Path, fit: list[str]) -> tuple[str, dict[str, Any]]:
+def _resumed(verb: Callable[..., Any], folder: Path, fit: list[str]) -> Found:
     """Stops a training by the signal of a cluster as soon as it has a checkpoint, and runs the same command again."""
     name = next(argument.partition("=")[2] for argument in fit if argument.startswith("--name="))
     begun = _started(folder, fit)

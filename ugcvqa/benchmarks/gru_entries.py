@@ -5,7 +5,8 @@ import time
 import numpy as np
 import torch
 
-from ugcvqa.benchmarks.protocol import Entry, Fit, Indexes, Problem, Rules, choice_rmse, scored
+from ugcvqa.benchmarks.problem import Entry, Problem, Rules
+from ugcvqa.benchmarks.protocol import Fit, Indexes, choice_rmse, scored
 from ugcvqa.benchmarks.results import SplitResult
 from ugcvqa.errors import UgcvqaError
 from ugcvqa.evaluation.metrics import IDENTITY, fit_logistic

@@ -3,22 +3,20 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ugcvqa.benchmarks.feature_tables import FRAMES, Block, FeatureSources, RowFeatures, merged_makers
-from ugcvqa.benchmarks.protocol import Entry, Problem
-from ugcvqa.datasets.catalogue import RESOLUTIONS, Dataset, inlsa_aligned
-from ugcvqa.datasets.labels import label_file
+from ugcvqa.benchmarks.feature_blocks import Block, RowFeatures, merged_makers
+from ugcvqa.benchmarks.feature_sources import FRAMES, FeatureSources
+from ugcvqa.benchmarks.labels import aligned, joined, label_files, open_labels
+from ugcvqa.benchmarks.problem import Entry, Problem
+from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.errors import ConfigError, LabelError, NoFeaturesError, WeightsError
-from ugcvqa.features.inputs import data_root, open_dataset
 from ugcvqa.features.provenance import described
 from ugcvqa.features.rows import PAPER_ROWS, ROWS, families_of
 from ugcvqa.settings.benchmark import BenchmarkSettings
-from ugcvqa.settings.data import DataSettings
 
 if TYPE_CHECKING:  # torch takes seconds to import, and most rows need none
     from ugcvqa.benchmarks.frame_tables import FrameFeatures
@@ -29,7 +27,6 @@ HEADS = ("svr", "gp", "sparse_gp", "gru")
 """Heads that an entry `ROW+HEAD` can name."""
 
 _SHOWN = 3  # ids named in a message
-_YOUTUBE = "youtube_ugc"
 _OTHER_RUN = ("NSS_CNN", "NSS_CNN_SALIENCY")  # rows whose published matrices are not made of the published parts
 
 
@@ -74,10 +71,10 @@ def collect(asked: BenchmarkSettings, sources: FeatureSources) -> list[Gathered]
     gathered = []
     for name in names:
         dataset = open_labels(name, labels)
-        sources.labels |= _label_files(dataset, labels)
+        sources.labels |= label_files(dataset, labels)
         if asked.train is not None:
             train = open_labels(asked.train, labels)
-            sources.labels |= _label_files(train, labels)
+            sources.labels |= label_files(train, labels)
             one = gather(joined(train, dataset), rows, sources, asked.on_missing)
             trains = {video.video_id for video in train.videos}
             one = replace(one, n_train=sum(video_id in trains for video_id in one.problem.ids))
@@ -88,74 +85,6 @@ def collect(asked: BenchmarkSettings, sources: FeatureSources) -> list[Gathered]
     for path, extra in sources.unused().items():
         log.info("%s: %d videos are in no data set of this benchmark (%s)", path, len(extra), _shown(extra))
     return gathered
-
-
-def open_labels(name: str, labels: str | Mapping[str, str] | None) -> Dataset:
-    """Reads the labels of a data set of the benchmark.
-
-    Args:
-        name: `konvid_1k`, `youtube_ugc`, `combined`, `youtube_ugc_360p` .. `youtube_ugc_1080p` (one resolution class),
-            `youtube_ugc_all` (every labelled video), or any name for a label file of your own.
-        labels: label file, or a folder that holds it as `<name>.csv` or under its owner's name, or a mapping from
-            data set to one of these; None looks below $UGCVQA_DATA.
-
-    Raises:
-        ConfigError: if nothing is given.
-        LabelError: if the labels cannot be read.
-    """
-    base, subset = name, None
-    classes = {f"{_YOUTUBE}_{subset.lower()}": subset for subset in (*RESOLUTIONS, "all")}
-    if name in classes:
-        base, subset = _YOUTUBE, classes[name]
-    given = _given(labels, name, base)
-    if given is not None and (own := Path(given) / f"{base}.csv").is_file():
-        given = str(own)
-    if given is None and data_root(DataSettings(name=base)) is None:
-        raise ConfigError(f"data set {name}: give --labels FILE, or set UGCVQA_DATA to the folder of data sets")
-    return open_dataset(DataSettings(name=base, labels=given, subset=subset))
-
-
-def _given(labels: str | Mapping[str, str] | None, *names: str) -> str | None:
-    if labels is None or isinstance(labels, str):
-        return labels
-    return next((labels[name] for name in names if name in labels), None)
-
-
-def _label_files(dataset: Dataset, labels: str | Mapping[str, str] | None) -> dict[str, Path]:
-    """Label file of each data set in a data set: one, or two for `combined` and `cross`."""
-    files = {}
-    for source in {video.video_id.split("/", 1)[0] for video in dataset.videos}:
-        given = _given(labels, dataset.name, source, "combined")
-        if given is not None:
-            own = Path(given) / f"{source}.csv"
-            files[source] = own if own.is_file() else label_file(Path(given), source)
-    return files
-
-
-def aligned(dataset: Dataset) -> Dataset:
-    """The same data set with the MOS of KoNViD-1k on YouTube-UGC's scale."""
-    if dataset.name == "combined":  # holds aligned ones already
-        return dataset
-    videos = tuple(
-        replace(video, mos=inlsa_aligned(video.mos)) if video.video_id.startswith("konvid_1k/") else video
-        for video in dataset.videos
-    )
-    return replace(dataset, videos=videos)
-
-
-def joined(train: Dataset, test: Dataset) -> Dataset:
-    """The videos of two data sets, the ones that train first, with their labels as they are.
-
-    Source: the public results of the paper's supplement, whose RMSE on KoNViD-1k is smaller than any prediction with
-    their PLCC can have against aligned MOS.
-
-    Raises:
-        ConfigError: if they share videos.
-    """
-    if {video.video_id for video in train.videos} & {video.video_id for video in test.videos}:
-        raise ConfigError(f"{train.name} and {test.name} share videos: training and testing need different ones")
-    scale = (min(train.scale[0], test.scale[0]), max(train.scale[1], test.scale[1]))
-    return Dataset(f"{train.name}_to_{test.name}", train.label, scale, train.videos + test.videos)
 
 
 def parse_entries(names: Sequence[str], sources: FeatureSources) -> dict[Entry, bool]:
@@ -200,9 +129,7 @@ def gather(dataset: Dataset, rows: Sequence[str], sources: FeatureSources, on_mi
     absent = []
     for entry, is_named in entries.items():
         try:
-            is_there = (
-                _find_frames(entry, ids, sources, frames) if entry.head == "gru" else _find(entry, ids, sources, found)
-            )
+            is_there = _find(entry, ids, sources, found, frames)
         except (NoFeaturesError, WeightsError):  # of the store, which names features by their weights
             if is_named:
                 raise
@@ -245,21 +172,24 @@ def gather(dataset: Dataset, rows: Sequence[str], sources: FeatureSources, on_mi
     return Gathered(problem, chosen, tuple(notes), dataset.label, dataset.scale, made_by)
 
 
-def _find(entry: Entry, ids: Sequence[str], sources: FeatureSources, found: dict[str, RowFeatures]) -> bool:
-    """Adds the features of an entry to those that were found; False if there are none."""
-    features = found.get(entry.row) or sources.row(entry.row, ids)
-    if features is not None:
-        found[entry.row] = features.finite() if entry.head == "none" else features
-    return features is not None
+def _find(
+    entry: Entry,
+    ids: Sequence[str],
+    sources: FeatureSources,
+    found: dict[str, RowFeatures],
+    frames: "dict[str, FrameFeatures]",
+) -> bool:
+    """Adds the features of an entry to those that were found, of rows or of their frames; False if there are none."""
+    row = entry.row
+    if entry.head == "gru":
+        from ugcvqa.benchmarks.frame_tables import frame_features
 
-
-def _find_frames(entry: Entry, ids: Sequence[str], sources: FeatureSources, found: "dict[str, FrameFeatures]") -> bool:
-    from ugcvqa.benchmarks.frame_tables import frame_features
-
-    features = found.get(entry.row) or frame_features(entry.row, ids, sources)
-    if features is not None:
-        found[entry.row] = features
-    return features is not None
+        if row not in frames and (of_frames := frame_features(row, ids, sources)):
+            frames[row] = of_frames
+        return row in frames
+    if row not in found and (features := sources.row(row, ids)):
+        found[row] = features.finite() if entry.head == "none" else features
+    return row in found
 
 
 def _not_found(data: str, entry: Entry, sources: FeatureSources) -> str:
@@ -270,7 +200,7 @@ def _not_found(data: str, entry: Entry, sources: FeatureSources) -> str:
             "videos, counts and feats, or --store FOLDER that `ugcvqa extract` filled with frames kept"
         )
     known = "" if row in ROWS else f" (the rows of the benchmark are: {', '.join(ROWS)})"
-    if row in ROWS and data not in (_YOUTUBE, "konvid_1k"):
+    if row in ROWS and data not in ("youtube_ugc", "konvid_1k"):
         known = f" for every data set in it (families {', '.join(families_of(row))})"
     return f"{data}: no features of row {row}{known}; {_where(sources)}"
 

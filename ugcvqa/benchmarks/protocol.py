@@ -1,131 +1,31 @@
 """The benchmark's protocol: what is done with all rows on one split."""
 
-import hashlib
 import math
-import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import cache, cached_property
-from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ugcvqa.arrays import Array
-from ugcvqa.benchmarks.feature_tables import row_columns
+from ugcvqa.benchmarks.facts import code_sha256
+from ugcvqa.benchmarks.feature_blocks import row_columns
+from ugcvqa.benchmarks.problem import Entry, MappingName, Problem, Rows, Rules
 from ugcvqa.benchmarks.results import SplitResult
-from ugcvqa.datasets.names import places_of
 from ugcvqa.errors import ConfigError, UgcvqaError
 from ugcvqa.evaluation.metrics import IDENTITY, Logistic, fit_logistic, krcc, plcc, rmse, srcc
 from ugcvqa.evaluation.splits import Split
-from ugcvqa.features.rows import Part
-from ugcvqa.files import file_sha256
 from ugcvqa.heads.fitted import Interval
 from ugcvqa.heads.kinds import fit_process
 from ugcvqa.heads.svr_rows import RowFit, fit_rows
-from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings
-from ugcvqa.settings.training import GRUSettings
-
-if TYPE_CHECKING:  # torch takes seconds to import, and workers need none
-    from ugcvqa.samples.sequences import SequenceTable
-
-Rows = npt.NDArray[np.int64]
-MappingName = Literal["test", "train", "none"]
-
-_SETTINGS = {"errors", "settings"}
-"""Modules that decide no number: the settings of a result are among its facts."""
-
-_LIBRARIES = ("numpy", "scipy", "scikit-learn")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One line of the benchmark's table.
-
-    Attributes:
-        row: feature row, or the name of one's own table or predictions.
-        head: `svr`, `gp`, `sparse_gp`, `gru`; `none` for predictions that are not trained here.
-    """
-
-    row: str
-    head: str = "svr"
-
-    def __str__(self) -> str:
-        return self.row if self.head in ("svr", "none") else f"{self.row}+{self.head}"
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """Labels and features of one data set.
-
-    Attributes:
-        data: name of the data set.
-        ids: N video ids in the order that the splits shuffle.
-        mos: (N,) subjective scores.
-        blocks: name -> (N, D) columns; may hold NaN and infinity.
-        layouts: row -> its columns; `Part.family` is the name of a block.
-        predictions: row -> (N,) finished predictions.
-        checksums: block, or entry of a head that takes sequences -> SHA-256 of its values.
-        sequences: row -> frame features of the N videos, for heads that take sequences.
-    """
-
-    data: str
-    ids: tuple[str, ...]
-    mos: Array
-    blocks: Mapping[str, npt.NDArray[Any]]
-    layouts: Mapping[str, tuple[Part, ...]]
-    predictions: Mapping[str, Array] = field(default_factory=dict)
-    checksums: Mapping[str, str] = field(default_factory=dict)
-    sequences: Mapping[str, "SequenceTable"] = field(default_factory=dict)
-
-    @cached_property
-    def labels_sha256(self) -> str:
-        """Checksum of ids and MOS in their order."""
-        return _digest([*self.ids, *(repr(float(value)) for value in self.mos)])
-
-    def rows(self, ids: Iterable[str]) -> Rows:
-        """Row numbers of videos by their ids."""
-        return np.array(places_of(ids, self.ids), dtype=np.int64)
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What differs between the benchmark's modes.
-
-    Attributes:
-        nonfinite: what NaN and infinite features become: `zero`; or `mean`, the column's mean over the finite values
-            of each part of the split by itself.
-        mappings: where the logistic before PLCC and RMSE is fitted; each gives a result of its own.
-        svr: settings of the SVR head.
-        gp: settings of the Gaussian process.
-        sparse_gp: settings of the sparse Gaussian process.
-        gru: settings of the GRU head.
-    """
-
-    nonfinite: Literal["zero", "mean"] = "zero"
-    mappings: tuple[MappingName, ...] = ("test",)
-    svr: SVRSettings = field(default_factory=SVRSettings)
-    gp: GPSettings = field(default_factory=GPSettings)
-    sparse_gp: SparseGPSettings = field(default_factory=SparseGPSettings)
-    gru: GRUSettings = field(default_factory=GRUSettings)
-
-    def of_process(self, entry: Entry) -> GPSettings | SparseGPSettings:
-        """Settings of an entry whose head is a Gaussian process."""
-        return self.sparse_gp if entry.head == "sparse_gp" else self.gp
-
-    def of(self, entry: Entry) -> SVRSettings | GPSettings | SparseGPSettings | GRUSettings:
-        """Settings of an entry."""
-        if entry.head == "gru":
-            return self.gru
-        return self.svr if entry.head == "svr" else self.of_process(entry)
+from ugcvqa.settings.heads import SVRSettings
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What a head gave on one split; the logistic is that of its training part, where the mode needs one."""
+    """What a head gave on one split, with the logistic of its training part where the mode needs one."""
 
     pred: Array
     logistic: Logistic = IDENTITY
@@ -179,11 +79,11 @@ def run_unit(
     names: Sequence[str],
     *arrays: npt.NDArray[Any],
 ) -> list[SplitResult]:
-    """Does `run_split` in a worker, for a problem whose blocks travel apart from it so that workers can share them.
+    """Does `run_split` in a worker, for a problem whose blocks travel separately so that workers can share them.
 
     Raises:
-        ConfigError: if this process computes with other code than the one that sent the task (`code`: head ->
-            checksum), as a worker on another machine may.
+        ConfigError: if this process runs different code from the one that sent the task (`code`: head -> checksum), as
+            a worker on another machine may.
         UgcvqaError: what `run_split` raises.
     """
     if any(code_sha256(head) != checksum for head, checksum in code.items()):
@@ -193,8 +93,7 @@ def run_unit(
     return run_split(replace(problem, blocks=dict(zip(names, arrays, strict=True))), index, split, entries, rules)
 
 
-@dataclass(frozen=True, eq=False)
-class Indexes:
+class Indexes(NamedTuple):
     """A split as row numbers."""
 
     inner_train: Rows
@@ -214,8 +113,9 @@ def _fits(problem: Problem, indexes: Indexes, entries: Sequence[Entry], rules: R
         for entry in entries
         if entry.head == "svr"
     }
-    for row, fit in _svr_fits(problem, problem.blocks, rows, indexes, rules.svr, rules.nonfinite):
-        yield Entry(row), _svr_result(problem, row, rows[row], fit, indexes, rules)
+    if rows:
+        for row, fit in fit_rows(problem.blocks, rows, problem.mos, *indexes, rules.svr, rules.nonfinite):
+            yield Entry(row), _svr_result(problem, row, rows[row], fit, indexes, rules)
     for entry in entries:
         if entry.head in ("gp", "sparse_gp"):
             yield entry, _gp_result(problem, entry, indexes, rules)
@@ -236,21 +136,6 @@ def _gp_result(problem: Problem, entry: Entry, at: Indexes, rules: Rules) -> Fit
 def choice_rmse(pred: Array, mos: Array) -> float:
     """The figure by which the single-split program finds its median split: RMSE after a logistic of the test part."""
     return rmse(mos, fit_logistic(pred, mos)(pred))
-
-
-def _svr_fits(
-    problem: Problem,
-    blocks: Mapping[str, npt.NDArray[Any]],
-    rows: Mapping[str, tuple[str, ...]],
-    at: Indexes,
-    settings: SVRSettings,
-    nonfinite: Literal["zero", "mean"],
-) -> Iterable[tuple[str, RowFit]]:
-    if not rows:
-        return ()
-    return fit_rows(
-        blocks, rows, problem.mos, at.inner_train, at.inner_val, at.outer_train, at.test, settings, nonfinite
-    )
 
 
 def _svr_result(problem: Problem, row: str, names: tuple[str, ...], fit: RowFit, at: Indexes, rules: Rules) -> Fit:
@@ -280,7 +165,7 @@ def _pred_of_zeroed_test(
         part = block[at.test]
         zeroed[name][at.test] = np.where(np.isfinite(part), part, 0)
     chosen = replace(settings, c_exponents=(fit.c_exponent,), gamma_exponents=(fit.gamma_exponent,))
-    ((_, again),) = _svr_fits(problem, zeroed, {row: names}, at, chosen, "mean")
+    ((_, again),) = fit_rows(zeroed, {row: names}, problem.mos, *at, chosen, "mean")
     return again.pred_test
 
 
@@ -306,7 +191,7 @@ def scored(
         split: the split.
         pred: (n_test,) predictions in the order of the test part.
         mapping: where the logistic is fitted.
-        fit: what the head said; None for predictions that were not trained here.
+        fit: what the head gave; None for predictions that were not trained here.
         seconds: how long it took.
     """
     mos = problem.mos[problem.rows(split.test)]
@@ -341,69 +226,3 @@ def scored(
         low=fit.interval.low if fit.interval else None,
         high=fit.interval.high if fit.interval else None,
     )
-
-
-def facts(
-    problem: Problem, index: int, split: Split, entry: Entry, mapping: MappingName, rules: Rules
-) -> dict[str, Any]:
-    """Everything that one result depends on, as plain JSON values."""
-    settings = asdict(rules.of(entry))
-    for name in ("ladders", "pairs"):
-        if settings.get(name):
-            settings[name] = file_sha256(Path(settings[name]))
-    return {
-        "code": code_sha256(entry.head),
-        "data": problem.data,
-        "labels": problem.labels_sha256,
-        "row": entry.row,
-        "columns": _columns(problem, entry),
-        "head": entry.head,
-        "settings": {name: list(v) if isinstance(v, tuple) else v for name, v in settings.items()},
-        "nonfinite": rules.nonfinite,
-        "mapping": mapping,
-        "index": index,
-        "split": _digest([*split.train, "", *split.val, "", *split.outer_train, "", *split.test]),
-    }
-
-
-def _columns(problem: Problem, entry: Entry) -> list[list[Any]]:
-    """What an entry is computed from, as checksums."""
-    if entry.head == "gru":
-        return [[problem.checksums[str(entry)]]]
-    return [[problem.checksums[part.family], part.start, part.stop] for part in problem.layouts[entry.row]]
-
-
-_FITTED_BY = {
-    "svr": "heads.svr_rows",
-    "gp": "heads.gp_fit",
-    "sparse_gp": "heads.sparse_fit",
-    "gru": "training.gru_splits",
-}
-"""Head -> module that fits it."""
-
-
-@cache
-def code_sha256(head: str) -> str:
-    """Checksum of the code that decides a head's numbers, and of the versions of what it calls."""
-    waiting = [_FITTED_BY[head], "evaluation.metrics", "evaluation.splits"]
-    plumbing = ["benchmarks.protocol", *(["benchmarks.gru_entries"] if head == "gru" else [])]
-    texts = {name: _source(name) for name in plumbing}
-    while waiting:
-        name = waiting.pop()
-        if name not in texts and name.split(".")[0] not in _SETTINGS:
-            texts[name] = _source(name)
-            waiting += re.findall(r"^from ugcvqa\.([\w.]+) import", texts[name], re.MULTILINE)  # not types
-    versions = [f"{name} {version(name)}" for name in _LIBRARIES + (("torch",) if head == "gru" else ())]
-    return _digest([*(part for item in sorted(texts.items()) for part in item), *versions])
-
-
-def _source(module: str) -> str:
-    package = Path(__file__).parent.parent
-    return package.joinpath(module.replace(".", "/") + ".py").read_text(encoding="utf-8")
-
-
-def _digest(texts: Iterable[str]) -> str:
-    digest = hashlib.sha256()
-    for text in texts:
-        digest.update(text.encode("utf-8", "surrogateescape") + b"\0")
-    return digest.hexdigest()

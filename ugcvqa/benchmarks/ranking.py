@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ugcvqa.benchmarks.protocol import MappingName
+from ugcvqa.benchmarks.problem import MappingName
 from ugcvqa.benchmarks.results import Results, SplitResult, line_title
 from ugcvqa.benchmarks.run import KEPT
 from ugcvqa.evaluation.published import METRICS, published_figure

@@ -8,21 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ugcvqa.benchmarks.facts import code_sha256, facts
 from ugcvqa.benchmarks.labelled_features import Gathered
 from ugcvqa.benchmarks.parallel import run_tasks
 from ugcvqa.benchmarks.parts import Parts
-from ugcvqa.benchmarks.protocol import (
-    Entry,
-    Fit,
-    MappingName,
-    Problem,
-    Rules,
-    choice_rmse,
-    code_sha256,
-    facts,
-    run_unit,
-    scored,
-)
+from ugcvqa.benchmarks.problem import Entry, MappingName, Problem, Rules
+from ugcvqa.benchmarks.protocol import Fit, choice_rmse, run_unit, scored
 from ugcvqa.benchmarks.results import Results, SplitResult
 from ugcvqa.errors import LabelError
 from ugcvqa.evaluation.metrics import fit_logistic

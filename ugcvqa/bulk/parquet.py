@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ugcvqa.bulk.columns import FACTS, NUMBERS, TEXTS, about, column_names
+from ugcvqa.bulk.journal import Journal, record_path_of
 from ugcvqa.bulk.retries import is_passing
-from ugcvqa.bulk.sinks import Journal, JSONRows, Row, in_turn, record_path_of
+from ugcvqa.bulk.rows import JSONRows, Row, in_turn
 from ugcvqa.errors import ConfigError, StoreError
 from ugcvqa.files import error_reason, written_atomically
 from ugcvqa.scoring.result import Score
@@ -40,7 +41,7 @@ class ParquetJournal(Journal):
     Args:
         table: the table.
         scorer: what scores.
-        record: what makes the rows, see `sinks.Journal`.
+        record: what makes the rows, see `journal.Journal`.
     """
 
     def __init__(self, table: Path, scorer: "Scorer", record: Mapping[str, Any]) -> None:
@@ -50,7 +51,7 @@ class ParquetJournal(Journal):
         self._is_complete = False
 
     def continue_after(self, names: Iterator[str]) -> None:
-        """Goes through the existing rows, see `sinks.Journal.continue_after`; opens a table with some to retry."""
+        """Goes through the existing rows, see `journal.Journal.continue_after`; opens a table with some to retry."""
         is_table = self._table.exists() and not super().has_rows()
         if is_table and any(is_passing(row) for row in read_parquet(self._table)):
             self._open_table()
@@ -61,7 +62,7 @@ class ParquetJournal(Journal):
                 self.take(row, next(names, None))
 
     def write(self, score: Score) -> None:
-        """Appends a row, see `sinks.Journal.write`."""
+        """Appends a row, see `journal.Journal.write`."""
         if self._is_complete:
             raise ConfigError(f"{self._table}: is complete for a shorter list; give another --output")
         super().write(score)

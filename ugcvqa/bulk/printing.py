@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from ugcvqa.bulk.columns import about, record_of
 from ugcvqa.bulk.explanation_lines import explanation_lines
-from ugcvqa.bulk.sinks import CSVRows, Tally
+from ugcvqa.bulk.journal import Tally
+from ugcvqa.bulk.rows import CSVRows
 from ugcvqa.cell_texts import printable
 from ugcvqa.logs import tell_error
 from ugcvqa.scoring.result import Score

@@ -5,7 +5,8 @@ from collections.abc import Generator, Iterable
 from contextlib import closing
 from typing import Protocol
 
-from ugcvqa.bulk.sinks import Journal, Row
+from ugcvqa.bulk.journal import Journal
+from ugcvqa.bulk.rows import Row
 from ugcvqa.errors import ConfigError
 from ugcvqa.scoring.failures import PASSING, error_code
 from ugcvqa.scoring.result import Score

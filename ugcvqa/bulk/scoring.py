@@ -1,9 +1,8 @@
-"""Scoring of many videos: from a stream of names through processes into an output, and shards merged."""
+"""Scoring of many videos: from a stream of names through processes into an output."""
 
 import logging
-import sys
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -15,28 +14,15 @@ from threadpoolctl import threadpool_limits
 from ugcvqa.bulk.columns import about
 from ugcvqa.bulk.dask_workers import scores_by_dask
 from ugcvqa.bulk.explanation_lines import write_pictures
+from ugcvqa.bulk.journal import Journal, Tally
 from ugcvqa.bulk.listing import Digest, Inputs
-from ugcvqa.bulk.parquet import ParquetJournal, merge_parquet, need_pyarrow, read_parquet
+from ugcvqa.bulk.parquet import ParquetJournal, need_pyarrow
 from ugcvqa.bulk.retries import retry
-from ugcvqa.bulk.shards import Shard, shard_files
-from ugcvqa.bulk.sinks import (
-    CSVRows,
-    Journal,
-    JSONRows,
-    Row,
-    RowFormat,
-    Tally,
-    check_same_run,
-    in_turn,
-    read_record,
-    read_rows,
-    record_path_of,
-    write_record,
-)
+from ugcvqa.bulk.rows import CSVRows, JSONRows
+from ugcvqa.bulk.shards import Shard
 from ugcvqa.bulk.workers import WorkerPool
 from ugcvqa.devices import n_loaders
 from ugcvqa.errors import ConfigError
-from ugcvqa.files import written_atomically
 from ugcvqa.machine import memory_bytes, n_cores
 from ugcvqa.progress import progress_bar
 from ugcvqa.records import versions
@@ -47,8 +33,6 @@ if TYPE_CHECKING:
     from ugcvqa.scoring.scorers import Scorer  # imports torch
 
 log = logging.getLogger(__name__)
-
-_OPEN_FILES = 64  # of this process besides those it merges
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
 """Endings of an output, which decide the format."""
@@ -205,65 +189,6 @@ def with_progress(scores: Iterable[Score], total: int | None, is_shown: bool, do
             bar.set_postfix_str(f"{failed} failed, {failed / bar.n:.1%}" if failed and bar.n else "", refresh=False)
 
 
-def _allow_open_files(count: int) -> None:
-    """Raises this process's limit of open files as far as allowed, where that many more would exceed it."""
-    if sys.platform == "win32":
-        return
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count + _OPEN_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-
-
-def merge(output: Path) -> Tally:
-    """Joins the files of all shards of an output, in the order of the list.
-
-    Raises:
-        ConfigError: if shards are missing, unfinished or of different runs, or the output is there and is another's.
-        StoreError: if a shard is damaged, or the output cannot be written.
-    """
-    check_output(output)
-    shards = shard_files(output)
-    _allow_open_files(len(shards))
-    records = [read_record(shard) for shard in shards]
-    merged = {**records[0], "shard": "1/1"}
-    _check_shards(shards, records, merged)
-    if output.exists():
-        if not record_path_of(output).is_file():
-            raise ConfigError(f"{output}: exists already and was not written by `ugcvqa score`; delete it first")
-        check_same_run(output, merged, read_record(output))
-    tally = Tally()
-    for shard, record in zip(shards, records, strict=True):
-        found = Tally()
-        for row in _rows_of(shard, record):
-            found.add(row.is_failed)
-            tally.add(row.is_failed)
-        if found.rows != record["complete"]["rows"]:
-            raise ConfigError(f"{shard}: holds {found.rows} of {record['complete']['rows']} rows; run it again")
-    if output.suffix == ".parquet":
-        merge_parquet(output, shards, merged)
-    else:
-        with written_atomically(output) as file:
-            file.write(_format_of(output, merged).header())
-            for row in in_turn([_rows_of(shard, record) for shard, record in zip(shards, records, strict=True)]):
-                file.write(row.data)
-    write_record(record_path_of(output), {**merged, "complete": {**merged["complete"], **vars(tally)}})
-    return tally
-
-
-def _check_shards(shards: list[Path], records: list[dict[str, Any]], merged: Mapping[str, Any]) -> None:
-    for shard, record in zip(shards, records, strict=True):
-        check_same_run(shard, merged, {**record, "shard": "1/1"})
-        if "complete" not in record:
-            raise ConfigError(f"{shard}: is not finished; run its command again, then merge")
-        mine, first = record["complete"], records[0]["complete"]
-        if (mine["videos"], mine["sha256"]) != (first["videos"], first["sha256"]):
-            raise ConfigError(f"{shard}: was given another list of videos than {shards[0]}; score it again")
-
-
 def _journal(output: Path, call: Call, shard: Shard) -> Journal:
     path, record = shard.path(output), call.record(shard)
     if path.suffix == ".parquet":
@@ -271,18 +196,6 @@ def _journal(output: Path, call: Call, shard: Shard) -> Journal:
     meaning = about(call.scorer)
     rows = CSVRows(call.scorer.part_names, meaning) if path.suffix == ".csv" else JSONRows(meaning)
     return Journal(path, rows, record)
-
-
-def _format_of(path: Path, record: Mapping[str, Any]) -> RowFormat:
-    return CSVRows(record["parts"]) if path.suffix == ".csv" else JSONRows()
-
-
-def _rows_of(path: Path, record: Mapping[str, Any]) -> Iterator[Row]:
-    if path.suffix == ".parquet":
-        yield from read_parquet(path)
-        return
-    with path.open("rb") as file:
-        yield from read_rows(file, _format_of(path, record), path)
 
 
 def n_workers(asked: int, total: int | None, has_output: bool, timeout_s: float | None, device: str = "cpu") -> int:

@@ -11,6 +11,7 @@ from ugcvqa.display.text_tables import NOTHING, Cell, Mark, Section, Table, Valu
 from ugcvqa.evaluation.published import TABLE2, row_title
 from ugcvqa.evaluation.significance import (
     CONFIDENCE,
+    LEVEL,
     Comparison,
     Interval,
     SignificanceMatrix,
@@ -18,9 +19,6 @@ from ugcvqa.evaluation.significance import (
     mean_interval,
     median_interval,
 )
-
-LEVEL = 0.05
-"""Adjusted p-values below this are marked."""
 
 _CORRECTED = "corrected for the training videos that splits share (Nadeau and Bengio, 2003)"
 

@@ -18,7 +18,7 @@ from ugcvqa.display.figure_labels import place_labels
 from ugcvqa.errors import ConfigError
 from ugcvqa.evaluation.metrics import Metrics, fit_logistic
 from ugcvqa.evaluation.published import row_title
-from ugcvqa.evaluation.significance import SignificanceMatrix
+from ugcvqa.evaluation.significance import LEVEL, SignificanceMatrix
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,6 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "^", "s")
 _DOT: dict[str, Any] = {"alpha": 0.6, "markeredgewidth": 0, "clip_on": False}
 _GREY = "#555555"
-_LEVEL = 0.05
 
 
 def font(kind: Literal["sans", "serif"]) -> AbstractContextManager[None]:
@@ -162,7 +161,7 @@ def significance_map(matrix: SignificanceMatrix, metric: str, title: str, suffix
     differences, adjusted = matrix.differences(), matrix.adjusted()
     side = max(4.8, 2.6 + 0.62 * len(names))
     figure, axes = _canvas(title, (side + 0.9, side))
-    significant = np.where(adjusted < _LEVEL, differences, math.nan)
+    significant = np.where(adjusted < LEVEL, differences, math.nan)
     largest = np.abs(significant[np.isfinite(significant)])
     # One row that is far worse than all others must not take the colour from their differences.
     reach = float(min(largest.max(), 3 * np.median(largest))) if largest.size else 1.0
@@ -175,7 +174,7 @@ def significance_map(matrix: SignificanceMatrix, metric: str, title: str, suffix
     axes.tick_params(length=0)
     axes.set_xlabel(
         f"first line: mean difference of {metric.upper()}, row minus column\nsecond line: p, corrected for "
-        f"{matrix.n_comparisons} comparisons; coloured and bold: p < {_LEVEL:g}",
+        f"{matrix.n_comparisons} comparisons; coloured and bold: p < {LEVEL:g}",
         fontsize=8,
     )
     if largest.size:
@@ -262,7 +261,7 @@ def _pair(axes: "Axes", place: tuple[int, ...], difference: float, p: float, rea
     """Writes difference and p-value into a cell of the map; nothing where rows were not compared."""
     if math.isnan(p):
         return
-    is_significant = p < _LEVEL
+    is_significant = p < LEVEL
     colour = _GREY if not is_significant else "white" if abs(difference) > 0.55 * reach else "black"
     weight = "bold" if is_significant else "normal"
     text = f"{difference:+.3f}\n{'<0.001' if p < 0.001 else format(p, '.3f')}"

@@ -13,6 +13,9 @@ from ugcvqa.arrays import Array
 CONFIDENCE = 0.95
 """Confidence of all intervals."""
 
+LEVEL = 0.05
+"""Below this a p-value, adjusted for the number of tests, counts as evidence."""
+
 
 @dataclass(frozen=True)
 class Interval:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ugcvqa.bulk.columns import FACTS, NUMBERS, TEXTS
+from ugcvqa.bulk.journal import read_record
 from ugcvqa.bulk.parquet import read_cells
-from ugcvqa.bulk.sinks import read_record
 from ugcvqa.cell_texts import text_of
 from ugcvqa.errors import StoreError
 from ugcvqa.files import error_reason

@@ -26,7 +26,8 @@ from ugcvqa.display.html import number, render
 from ugcvqa.display.images import Image, enlarged_map, shrunk
 from ugcvqa.display.maps import marked, overlay
 from ugcvqa.media.video import VideoInfo
-from ugcvqa.reports.contents import MOST_PICTURED, MOST_PROBED, N_WORST, SMALL_PX, Entry, Report
+from ugcvqa.reports.contents import Entry, Report
+from ugcvqa.reports.gathering import MOST_PICTURED, MOST_PROBED, N_WORST, SMALL_PX
 from ugcvqa.reports.thumbnails import Shot
 from ugcvqa.scoring.artefacts import EVERYWHERE, Artefact
 from ugcvqa.scoring.explanation import PART_NAMES, Timeline
@@ -50,24 +51,7 @@ def report_html(report: Report) -> str:
         version=__version__,
         worst=[entry for entry in report.entries[:N_WORST] if not entry.score.reason],
         notes=_notes(report),
-        **{
-            function.__name__.removeprefix("_"): function
-            for function in (
-                *(_bar, _hero_bar, _summary, _score_histogram, _rates, _several_timelines, _timeline, _shots, _maps),
-                *(
-                    _artefacts,
-                    _contributions,
-                    _facts_of,
-                    _warnings,
-                    _thumbnail,
-                    shape_class,
-                    signed_bar,
-                    time_text,
-                    base_name,
-                    folder_of,
-                ),
-            )
-        },
+        **{function.__name__.removeprefix("_"): function for function in _OF_TEMPLATE},
     )
 
 
@@ -301,3 +285,10 @@ def file_size(n_bytes: int) -> str:
     """A size in units that give it three digits: `7.34 MB`, `12.1 kB`."""
     unit, factor = next(((u, f) for u, f in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)) if n_bytes >= f), ("bytes", 1))
     return f"{n_bytes / factor:.3g} {unit}"
+
+
+_OF_TEMPLATE = (
+    *(_bar, _hero_bar, _summary, _score_histogram, _rates, _several_timelines, _timeline, _shots, _maps, _artefacts),
+    *(_contributions, _facts_of, _warnings, _thumbnail, shape_class, signed_bar, time_text, base_name, folder_of),
+)
+"""What the template of the page calls, by its name without an underscore before it."""

@@ -11,7 +11,7 @@ import numpy as np
 from ugcvqa.display.images import Image
 from ugcvqa.errors import ConfigError, WeightsError
 from ugcvqa.files import write_atomic
-from ugcvqa.reports.contents import SaliencyMaps, gather
+from ugcvqa.reports.gathering import SaliencyMaps, gather
 from ugcvqa.reports.outputs import read_meaning, read_scores
 from ugcvqa.reports.overview import MOST_DETAILED, Overview
 from ugcvqa.scoring.about import About

@@ -10,6 +10,7 @@ import numpy as np
 
 from ugcvqa.benchmarks.results import read_splits
 from ugcvqa.errors import LabelError
+from ugcvqa.evaluation.published import METRICS
 from ugcvqa.evaluation.significance import corrected_t_test, holm
 
 
@@ -38,9 +39,6 @@ PAIRS = (
     Pair("NSS_VSFACNN", "NSS_VSFACNN_SALIENCY", False, "the paper's comparison: fewer and smaller frames as well"),
 )
 """Pairs that are looked for, the control that the paper lacks first."""
-
-METRICS = ("srcc", "krcc", "plcc", "rmse")
-"""Figures that are compared; of the last, lower is better."""
 
 _NEEDED = ("data", "row", "head", "split", "n_train", "n_test", *METRICS)
 

@@ -3,10 +3,8 @@
 import hashlib
 import logging
 import math
-import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,23 +12,19 @@ import numpy.typing as npt
 
 from ugcvqa.arrays import Array
 from ugcvqa.datasets.catalogue import Dataset
-from ugcvqa.errors import LabelError
-from ugcvqa.files import error_reason
 from ugcvqa.settings.study import MeasureSettings
-from ugcvqa.studies.frames import spread
-from ugcvqa.studies.measures import ORDERS, VideoMeasures
-from ugcvqa.studies.similarity import (
+from ugcvqa.studies.associations import (
     MIN_VIDEOS,
     Association,
     Indices,
     cca_association,
     cka_association,
     cosine_association,
-    permuted_cosine,
     ridge_association,
-    sign_flip_p,
-    window_cosine,
 )
+from ugcvqa.studies.frames import spread
+from ugcvqa.studies.measures import ORDERS, VideoMeasures
+from ugcvqa.studies.rows import CurveRow, FrameRow, VideoRow, curve_rows, frame_rows, mean, video_row
 
 log = logging.getLogger(__name__)
 
@@ -48,53 +42,6 @@ MEASURES: dict[str, tuple[str, Callable[[Array, Array, Indices, int, int], Assoc
 
 _MOST_VIDEOS = 1000  # of a data set in the tests: more would cost memory and change little
 _MOST_ROWS = 2000
-_FRAME_ARRAYS = ("cosine", "permuted", "is_empty", "is_grey", "centre", "half_area", "entropy")
-
-
-class FrameRow(NamedTuple):
-    """One frame, as a line of frames.csv, numbered from 1 as in the pictures; see `VideoMeasures.arrays`."""
-
-    data: str
-    video_id: str
-    frame: int
-    cosine: float
-    permuted: float
-    is_empty: bool
-    is_grey: bool
-    centre: float
-    half_area: float
-    entropy: float
-
-
-class VideoRow(NamedTuple):
-    """One video, as a line of videos.csv: means over its frames that have a map, and facts of the file."""
-
-    data: str
-    video_id: str
-    n_frames: int
-    n_without_map: int
-    n_grey: int
-    is_short: bool
-    cosine: float
-    permuted: float
-    width: int
-    height: int
-    fps: float
-    duration_s: float
-
-
-class CurveRow(NamedTuple):
-    """Deletion and insertion of one frame, numbered from 1, in one order, as a line of curves.csv."""
-
-    data: str
-    video_id: str
-    frame: int
-    order: str
-    class_index: int
-    deletion_auc: float
-    insertion_auc: float
-    deletion: tuple[float, ...]
-    insertion: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -192,11 +139,9 @@ class Collection:
     def add(self, measures: VideoMeasures) -> None:
         """Takes the measures of the next video."""
         arrays, name = measures.arrays, measures.data
-        columns = [arrays[key].tolist() for key in _FRAME_ARRAYS]
-        for frame, *values in zip(arrays["frame_index"].tolist(), *columns, strict=True):
-            self.frames.append(FrameRow(name, measures.video_id, frame + 1, *values))
-        self.videos.append(_video_row(measures))
-        self.curves += _curve_rows(measures)
+        self.frames += frame_rows(measures)
+        self.videos.append(video_row(measures))
+        self.curves += curve_rows(measures)
         if measures.video_id in self._chosen and len(arrays["sampled"]):
             groups = self._samples.setdefault(name, _Sample({})).groups
             kept = {key: arrays[key] for key in ("deep", "shrunk", "coarse", "columns")}
@@ -238,11 +183,11 @@ class Collection:
             len({row.video_id for row in kept}),
             len(kept),
             len(rows) - len(kept),
-            _mean(cosine),
+            mean(cosine),
             float(np.median(cosine)) if len(kept) else math.nan,
             float(cosine.std()) if len(kept) else math.nan,
-            _mean(permuted),
-            _correlation(cosine, permuted),
+            mean(permuted),
+            correlation(cosine, permuted),
         )
 
     def quality(self, name: str, settings: MeasureSettings) -> QualitySummary:
@@ -257,13 +202,13 @@ class Collection:
             name,
             len(deletion[ORDERS[0]]),
             len(curves) // len(ORDERS),
-            {order: _mean(values) for order, values in deletion.items()},
-            {order: _mean(values) for order, values in insertion.items()},
+            {order: mean(values) for order, values in deletion.items()},
+            {order: mean(values) for order, values in insertion.items()},
             *(
                 sign_flip_p(values[ORDERS[0]] - values[ORDERS[1]], settings.permutations, settings.seed)
                 for values in (deletion, insertion)
             ),
-            *(_mean(np.array([getattr(row, key) for row in frames])) for key in ("centre", "half_area", "entropy")),
+            *(mean(np.array([getattr(row, key) for row in frames])) for key in ("centre", "half_area", "entropy")),
         )
 
     def _group_means(self, curves: Sequence[CurveRow], order: str, key: str) -> Array:
@@ -273,47 +218,6 @@ class Collection:
             if row.order == order:
                 values.setdefault(self._groups[row.video_id], []).append(getattr(row, key))
         return np.array([np.mean(found) for found in values.values()])
-
-
-class PublishedFrame(NamedTuple):
-    """One of the published frames, as a line of published.csv."""
-
-    frame: int
-    published: float
-    cosine: float
-    difference: float
-    permuted: float
-
-
-def published_frames(path: Path, seed: int) -> list[PublishedFrame]:
-    """Computes Algorithm 3 on published deep vectors and maps, and compares with the published values.
-
-    Args:
-        path: .npz file with `deep` (T, D), `saliency` (T, H, W) and `cosine` (T,).
-        seed: of the shuffled channels.
-
-    Raises:
-        LabelError: if the file cannot be read or does not hold these arrays.
-    """
-    try:
-        with np.load(path) as arrays:
-            deep, maps, published = (np.asarray(arrays[name]) for name in ("deep", "saliency", "cosine"))
-    except KeyError as error:
-        raise LabelError(f"{path}: has no array {error}; arrays deep, saliency and cosine are needed") from error
-    except (OSError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise LabelError(
-            f"{path}: cannot be read as .npz ({error_reason(error)}); give the file as published"
-        ) from error
-    if deep.ndim != 2 or maps.ndim != 3 or published.shape != deep.shape[:1] or len(maps) != len(deep):
-        shapes = f"{deep.shape}, {maps.shape}, {published.shape}"
-        raise LabelError(f"{path}: arrays are {shapes}; deep (T, D), saliency (T, H, W) and cosine (T,) are needed")
-    if not (deep.size and maps.size and all(array.dtype.kind in "fiu" for array in (deep, maps, published))):
-        kinds = ", ".join(f"{array.shape} {array.dtype}" for array in (deep, maps, published))
-        raise LabelError(f"{path}: arrays are {kinds}; real numbers of at least one frame are needed")
-    cosine, permuted = window_cosine(deep, maps), permuted_cosine(deep, maps, seed)
-    columns = (published.astype(np.float64), cosine, cosine - published, permuted)
-    values = zip(*(column.tolist() for column in columns), strict=True)
-    return [PublishedFrame(number, *row) for number, row in enumerate(values, start=1)]
 
 
 def _chosen_videos(dataset: Dataset, seed: int) -> frozenset[str]:
@@ -327,45 +231,33 @@ def _chosen_videos(dataset: Dataset, seed: int) -> frozenset[str]:
     return frozenset(chosen)
 
 
-def _video_row(measures: VideoMeasures) -> VideoRow:
-    arrays, facts = measures.arrays, measures.facts
-    has_value = ~np.isnan(arrays["cosine"])
-    return VideoRow(
-        measures.data,
-        measures.video_id,
-        len(has_value),
-        int(arrays["is_empty"].sum()),
-        int(arrays["is_grey"].sum()),
-        bool(facts["is_short"]),
-        _mean(arrays["cosine"][has_value]),
-        _mean(arrays["permuted"][has_value]),
-        facts["width"],
-        facts["height"],
-        facts["fps"],
-        facts["duration_s"],
-    )
-
-
-def _curve_rows(measures: VideoMeasures) -> Iterable[CurveRow]:
-    arrays = measures.arrays
-    frames = (arrays["frame_index"][arrays["curve_place"]] + 1).tolist()
-    for frame, index, orders in zip(frames, arrays["curve_class"].tolist(), arrays["curves"], strict=True):
-        for order, (deletion, insertion) in zip(ORDERS, orders, strict=True):
-            area, other_area = (float(np.trapezoid(curve, dx=1 / (len(curve) - 1))) for curve in (deletion, insertion))
-            lines = (tuple(deletion.tolist()), tuple(insertion.tolist()))
-            yield CurveRow(measures.data, measures.video_id, frame, order, index, area, other_area, *lines)
-
-
 def count(number: int, noun: str) -> str:
     """A number with its noun: 1 frame, 2 frames."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _mean(values: Array) -> float:
-    return float(np.mean(values)) if len(values) else math.nan
-
-
-def _correlation(a: Array, b: Array) -> float:
+def correlation(a: Array, b: Array) -> float:
+    """Pearson's correlation; NaN with fewer than three values, or where a side does not vary."""
     if len(a) < 3 or not a.std() or not b.std():
         return math.nan
     return float(np.corrcoef(a, b)[0, 1])
+
+
+def sign_flip_p(differences: npt.ArrayLike, permutations: int, seed: int) -> float:
+    """Tests whether differences, one per video, lie around 0: their signs are drawn at random.
+
+    Args:
+        differences: (V,) real.
+        permutations: draws.
+        seed: of the draws.
+
+    Returns:
+        Two-sided p-value; NaN with fewer than `MIN_VIDEOS` videos or without draws.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    if len(values) < MIN_VIDEOS or not permutations:
+        return math.nan
+    signs = np.random.default_rng(seed).choice((-1.0, 1.0), (permutations, len(values)))
+    # summed alike, so that a draw of all signs equal is a tie and not a rounding error below it
+    draws, value = np.abs((signs * values).sum(1)), abs(values[None].sum(1)[0])
+    return float((1 + np.count_nonzero(draws >= value * (1 - 1e-12))) / (1 + permutations))

@@ -28,9 +28,9 @@ from ugcvqa.media.video import VideoInfo, probe, read_frames
 from ugcvqa.progress import progress_bar
 from ugcvqa.settings.data import DecodeLimits
 from ugcvqa.settings.study import MeasureSettings
+from ugcvqa.studies.cosine import permuted_cosine, shrink_maps, window_cosine
 from ugcvqa.studies.frames import StudyNetworks, spread, study_frames
 from ugcvqa.studies.map_quality import centre_map, map_energy, pixel_curves, shifted_map
-from ugcvqa.studies.similarity import permuted_cosine, shrink_maps, window_cosine
 
 ORDERS = ("map", "shifted map", "centre")
 """Orders in which pixels are deleted and inserted: the map's; the same shape elsewhere; from the middle."""

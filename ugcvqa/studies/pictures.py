@@ -1,31 +1,40 @@
-"""Draws one video for the saliency study: Figure 1 from frames and maps, Figures 5 and 6 from activations."""
+"""Draws videos for the saliency study: Figure 1 from frames and maps, Figures 5 and 6 from activations."""
 
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import nn
 
+from ugcvqa.deep.backbones import load_backbone
 from ugcvqa.deep.pooling import normalise
 from ugcvqa.display.maps import coloured, overlay
+from ugcvqa.errors import VideoError
+from ugcvqa.features.network_families import SaliencyFamily
 from ugcvqa.files import write_atomic
 from ugcvqa.media.encode import png_bytes, write_video
 from ugcvqa.settings.study import PictureSettings
 from ugcvqa.studies.activations import FIRST_CHANNELS, LayerActivation, layer_activations
-from ugcvqa.studies.figures import (
+from ugcvqa.studies.analysis import count
+from ugcvqa.studies.figures import write_figure
+from ugcvqa.studies.frame_figures import (
     MOST_GRID_FRAMES,
     Picture,
     channel_frames,
     saliency_grid,
     strongest_channels,
     video_frames,
-    write_figure,
 )
-from ugcvqa.studies.frames import spread
+from ugcvqa.studies.frames import NetworkFacts, StudyNetworks, spread
 from ugcvqa.studies.measures import Measurement, VideoMeasures, read_small_frames
 from ugcvqa.studies.page import Exhibit
+from ugcvqa.studies.sentences import network_text, sentence, weights_text
+
+log = logging.getLogger(__name__)
 
 _FRAMES = {"crf": "20", "preset": "fast"}
 _SHEETS = {"crf": "28", "preset": "fast"}  # 64 noisy tiles cost many bits
@@ -44,6 +53,63 @@ class ActivationRow(NamedTuple):
     strongest: int
     mean: float
     is_after_activation: bool
+
+
+class Drawn(NamedTuple):
+    """What was drawn of some videos.
+
+    Attributes:
+        exhibits: pictures and animations, in order.
+        rows: a line per convolution.
+        failures: video id -> why it was not drawn.
+    """
+
+    exhibits: list[Exhibit]
+    rows: list[ActivationRow]
+    failures: dict[str, str]
+
+
+def draw_videos(
+    folder: Path, drawn: Sequence[VideoMeasures], measurement: Measurement, settings: PictureSettings
+) -> Drawn:
+    """Writes Figure 1 of each video, Figures 5 and 6 of the first; one that cannot be drawn costs its pictures only.
+
+    Args:
+        folder: the study's folder.
+        drawn: measures of the videos.
+        measurement: how they were made.
+        settings: how much is drawn.
+
+    Raises:
+        StoreError: if a file cannot be written.
+    """
+    found, networks = Drawn([], [], {}), measurement.networks
+    for number, one in enumerate(drawn):
+        try:
+            pictures = sampled_pictures(one, measurement)
+            caption = sentence(network_text(networks.facts[1]))
+            found.exhibits.extend(draw_saliency(folder, one, pictures, caption, settings.figures))
+            for name, network, facts in _shown_networks(networks) if number == 0 else ():
+                log.info("drawing activations of %s", name)
+                caption = sentence(f"{weights_text(facts)}{facts.remark}")
+                exhibits, rows = draw_activations(folder, one, pictures, network, name, settings, caption)
+                found.exhibits.extend(exhibits)
+                found.rows.extend(rows)
+        except VideoError as error:
+            log.warning("%s: not drawn: %s", one.video_id, error)
+            found.failures[one.video_id] = str(error)
+    return found
+
+
+def _shown_networks(networks: StudyNetworks) -> Iterator[tuple[str, nn.Module, NetworkFacts]]:
+    """Yields name, network and facts of the networks whose activations are drawn: of maps and of deep features."""
+    deep, saliency = networks.facts
+    yield saliency.name, cast(SaliencyFamily, networks.saliency).cam.network.cpu(), replace(saliency, remark="")
+    if (deep.name, deep.weights) != (saliency.name, saliency.weights):
+        # built again, as the one that computes features has its normalisations folded into its convolutions
+        name = deep.name if deep.name != saliency.name else f"{deep.name}_deep"
+        remark = f"; the complete network, while the features are from it {deep.remark}" if deep.remark else ""
+        yield name, load_backbone(deep.name, deep.weights), replace(deep, remark=remark)
 
 
 def sampled_pictures(measures: VideoMeasures, measurement: Measurement) -> list[Picture]:
@@ -83,14 +149,14 @@ def draw_saliency(
             write_atomic(folder / place / f"frame_{picture.number:06d}_{kind}.png", png_bytes(image))
     write_figure(folder / place / "grid.png", saliency_grid(pictures, measures.video_id, aspect), kinds)
     write_video(folder / place / "overlay.mp4", video_frames(pictures, aspect), 1, options=_FRAMES)
-    count = f"{len(pictures)} sampled frame{'' if len(pictures) == 1 else 's'}"
+    frames = count(len(pictures), "sampled frame")
     missing = sum(not picture.has_map for picture in pictures)
     lacking = f" {missing} of them have no map." if missing else ""
     short = " The video is shorter than a second; its middle frame is used." if measures.facts["is_short"] else ""
     shown = min(len(pictures), MOST_GRID_FRAMES)
     evenly = f", {shown} of them drawn," if shown < len(pictures) else ""
     grid = (
-        f"Figure 1, {measures.video_id}: {count}{evenly} and below each its Score-CAM map laid over it (standardised "
+        f"Figure 1, {measures.video_id}: {frames}{evenly} and below each its Score-CAM map laid over it (standardised "
         f"for display; yellow is salient).{lacking}{short} {caption}"
     )
     moving = (

@@ -1,25 +1,21 @@
 """One run of the saliency study: gathers numbers, tables and pictures, and writes the study's folder."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import nn
 
 from ugcvqa import dashboard
 from ugcvqa.datasets.catalogue import Dataset
-from ugcvqa.deep.backbones import load_backbone
 from ugcvqa.deep.engine import chosen_engine
 from ugcvqa.devices import is_main_process
 from ugcvqa.display.lines import failure_rows
 from ugcvqa.display.text_tables import Table
-from ugcvqa.errors import VideoError
 from ugcvqa.features.extraction import usable_device
 from ugcvqa.features.inputs import open_dataset
-from ugcvqa.features.network_families import SaliencyFamily
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import write_atomic, write_json
 from ugcvqa.records import plain_settings, versions
@@ -27,7 +23,7 @@ from ugcvqa.settings.data import DataSettings, LoaderSettings
 from ugcvqa.settings.study import StudySettings
 from ugcvqa.settings.training import WandbSettings
 from ugcvqa.studies.ablation import read_ablations
-from ugcvqa.studies.analysis import Collection, count, published_frames
+from ugcvqa.studies.analysis import Collection, count
 from ugcvqa.studies.figures import (
     ablation_intervals,
     cosine_histograms,
@@ -36,26 +32,22 @@ from ugcvqa.studies.figures import (
     quality_curves,
     write_figure,
 )
-from ugcvqa.studies.frames import NetworkFacts, StudyNetworks, adopt_maps, build_study, given_videos
+from ugcvqa.studies.frames import adopt_maps, build_study, given_videos
 from ugcvqa.studies.measures import ORDERS, Measurement, VideoMeasures
 from ugcvqa.studies.page import Exhibit, Page, Section
-from ugcvqa.studies.pictures import ActivationRow, draw_activations, draw_saliency, sampled_pictures
-from ugcvqa.studies.report import (
+from ugcvqa.studies.pictures import draw_videos
+from ugcvqa.studies.published_frames import published_frames, published_sentence
+from ugcvqa.studies.sentences import (
     ablation_sentences,
-    ablation_table,
     association_sentences,
-    association_table,
     cosine_sentences,
     coverage,
-    histogram_records,
     network_text,
-    published_sentence,
     quality_sentences,
-    records,
-    table,
+    sentence,
     warnings,
-    weights_text,
 )
+from ugcvqa.studies.tables import ablation_table, association_table, histogram_records, records, table
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +84,6 @@ class Study:
             LabelError: if the file cannot be used.
         """
         frames = published_frames(path, self.asked.measures.seed)
-        sentence = published_sentence(frames)
         shown = table("Published frames", records(frames), ("frame", "published", "cosine", "difference", "permuted"))
         self._table("published", shown)
         caption = (
@@ -101,7 +92,7 @@ class Study:
         )
         picture = self._picture("figure7/published.png", published_cosines(frames), caption)
         self._sections.append(Section("Published frames", (shown,), (picture,)))
-        self._answer(_COSINE, [sentence])
+        self._answer(_COSINE, [published_sentence(frames)])
         self._numbers["published"] = records(frames)
 
     def add_benchmark(self, folder: Path) -> None:
@@ -200,7 +191,7 @@ class Study:
         self._write("failures.csv", failure_rows(failures))
         self.exit_code = 0 if not failures else 1 if collection.videos else 2
         self._warnings = warnings(networks.facts)
-        self._notes += [_sentence(network_text(facts)) for facts in networks.facts]
+        self._notes += [sentence(network_text(facts)) for facts in networks.facts]
         limit = self.asked.frames
         self._notes.append(f"One frame per second of video, at most {limit} of each video, evenly spread.")
         self._notes += [f"Failed: {video_id}: {reason}" for video_id, reason in sorted(failures.items())[:10]]
@@ -213,18 +204,22 @@ class Study:
             "coverage": [asdict(one) for one in covered],
             "networks": [asdict(facts) for facts in networks.facts],
         }
-        by = _sentence("; ".join(network_text(facts) for facts in networks.facts))
+        by = sentence("; ".join(network_text(facts) for facts in networks.facts))
         self._similarity(collection, f"{frames} {by}")
         self._content(collection, f"{frames} {by}")
-        self._quality(collection, f"{frames} {_sentence(network_text(networks.facts[1]))}")
+        self._quality(collection, f"{frames} {sentence(network_text(networks.facts[1]))}")
         self._table("frames", table("Frames", records(collection.frames), ()))
         self._table("videos", table("Videos", records(collection.videos), ()))
-        self._draw(drawn, measurement)
+        found = draw_videos(self.folder, drawn, measurement, self.asked.pictures)
+        self._notes += [f"Not drawn: {video_id}: {reason}" for video_id, reason in found.failures.items()]
+        self._table("activations", table("Strongest channels", records(found.rows), ()))
+        if found.exhibits:
+            self._sections.append(Section("Frames, maps and activations", (), tuple(found.exhibits)))
 
     def _similarity(self, collection: Collection, caption: str) -> None:
         """Figure 7."""
         summaries = [collection.cosine(name) for name in collection.data_sets()]
-        sentences = [sentence for summary in summaries for sentence in cosine_sentences(summary)]
+        sentences = [line for summary in summaries for line in cosine_sentences(summary)]
         shown = table(
             "Cosine of Algorithm 3",
             [asdict(summary) for summary in summaries],
@@ -273,7 +268,7 @@ class Study:
     def _quality(self, collection: Collection, caption: str) -> None:
         """Deletion, insertion and energy."""
         summaries = [collection.quality(name, self.asked.measures) for name in collection.data_sets()]
-        sentences = [sentence for summary in summaries for sentence in quality_sentences(summary)]
+        sentences = [line for summary in summaries for line in quality_sentences(summary)]
         self._table("curves", table("Curves", records(collection.curves), ()))
         if collection.curves:
             text = (
@@ -287,38 +282,6 @@ class Study:
         self._answer(_MAPS, sentences)
         self._numbers["quality"] = [asdict(summary) for summary in summaries]
 
-    def _draw(self, drawn: Sequence[VideoMeasures], measurement: Measurement) -> None:
-        """Figures 1, 5 and 6; a video that cannot be drawn costs its pictures only."""
-        settings, networks = self.asked.pictures, measurement.networks
-        exhibits, rows = list[Exhibit](), list[ActivationRow]()
-        for number, one in enumerate(drawn):
-            try:
-                pictures = sampled_pictures(one, measurement)
-                caption = _sentence(network_text(networks.facts[1]))
-                exhibits += draw_saliency(self.folder, one, pictures, caption, settings.figures)
-                for name, network, facts in self._shown_networks(networks) if number == 0 else ():
-                    log.info("drawing activations of %s", name)
-                    caption = _sentence(f"{weights_text(facts)}{facts.remark}")
-                    more, found = draw_activations(self.folder, one, pictures, network, name, settings, caption)
-                    exhibits += more
-                    rows += found
-            except VideoError as error:
-                log.warning("%s: not drawn: %s", one.video_id, error)
-                self._notes.append(f"Not drawn: {one.video_id}: {error}")
-        self._table("activations", table("Strongest channels", records(rows), ()))
-        if exhibits:
-            self._sections.append(Section("Frames, maps and activations", (), tuple(exhibits)))
-
-    def _shown_networks(self, networks: StudyNetworks) -> Iterator[tuple[str, nn.Module, NetworkFacts]]:
-        """Yields name, network and facts of the networks whose activations are drawn: of maps and of deep features."""
-        deep, saliency = networks.facts
-        yield saliency.name, cast(SaliencyFamily, networks.saliency).cam.network.cpu(), replace(saliency, remark="")
-        if (deep.name, deep.weights) != (saliency.name, saliency.weights):
-            # built again, as the one that computes features has its normalisations folded into its convolutions
-            name = deep.name if deep.name != saliency.name else f"{deep.name}_deep"
-            remark = f"; the complete network, while the features are from it {deep.remark}" if deep.remark else ""
-            yield name, load_backbone(deep.name, deep.weights), replace(deep, remark=remark)
-
     def _answer(self, question: str, sentences: Sequence[str]) -> None:
         self._answers.setdefault(question, []).extend(sentences)
 
@@ -331,7 +294,3 @@ class Study:
 
     def _write(self, name: str, data: bytes) -> None:
         write_atomic(self.folder / name, data)
-
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ugcvqa.benchmarks.feature_tables import FeatureSources
+from ugcvqa.benchmarks.feature_sources import FeatureSources
 from ugcvqa.datasets.tables import FeatureTable, write_table
 from ugcvqa.errors import ConfigError, LabelError
 from ugcvqa.features.rows import Part

@@ -9,23 +9,22 @@ from ugcvqa import study
 from ugcvqa.errors import LabelError
 from ugcvqa.evaluation.significance import corrected_t_test
 from ugcvqa.studies.ablation import PAIRS, read_ablations
-from ugcvqa.studies.analysis import COSINE, CosineSummary, PublishedFrame, QualitySummary, VideoRow
+from ugcvqa.studies.analysis import COSINE, CosineSummary, QualitySummary
+from ugcvqa.studies.associations import Association
 from ugcvqa.studies.frames import NetworkFacts
 from ugcvqa.studies.measures import ORDERS
 from ugcvqa.studies.page import Exhibit, Page, Section
-from ugcvqa.studies.report import (
+from ugcvqa.studies.published_frames import PublishedFrame, published_sentence
+from ugcvqa.studies.rows import VideoRow
+from ugcvqa.studies.sentences import (
     ablation_sentences,
-    ablation_table,
     association_sentences,
-    association_table,
     cosine_sentences,
     coverage,
-    published_sentence,
     quality_sentences,
-    table,
     warnings,
 )
-from ugcvqa.studies.similarity import Association
+from ugcvqa.studies.tables import ablation_table, association_table, table
 
 HEADER = "data,row,head,mapping,split,n_train,n_test,srcc,krcc,plcc,rmse,is_mapped,c,gamma,note"
 

@@ -1,153 +1,23 @@
 """Outputs that grow row by row, survive `kill -9`, and are resumed by the same command."""
 
 import contextlib
-import csv
-import io
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol, Self, TypeVar, cast
+from typing import Any, Self
 
-from ugcvqa.bulk.columns import cells_of, column_names, record_of
-from ugcvqa.cell_texts import cells_of_row, text_of
+from ugcvqa.bulk.rows import Row, RowFormat, read_rows
 from ugcvqa.errors import ConfigError, StoreError
 from ugcvqa.files import error_reason, locked, write_atomic, written_atomically
 from ugcvqa.leftovers import sweep
 from ugcvqa.scoring.result import Score
 
-_T = TypeVar("_T")
 _SYNC_S = 2.0  # rows of this many seconds may be lost when the power fails; none when a process dies
-_ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # a name's bytes come out as they are on disk
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row that an output holds.
-
-    Attributes:
-        video: the file as it was given.
-        reason: why it has no score; empty if it has one.
-        data: its bytes with the line end.
-    """
-
-    video: str
-    reason: str
-    data: bytes
-
-    @property
-    def is_failed(self) -> bool:
-        """Whether it has a reason in place of a score."""
-        return bool(self.reason)
-
-
-class RowFormat(Protocol):
-    """How scores are written as bytes, one row each, and read back."""
-
-    def header(self) -> bytes:
-        """The bytes before the first row."""
-
-    def encode(self, score: Score) -> bytes:
-        """A row with its line end."""
-
-    def is_whole(self, data: bytes) -> bool:
-        """Whether bytes from the start of a row up to some line end are a complete row."""
-
-    def decode(self, data: bytes) -> Row:
-        """Reads a complete row; raises ValueError, LookupError or csv.Error if it cannot be read."""
-
-
-class CSVRows:
-    """Rows of a CSV file with a header; without the meaning of scores, see `columns.about`, they are read only."""
-
-    def __init__(self, part_names: Sequence[str], meaning: Mapping[str, Any] | None = None) -> None:
-        self._part_names, self._meaning = part_names, meaning
-        self._columns = column_names(part_names)
-
-    def header(self) -> bytes:
-        """The names of the columns."""
-        return _csv_line(self._columns)
-
-    def encode(self, score: Score) -> bytes:
-        """A row with its line end."""
-        if self._meaning is None:
-            raise ValueError("only reads")
-        return _csv_line(cells_of_row(cells_of(score, self._part_names, self._meaning)))
-
-    def is_whole(self, data: bytes) -> bool:
-        """Whether no quote is open at the end: quoted names and reasons may hold line ends."""
-        return data.endswith(b"\n") and data.count(b'"') % 2 == 0
-
-    def decode(self, data: bytes) -> Row:
-        """Reads a complete row."""
-        (cells,) = csv.reader(io.StringIO(data.decode(**_ENCODING), newline=""), strict=True)
-        if len(cells) != len(self._columns):
-            raise ValueError(f"{len(cells)} cells in place of {len(self._columns)}")
-        return Row(text_of(cells[0]), text_of(cells[-1]), data)
-
-
-class JSONRows:
-    """One JSON object per line; without the meaning of scores, see `columns.about`, they are read only."""
-
-    def __init__(self, meaning: Mapping[str, Any] | None = None) -> None:
-        self._meaning = meaning
-
-    def header(self) -> bytes:
-        """Nothing."""
-        return b""
-
-    def encode(self, score: Score) -> bytes:
-        """A row with its line end; bytes of a name that are not text become lone surrogates, as Python has them."""
-        if self._meaning is None:
-            raise ValueError("only reads")
-        return json.dumps(record_of(score, self._meaning), allow_nan=False).encode() + b"\n"
-
-    def is_whole(self, data: bytes) -> bool:
-        """Whether the line is complete."""
-        return data.endswith(b"\n")
-
-    def decode(self, data: bytes) -> Row:
-        """Reads a complete row."""
-        record = json.loads(data)
-        return Row(str(record["video"]), str(record["error"] or ""), data)
-
-
-def _csv_line(cells: Sequence[Any]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\r\n").writerow(cells)  # both characters, so that a name with either is quoted
-    return text.getvalue().removesuffix("\r\n").encode(**_ENCODING) + b"\n"
-
-
-def read_rows(file: BinaryIO, rows: RowFormat, path: Path) -> Iterator[Row]:
-    """Yields the complete rows of an output after its header; a torn last row, left by a killed job, is skipped.
-
-    Raises:
-        StoreError: if it holds something else.
-    """
-    number, pending, header = 0, b"", rows.header()
-    for line in file:
-        number, pending = number + 1, pending + line
-        if not rows.is_whole(pending):
-            continue
-        data, pending = pending, b""
-        if header and data == header:
-            header = b""
-            continue
-        try:
-            if header:
-                raise ValueError("the header is not the one of this model")
-            row = rows.decode(data)
-        except (ValueError, LookupError, TypeError, csv.Error) as error:
-            raise StoreError(
-                f"{path}, line {number}: is not a row of this run ({error_reason(error)}); delete the file or give "
-                "another --output"
-            ) from error
-        yield row
 
 
 @dataclass
@@ -236,8 +106,7 @@ class Journal:
 
     def beside(self, word: str) -> "Journal":
         """A file beside this one, of rows of the same kind."""
-        path = self.path.with_name(f"{self.path.name}.{word}")
-        return Journal(path, self._rows, self._record, record_path_of(path))
+        return Journal(self.path.with_name(f"{self.path.name}.{word}"), self._rows, self._record)
 
     def replace(self, rows: Iterable[Row]) -> None:
         """Replaces the existing rows by others of the same videos, before the first new row is written.
@@ -369,10 +238,3 @@ def check_same_run(path: Path, record: Mapping[str, Any], other: Mapping[str, An
             name, mine, its = (f"{name} {inner}", mine.get(inner), its.get(inner)) if inner else (name, 0, 0)
         if mine != its:
             raise ConfigError(f"{path}: has rows of another run ({name} {its}, now {mine}); give another --output")
-
-
-def in_turn(shards: Sequence[Iterator[_T]]) -> Iterator[_T]:
-    """The first of each, the second of each, and so on: reverses the division into shards."""
-    missing = object()
-    for group in zip_longest(*shards, fillvalue=missing):
-        yield from (cast(_T, one) for one in group if one is not missing)

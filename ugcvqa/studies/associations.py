@@ -1,4 +1,4 @@
-"""How much deep features and saliency maps share: the paper's cosine, and measures with a null across videos.
+"""How much deep features and saliency maps share: measures, each with its null across videos.
 
 Rows are frames, grouped by video. The independent unit is the video, so every null re-pairs whole videos and every
 prediction is tested on videos that were not seen in fitting.
@@ -7,12 +7,12 @@ prediction is tested on videos that were not seen in fitting.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ugcvqa.arrays import Array
+from ugcvqa.studies.cosine import mean_windows, unit_rows
 
 Indices = npt.NDArray[np.intp]
 
@@ -22,69 +22,7 @@ MIN_VIDEOS = 8
 _RIDGE_EXPONENTS = range(-4, 9)  # penalty = 10^e times the mean of the training rows' squared length
 _MAX_COMPONENTS = 10
 _ROWS_PER_COMPONENT = 10
-
-
-def shrink_maps(maps: npt.ArrayLike, side: int) -> Array:
-    """Resizes maps with a triangle filter whose support grows with the factor (antialiased bilinear).
-
-    Source: Algorithm 3 of the paper, and the public script, which shrinks 224 x 224 to 45 x 45 with Pillow's bilinear
-    filter.
-
-    Args:
-        maps: (..., H, W) real.
-        side: rows and columns of the result, at least 1.
-
-    Returns:
-        (..., side, side) float64.
-    """
-    values = np.asarray(maps, dtype=np.float64)
-    rows, columns = (_triangle_weights(size, side) for size in values.shape[-2:])
-    return np.asarray(rows @ values @ columns.T)
-
-
-def window_cosine(deep: npt.ArrayLike, maps: npt.ArrayLike) -> Array:
-    """Computes the similarity of Algorithm 3 between the deep vector and the saliency map of each frame.
-
-    The map is shrunk to the largest square that fits into the vector (45 x 45 for 2,048), flattened row by row, and
-    compared with every stretch of that length (24 of them); the cosines are averaged.
-
-    Source: Algorithm 3 and equation (2) of the paper, and the public script.
-
-    Args:
-        deep: (T, D) real, D >= 1.
-        maps: (T, H, W) real, 0..1.
-
-    Returns:
-        (T,) float64; NaN for a frame whose map, or a stretch of whose vector, is all zeros.
-
-    Raises:
-        ValueError: if the shapes do not agree.
-    """
-    vectors, images = np.asarray(deep, dtype=np.float64), np.asarray(maps)
-    if vectors.ndim != 2 or images.ndim != 3 or len(vectors) != len(images) or not vectors.shape[1]:
-        raise ValueError(f"deep vectors (T, D) and maps (T, H, W) are needed, got {vectors.shape} and {images.shape}")
-    small = shrink_maps(images, math.isqrt(vectors.shape[1]))
-    return np.asarray(np.einsum("tl,tl->t", _mean_windows(vectors, small[0].size), _unit_rows(small)))
-
-
-def permuted_cosine(deep: npt.ArrayLike, maps: npt.ArrayLike, seed: int, draws: int = 10) -> Array:
-    """Computes `window_cosine` after shuffling the channels of the deep vectors: what the statistic gives by shape.
-
-    Channels of a network have no order, so a cosine that measured shared content would change.
-
-    Args:
-        deep: (T, D) real.
-        maps: (T, H, W) real.
-        seed: of the shuffles, which are the same for all frames.
-        draws: number of shuffles, averaged.
-
-    Returns:
-        (T,) float64, NaN as in `window_cosine`.
-    """
-    vectors = np.asarray(deep, dtype=np.float64)
-    random = np.random.default_rng(seed)
-    orders = [random.permutation(vectors.shape[1]) for _ in range(draws)]
-    return np.asarray(np.mean([window_cosine(vectors[:, order], maps) for order in orders], axis=0))
+_FOLDS = 5  # parts into which the videos are divided
 
 
 @dataclass(frozen=True)
@@ -146,8 +84,8 @@ def cosine_association(deep: Array, maps: Array, groups: Indices, permutations: 
         permutations: re-pairings.
         seed: of the re-pairings.
     """
-    images = _unit_rows(maps)
-    windows = _mean_windows(deep, images.shape[1])
+    images = unit_rows(maps)
+    windows = mean_windows(deep, images.shape[1])
 
     def measure(order: Indices) -> float:
         cosines = np.einsum("tl,tl->t", windows, images[order])
@@ -185,7 +123,7 @@ def cka_association(x: Array, y: Array, groups: Indices, permutations: int, seed
     return _tested("CKA", measure, groups, permutations, seed)
 
 
-def cca_association(x: Array, y: Array, groups: Indices, permutations: int, seed: int, folds: int = 5) -> Association:
+def cca_association(x: Array, y: Array, groups: Indices, permutations: int, seed: int) -> Association:
     """Tests the first canonical correlation on held-out videos.
 
     Each side is reduced to its leading principal components of the training rows (a tenth of their number, ten at
@@ -197,13 +135,12 @@ def cca_association(x: Array, y: Array, groups: Indices, permutations: int, seed
         groups: (N,) number of each row's video, 0..V-1, rising.
         permutations: re-pairings of videos.
         seed: of folds and re-pairings.
-        folds: parts into which the videos are divided.
 
     Returns:
         The test; the value is the mean over folds of Pearson's correlation on the test rows, -1..1.
     """
     parts = []
-    for train, test in group_folds(groups, folds, seed):
+    for train, test in group_folds(groups, _FOLDS, seed):
         n_components = max(1, min(_MAX_COMPONENTS, len(train) // _ROWS_PER_COMPONENT))
         parts.append((train, test, n_components, *_whitened(x[train], x[test], n_components)))
 
@@ -221,7 +158,7 @@ def cca_association(x: Array, y: Array, groups: Indices, permutations: int, seed
     return _tested("CCA", measure, groups, permutations, seed)
 
 
-def ridge_association(x: Array, y: Array, groups: Indices, permutations: int, seed: int, folds: int = 5) -> Association:
+def ridge_association(x: Array, y: Array, groups: Indices, permutations: int, seed: int) -> Association:
     """Tests how well ridge regression predicts `y` from `x` on held-out videos.
 
     Columns of `x` are standardised by the training rows; the penalty is chosen there by generalised cross-validation.
@@ -234,13 +171,12 @@ def ridge_association(x: Array, y: Array, groups: Indices, permutations: int, se
         groups: (N,) number of each row's video, 0..V-1, rising.
         permutations: re-pairings of videos.
         seed: of folds and re-pairings.
-        folds: parts into which the videos are divided.
 
     Returns:
         The test; the value is R squared over all test rows and columns, relative to the mean of the training rows:
         1 is perfect, 0 no better than that mean, below 0 worse.
     """
-    parts = [(train, test, RidgePath(x[train], x[test])) for train, test in group_folds(groups, folds, seed)]
+    parts = [(train, test, RidgePath(x[train], x[test])) for train, test in group_folds(groups, _FOLDS, seed)]
 
     def measure(order: Indices) -> float:
         values = y[order]
@@ -283,15 +219,8 @@ class RidgePath:
         return float((left**2 * power).sum() / max(float(left.sum()) - 1, 1e-12) ** 2)
 
 
-class Fold(NamedTuple):
-    """Row numbers of one division into training and test videos."""
-
-    train: Indices
-    test: Indices
-
-
-def group_folds(groups: Indices, folds: int, seed: int) -> Iterator[Fold]:
-    """Yields divisions of the rows such that all rows of a video are on one side.
+def group_folds(groups: Indices, folds: int, seed: int) -> Iterator[tuple[Indices, Indices]]:
+    """Yields divisions of the rows, training and test, such that all rows of a video are on one side.
 
     Args:
         groups: (N,) number of each row's video, 0..V-1.
@@ -302,27 +231,7 @@ def group_folds(groups: Indices, folds: int, seed: int) -> Iterator[Fold]:
     order = np.random.default_rng(seed).permutation(n_videos)
     for part in np.array_split(order, min(folds, n_videos)):
         is_test = np.isin(groups, part)
-        yield Fold(np.flatnonzero(~is_test), np.flatnonzero(is_test))
-
-
-def sign_flip_p(differences: npt.ArrayLike, permutations: int, seed: int) -> float:
-    """Tests whether differences, one per video, lie around 0: their signs are drawn at random.
-
-    Args:
-        differences: (V,) real.
-        permutations: draws.
-        seed: of the draws.
-
-    Returns:
-        Two-sided p-value; NaN with fewer than `MIN_VIDEOS` videos or without draws.
-    """
-    values = np.asarray(differences, dtype=np.float64)
-    if len(values) < MIN_VIDEOS or not permutations:
-        return math.nan
-    signs = np.random.default_rng(seed).choice((-1.0, 1.0), (permutations, len(values)))
-    # summed alike, so that a draw of all signs equal is a tie and not a rounding error below it
-    draws, value = np.abs((signs * values).sum(1)), abs(values[None].sum(1)[0])
-    return float((1 + np.count_nonzero(draws >= value * (1 - 1e-12))) / (1 + permutations))
+        yield np.flatnonzero(~is_test), np.flatnonzero(is_test)
 
 
 def _tested(
@@ -330,40 +239,10 @@ def _tested(
 ) -> Association:
     random = np.random.default_rng(seed)
     value = measure(np.arange(len(groups)))
-    if math.isnan(value):
-        note = "not defined: one side does not vary"
-        return Association(name, value, np.empty(0), len(groups), int(groups.max()) + 1, seed, note)
-    null = np.array([measure(repaired_rows(groups, random)) for _ in range(permutations)])
-    return Association(name, value, null, len(groups), int(groups.max()) + 1, seed)
-
-
-def _triangle_weights(n_in: int, n_out: int) -> Array:
-    """Weights (n_out, n_in) of a triangle filter, each row summing to 1."""
-    scale = n_in / n_out
-    centres = (np.arange(n_out) + 0.5) * scale
-    distance = np.abs(np.arange(n_in) + 0.5 - centres[:, None])
-    weights = np.clip(1 - distance / max(scale, 1.0), 0, None)
-    return np.asarray(weights / weights.sum(1, keepdims=True))
-
-
-def _mean_windows(vectors: Array, length: int) -> Array:
-    """Mean over all stretches of some length of each vector (T, D), each scaled to length 1: (T, length).
-
-    Its product with a unit vector is the mean of that vector's cosines with the stretches.
-    """
-    windows = np.lib.stride_tricks.sliding_window_view(vectors, length, axis=1)
-    squares = np.lib.stride_tricks.sliding_window_view(vectors**2, length, axis=1).sum(2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        weights = 1 / np.sqrt(squares) / squares.shape[1]
-    weights[np.isinf(weights).any(1)] = np.nan
-    return np.asarray(np.einsum("tk,tkl->tl", weights, windows))
-
-
-def _unit_rows(maps: Array) -> Array:
-    """Maps (T, ...) as rows of length 1; NaN where a map is all zeros."""
-    rows = maps.reshape(len(maps), -1)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+    is_defined = not math.isnan(value)
+    null = [measure(repaired_rows(groups, random)) for _ in range(permutations if is_defined else 0)]
+    note = "" if is_defined else "not defined: one side does not vary"
+    return Association(name, value, np.array(null), len(groups), int(groups.max()) + 1, seed, note)
 
 
 def _gram(x: Array) -> Array:

@@ -1,9 +1,6 @@
 """Features of a data set for several rows at once, gathered from files and stores and joined by video id."""
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -11,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ugcvqa.benchmarks.feature_blocks import Block, RowFeatures, side_by_side, stacked
 from ugcvqa.datasets.joining import matched_rows
 from ugcvqa.datasets.tables import FORMATS, FeatureTable, read_table
 from ugcvqa.errors import ConfigError, LabelError
@@ -28,81 +26,6 @@ FRAMES = "_FRAMES"
 
 Places = list[list[Path]]
 """Files of the columns: groups stand side by side; within a group the first file that has a video wins."""
-
-
-@dataclass(frozen=True, eq=False)
-class Block:
-    """Columns that rows are made of.
-
-    Attributes:
-        name: the files it comes from, and the same for the same numbers within a data set.
-        values: (N, D) floating point, one row per video of the data set; NaN where it has none.
-        has: (N,) bool: whether there are features of the video.
-        title: `name` without the folders, for a reader.
-        made_by: part -> who made its columns, see `features.provenance`.
-    """
-
-    name: str
-    values: npt.NDArray[Any]
-    has: npt.NDArray[np.bool_]
-    title: str
-    made_by: Mapping[str, str] = field(default_factory=dict)
-
-    @cached_property
-    def sha256(self) -> str:
-        """Checksum of the numbers with their type and shape."""
-        head = f"{self.values.dtype.str}{self.values.shape}".encode()
-        return hashlib.sha256(head + np.ascontiguousarray(self.values).tobytes()).hexdigest()
-
-    def taken(self, rows: npt.NDArray[np.int64]) -> "Block":
-        """The same columns for a subset of the videos."""
-        return replace(self, values=self.values[rows], has=self.has[rows])
-
-    def finite(self) -> "Block":
-        """The same, where a video with a NaN or infinite value counts as one without features."""
-        return replace(self, has=self.has & np.isfinite(self.values).all(axis=1))
-
-
-@dataclass(frozen=True, eq=False)
-class RowFeatures:
-    """The features of one row.
-
-    Attributes:
-        blocks: by name.
-        layout: columns of the row in order; `Part.family` is the name of a block.
-    """
-
-    blocks: Mapping[str, Block]
-    layout: tuple[Part, ...]
-
-    @property
-    def has(self) -> npt.NDArray[np.bool_]:
-        """(N,) bool: whether every block has features of the video."""
-        shared: npt.NDArray[np.bool_] = np.all([block.has for block in self.blocks.values()], axis=0)
-        return shared
-
-    def taken(self, rows: npt.NDArray[np.int64]) -> "RowFeatures":
-        """The same features for a subset of the videos."""
-        return replace(self, blocks={name: block.taken(rows) for name, block in self.blocks.items()})
-
-    def finite(self) -> "RowFeatures":
-        """The same, where a video with a NaN or infinite value counts as one without features."""
-        return replace(self, blocks={name: block.finite() for name, block in self.blocks.items()})
-
-    @property
-    def lacking(self) -> str:
-        """Name of the first block that lacks videos."""
-        return next(block.name for block in self.blocks.values() if not block.has.all())
-
-    def columns(self) -> npt.NDArray[np.float64]:
-        """(N, D) columns of the row in order."""
-        return row_columns({name: block.values for name, block in self.blocks.items()}, self.layout)
-
-
-def row_columns(blocks: Mapping[str, npt.NDArray[Any]], layout: Sequence[Part]) -> npt.NDArray[np.float64]:
-    """Concatenates the columns (N, D) of a row from its blocks."""
-    parts = [blocks[part.family][:, part.start : part.stop].astype(np.float64) for part in layout]
-    return np.concatenate(parts, axis=1)
 
 
 class FeatureSources:
@@ -184,13 +107,13 @@ class FeatureSources:
             if blocks is None:
                 return None
             found.append(blocks)
-        return _stacked(row, found)
+        return stacked(row, found)
 
     def _of_source(self, row: str, source: str, ids: list[str]) -> RowFeatures | None:
         places = self.places(row, source)
         if places is not None:
             blocks = [self._joined(group, ids, row) for group in places]
-            features = RowFeatures({block.name: block for block in blocks}, tuple(Part(block.name) for block in blocks))
+            features = RowFeatures.of(blocks, tuple(Part(block.name) for block in blocks))
             if self.families.has_paper_backbones:
                 _check_width(row, features)
             return features
@@ -203,14 +126,13 @@ class FeatureSources:
                 return None
             named[family] = block
         layout = tuple(part._replace(family=named[part.family].name) for part in ROWS[row])
-        features = RowFeatures({block.name: block for block in named.values()}, layout)
-        return features
+        return RowFeatures.of(named.values(), layout)
 
     def _family(self, family: str, source: str, ids: list[str]) -> Block | None:
         places = self.places(family, source)
         if places is not None:
             blocks = [self._joined(group, ids, family) for group in places]
-            return blocks[0] if len(blocks) == 1 else _side_by_side(blocks)
+            return blocks[0] if len(blocks) == 1 else side_by_side(blocks)
         if family == "container" and self.store is None and source in self.labels:
             path = self.labels[source]
             return self._block([self._facts(path)], [f"{path}:container"], ids, family)
@@ -303,54 +225,6 @@ class FeatureSources:
 
 def _source(video_id: str) -> str:
     return video_id.split("/", 1)[0]
-
-
-def _side_by_side(blocks: Sequence[Block]) -> Block:
-    values = np.concatenate([block.values for block in blocks], axis=1)
-    has: npt.NDArray[np.bool_] = np.all([block.has for block in blocks], axis=0)
-    names, titles = (" + ".join(getattr(block, text) for block in blocks) for text in ("name", "title"))
-    return Block(names, values, has, titles, merged_makers(block.made_by for block in blocks))
-
-
-def merged_makers(several: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """Part -> maker of all of them, with `and` where they differ."""
-    merged: dict[str, str] = {}
-    for made_by in several:
-        for part, maker in made_by.items():
-            names = merged.get(part, maker).split(" and ")
-            merged[part] = " and ".join(dict.fromkeys([*names, maker]))
-    return merged
-
-
-def _stacked(row: str, found: Sequence[RowFeatures]) -> RowFeatures:
-    """Puts the videos of several data sets below each other."""
-    if len(found) == 1:
-        return found[0]
-    shapes = {
-        tuple(block.values.shape[1] for block in one.blocks.values()) + tuple(part[1:] for part in one.layout)
-        for one in found
-    }
-    if len(shapes) > 1:  # made of other parts in another order: only the complete rows fit below each other
-        found = [_as_one_block(one) for one in found]
-        widths = {next(iter(one.blocks.values())).values.shape[1] for one in found}
-        if len(widths) > 1:
-            raise LabelError(f"row {row}: {' and '.join(map(str, sorted(widths)))} columns in the data sets' files")
-    names = {}
-    blocks = {}
-    for parallel in zip(*(one.blocks.values() for one in found), strict=True):
-        name, title = (", ".join(getattr(block, text) for block in parallel) for text in ("name", "title"))
-        names[parallel[0].name] = name
-        values = np.concatenate([block.values for block in parallel])
-        made_by = merged_makers(block.made_by for block in parallel)
-        blocks[name] = Block(name, values, np.concatenate([block.has for block in parallel]), title, made_by)
-    return RowFeatures(blocks, tuple(part._replace(family=names[part.family]) for part in found[0].layout))
-
-
-def _as_one_block(features: RowFeatures) -> RowFeatures:
-    name = " + ".join(features.blocks)
-    title = " + ".join(block.title for block in features.blocks.values())
-    made_by = merged_makers(block.made_by for block in features.blocks.values())
-    return RowFeatures({name: Block(name, features.columns(), features.has, title, made_by)}, (Part(name),))
 
 
 def _check_width(row: str, features: RowFeatures) -> None:
