@@ -78,10 +78,6 @@ def run_converter(convert: Callable[[Namespace], str], parser: PlainParser, argv
 def exit_code_of(work: Callable[[], int], prog: str) -> int:
     """Does the work of a program.
 
-    Args:
-        work: returns the exit code.
-        prog: name of the program, for messages.
-
     Returns:
         What `work` returned; 2 for a user error, reported in one line on stderr; 130 when interrupted.
     """

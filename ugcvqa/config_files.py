@@ -92,10 +92,6 @@ def _below(kind: Any) -> Tree | None:  # noqa: ANN401 (any annotation)
 def merged(configs: Iterable[tuple[str, Any]], function: Callable[..., Any]) -> dict[str, Any]:
     """Merges what config files hold, later ones winning, into the options of a verb.
 
-    Args:
-        configs: name and content of each file.
-        function: the verb.
-
     Raises:
         ConfigError: if one is not a mapping, or holds an option that no verb with which it can be shared knows.
     """

@@ -35,13 +35,8 @@ def start(
 ) -> Any:  # noqa: ANN401 (W&B's run)
     """Starts a run, whose files are in FOLDER/wandb, including the ones that wait for `wandb sync`.
 
-    Args:
-        folder: of the results.
-        settings: of W&B.
-        kind: the run's job type unless the settings have one.
-        config: plain settings of the run, shown by W&B.
-        name: of the run; the folder's name if left out.
-        **more: further arguments of `wandb.init`.
+    Its job type is `kind` unless the settings have one, its name the folder's unless one is given; `more` are further
+    arguments of `wandb.init`.
 
     Raises:
         ConfigError: if W&B cannot be used, for example because no key is set.

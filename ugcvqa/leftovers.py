@@ -65,8 +65,7 @@ def sweep(folder: Path, others: bool = True) -> None:
 def temporary_folder(folder: Path | None = None) -> Iterator[Path]:
     """Makes a folder that is gone afterwards, and is removed by the next process that makes one there if this one dies.
 
-    Args:
-        folder: where; the system's folder for temporary files (`$TMPDIR`) if left out.
+    It is made in the system's folder for temporary files (`$TMPDIR`) unless another is given.
 
     Raises:
         OSError: if it cannot be made.
@@ -93,9 +92,6 @@ def shared_memory() -> Path:
 @functools.cache
 def own_folder(base: Path) -> Path:
     """Makes a folder that lasts as long as this process, the same one whenever it is asked for.
-
-    Args:
-        base: where it is made.
 
     Raises:
         OSError: if it cannot be made.

@@ -105,13 +105,7 @@ def measure_extraction(
     networks and their first use, which happen once per program, are not. A video that fails for one row is left out
     of all, so that the means of all rows are over the same videos.
 
-    Args:
-        paths: video files.
-        rows: rows of the benchmark.
-        families: the networks of all these rows.
-        device: where they run.
-        limits: bounds on what is decoded.
-        progress: called after each video and row, (1 + number of rows) times per video at most.
+    `progress` is called after each video and row, (1 + number of rows) times per video at most.
     """
     found = Extraction()
     _warm_up(paths, families, device, limits)
@@ -149,12 +143,7 @@ def measure_fitting(
     Source: the "quality predictor" of the paper's Table 2 is the wall time of one repetition: grid search, final fit
     and figures of the test part; its mean is over nine. The prediction of a video from its features is ours.
 
-    Args:
-        problem: labels and features.
-        entries: rows with heads.
-        repetitions: hold-outs 1, 2, ... of the benchmark.
-        rules: settings of the heads.
-        progress: called after each fit, (1 + number of entries) times per repetition.
+    `progress` is called after each fit, (1 + number of entries) times per repetition.
 
     Raises:
         LabelError: if there are too few videos, or an entry cannot be trained.

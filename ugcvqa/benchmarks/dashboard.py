@@ -20,12 +20,7 @@ def log_lines(folder: Path, settings: WandbSettings, results: Results, mode: str
     Its history has the figures of each split, its summary their medians and deviations, its config data set, row and
     head. Its group is the folder's name unless the settings have one.
 
-    Args:
-        folder: of the benchmark.
-        settings: of W&B.
-        results: of all lines; results on all videos at once, or after other logistic maps, appear in the tables only.
-        mode: of the benchmark.
-        config: plain settings of the benchmark, added to each run.
+    Results on all videos at once, or after other logistic maps, appear in the tables only.
 
     Raises:
         ConfigError: if W&B cannot be used.
@@ -60,13 +55,7 @@ def log_tables(
 ) -> None:
     """Logs a run with each table in full precision and each picture, in the group of the lines.
 
-    Args:
-        folder: of the results; its name is the run's.
-        settings: of W&B.
-        kind: job type of the run, unless the settings have one.
-        config: plain settings of what was done.
-        tables: name -> table.
-        pictures: name -> picture file.
+    The run has the folder's name, and the job type `kind` unless the settings have one.
 
     Raises:
         ConfigError: if W&B cannot be used.

@@ -28,14 +28,6 @@ def run_gru(
 
     `train` of the split trains, `val` chooses the epoch; nothing is refitted to both.
 
-    Args:
-        problem: labels.
-        table: frame features, see `placed`.
-        entry: what to train.
-        index: number of the split.
-        split: the split.
-        rules: how.
-
     Returns:
         One result per mapping.
 

@@ -25,12 +25,7 @@ class Parts:
         self.root = root
 
     def read(self, path: Path, facts: dict[str, Any]) -> SplitResult | None:
-        """Reads a part; None if there is none that can be used, so that it is computed again.
-
-        Args:
-            path: what `path` gave for these facts.
-            facts: everything the result depends on, as plain values.
-        """
+        """Reads the part of these facts, at its `path`; None if there is none that can be used: it is computed again."""
         if not path.is_file():
             return None
         try:

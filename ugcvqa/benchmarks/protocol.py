@@ -42,13 +42,6 @@ def run_split(problem: Problem, index: int, split: Split, entries: Sequence[Entr
     Source: section 4 of the paper and its public code; with `Rules(nonfinite="mean", mappings=("train",))` the second
     program of that code, which made the per-resolution tables and scatter plots.
 
-    Args:
-        problem: labels and features.
-        index: number of the split, for the record.
-        split: which videos train, choose and test.
-        entries: what to train, in any order.
-        rules: how.
-
     Returns:
         One result per entry and mapping, in the order of the entries.
 

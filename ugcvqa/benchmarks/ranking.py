@@ -48,12 +48,6 @@ def groups_of(results: Results, data: str, mode: str, published_name: str) -> li
     A row has one line. Predictions that were not trained here are measured on the same test parts as the others, after
     a logistic that is fitted where theirs is. Their figures on all videos at once are shown separately, where
     published ones of that kind are known; so is, in mode `cross`, every row after other logistic maps.
-
-    Args:
-        results: all results.
-        data: name of the data set.
-        mode: `protocol`, `single_split` or `cross`.
-        published_name: name under which published figures of it are known.
     """
     plain: dict[str, list[SplitResult]] = {}
     other: dict[str, list[SplitResult]] = {}

@@ -47,12 +47,7 @@ def write_tables(
 ) -> dict[str, Table]:
     """Writes the tables as Markdown, CSV and LaTeX, and gives them by name; `table` is the paper's Table 1.
 
-    Args:
-        folder: of the benchmark.
-        data: data sets with their features and lines.
-        results: of all lines.
-        mode: of the benchmark.
-        style: of the LaTeX files: `paper` has no published figures, no footnotes, and a label.
+    In the style `paper`, LaTeX has no published figures, no footnotes, and a label.
 
     Raises:
         StoreError: if a file cannot be written.
@@ -91,12 +86,7 @@ def write_figures(
 ) -> dict[str, Path]:
     """Draws scatter plots of the median splits, overlays, the figures of all splits, and significance.
 
-    Args:
-        folder: of the benchmark.
-        data: data sets with their features and lines.
-        results: of all lines.
-        mode: of the benchmark.
-        kinds: in which each is written beside its PNG: `pdf`, `svg`.
+    Each is written as a PNG, and beside it in the given kinds: `pdf`, `svg`.
 
     Returns:
         The PNG files by name.

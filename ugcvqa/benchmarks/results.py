@@ -105,10 +105,6 @@ def line_title(row: str, head: str) -> str:
 def read_splits(folder: Path, columns: Iterable[str]) -> list[tuple[int, dict[str, str]]]:
     """Reads the lines of a benchmark's `splits.csv`, with their numbers in the file.
 
-    Args:
-        folder: of the benchmark.
-        columns: that are needed.
-
     Raises:
         LabelError: if the file is missing or lacks a column.
     """

@@ -50,10 +50,6 @@ def rules_of(asked: BenchmarkSettings) -> Rules:
 def make_splits(gathered: Gathered, settings: BenchmarkSettings) -> list[tuple[int, Split]]:
     """Makes the numbered splits of a data set.
 
-    Args:
-        gathered: the data set.
-        settings: which splits.
-
     Raises:
         LabelError: if there are too few videos.
     """
@@ -83,14 +79,7 @@ def run(
 ) -> Results:
     """Computes what is not there yet and gives all results in order.
 
-    Args:
-        data: data sets with their features and lines.
-        splits: their splits.
-        rules: how a split is run.
-        folder: where finished parts are kept.
-        jobs: processes for the rest, as `run_tasks` takes them; so are `backend` and `scheduler`.
-        backend: what shares the work out.
-        scheduler: address of a Dask scheduler.
+    `jobs`, `backend` and `scheduler` are those of `run_tasks`.
 
     Raises:
         UgcvqaError: if a row cannot be trained or a part cannot be written.

@@ -17,11 +17,7 @@ ScoreMany = Callable[[Iterable[str]], Iterator[Score]]
 def scores_by_dask(score_many: ScoreMany, paths: Iterable[str], jobs: int, dask: DaskSettings) -> Generator[Score]:
     """Yields the score of each path, in order; a video whose workers die has a score of NaN with the reason.
 
-    Args:
-        score_many: what scores paths one after the other; it is sent to every worker once.
-        paths: the videos, taken as they are needed.
-        jobs: workers to start where no scheduler is given.
-        dask: where they are.
+    `jobs` workers are started where no scheduler is given.
 
     Raises:
         ConfigError: if Dask is not installed, or no scheduler answers.

@@ -37,11 +37,6 @@ class ParquetJournal(Journal):
 
     The table has the columns of the CSV, and `video_bytes`, which holds a name that is not UTF-8 text, and is null
     otherwise. Numbers are float64, null where unknown. Its metadata `ugcvqa` says what they are, as JSON.
-
-    Args:
-        table: the table.
-        scorer: what scores.
-        record: what makes the rows, see `journal.Journal`.
     """
 
     def __init__(self, table: Path, scorer: "Scorer", record: Mapping[str, Any]) -> None:
@@ -114,11 +109,6 @@ def _name(cells: Mapping[str, Any]) -> str:
 
 def merge_parquet(path: Path, shards: Sequence[Path], record: Mapping[str, Any]) -> None:
     """Joins tables in turn: the first row of each, the second row of each, and so on.
-
-    Args:
-        path: the table that is made; it appears whole or not at all.
-        shards: the tables of all shards, in order.
-        record: what made them.
 
     Raises:
         StoreError: if one cannot be read, or the result cannot be written.

@@ -146,14 +146,6 @@ def score_into(
 ) -> Tally:
     """Scores a shard of a list into a file, and resumes where an earlier run was stopped.
 
-    Args:
-        output: the file; its ending decides the format.
-        inputs: the videos.
-        total: how many there are, for the progress bar; None if that is not known.
-        shard: which of them belong in this file.
-        call: how they are scored.
-        is_bar_shown: whether to show progress on stderr.
-
     Returns:
         The number of rows in the file and of failures among them, earlier runs included.
 

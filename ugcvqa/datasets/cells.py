@@ -74,10 +74,6 @@ def _fitted(path: Path, line: int, cells: list[str], first: Sequence[str], separ
 def separator_of(path: Path, lines: Iterable[str]) -> tuple[str, int]:
     """Finds the separator of a text table.
 
-    Args:
-        path: the file, for messages.
-        lines: its lines from the first on.
-
     Returns:
         The comma, semicolon or tab that splits the first row most often, and 0; or what a line `sep=;` names, and
         the number of lines that end with it.

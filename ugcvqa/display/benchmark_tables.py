@@ -70,13 +70,7 @@ def interval_table(rows: Mapping[str, npt.ArrayLike], metric: str, n_train: int,
 
 
 def significance_table(matrix: SignificanceMatrix, metric: str, title: str) -> Table:
-    """Makes the table of all pairs: mean difference row minus column, and adjusted p-value.
-
-    Args:
-        matrix: the comparisons.
-        metric: which figure was compared.
-        title: what was compared, such as the data set.
-    """
+    """Makes the table of all pairs: mean difference row minus column, and adjusted p-value."""
     differences, adjusted = matrix.differences(), matrix.adjusted()
     rows = tuple(
         (
@@ -146,10 +140,6 @@ def cost_table(costs: Mapping[str, RowCost], notes: Sequence[str] = ()) -> Table
 
     Source: Wang, Katsenou and Bull, Table 2. Its "quality predictor" is the time of one hold-out repetition, here
     called fit seconds per repetition; predict seconds per video are not in the paper.
-
-    Args:
-        costs: row -> what it costs.
-        notes: footnotes to add, such as the machine.
     """
     lines: list[tuple[Cell, ...]] = []
     records: list[dict[str, Value]] = []

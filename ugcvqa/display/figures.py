@@ -149,14 +149,7 @@ def accuracy_cost(
 
 
 def significance_map(matrix: SignificanceMatrix, metric: str, title: str, suffix: str = ".png") -> bytes:
-    """Draws all pairs of rows: the mean difference row minus column and its p-value, coloured where significant.
-
-    Args:
-        matrix: the comparisons.
-        metric: which figure was compared.
-        title: what was compared, such as the data set.
-        suffix: kind of the picture.
-    """
+    """Draws all pairs of rows: the mean difference row minus column and its p-value, coloured where significant."""
     names = [row_title(name) for name in matrix.names]
     differences, adjusted = matrix.differences(), matrix.adjusted()
     side = max(4.8, 2.6 + 0.62 * len(names))

@@ -26,10 +26,6 @@ def render(template: str, **values: Any) -> str:  # noqa: ANN401 (whatever the t
 
     Pages that extend `display/page.html.jinja` forbid everything from elsewhere and every script but their own, by
     checksum.
-
-    Args:
-        template: its path below the package.
-        values: what it shows, by name.
     """
     page = _environment().get_template(template).render(values)
     return re.sub(r">\s*\n\s*<", ">\n<", page) + "\n" if template.endswith(".html.jinja") else page

@@ -36,9 +36,7 @@ def enlarged_map(values: npt.NDArray[np.float32], width: int, height: int) -> np
 def data_uri(image: Image, is_exact: bool = False) -> str:
     """Writes a picture (H, W, 3) uint8 as a `data:` address with a WebP file in it.
 
-    Args:
-        image: the picture.
-        is_exact: keep every pixel as it is, for pictures whose defects are to be seen.
+    `is_exact` keeps every pixel as it is, for pictures whose defects are to be seen.
     """
     file = io.BytesIO()
     picture = Pillow.fromarray(np.ascontiguousarray(image))

@@ -54,15 +54,7 @@ class SaliencyMaps:
 def gather(
     overview: Overview, about: About, limits: DecodeLimits, saliency: SaliencyMaps | None = None, made: str = ""
 ) -> Report:
-    """Reads what a report shows from the files, as far as they are still there.
-
-    Args:
-        overview: the scores.
-        about: what they are.
-        limits: bounds on what is decoded.
-        saliency: computes maps of the frames of videos that are shown one by one; None for none.
-        made: when, and by which command.
-    """
+    """Reads what a report shows from the files, as far as they are still there."""
     scores = overview.shown()
     if overview.n_videos > MOST_DETAILED:
         return Report(

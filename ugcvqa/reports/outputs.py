@@ -52,9 +52,6 @@ def read_meaning(output: Path) -> Meaning:
 def read_scores(output: Path) -> Iterator[Score]:
     """Yields the scores of a finished output, one at a time; details and pictures are not read.
 
-    Args:
-        output: a .csv, .jsonl or .parquet file of ours.
-
     Raises:
         StoreError: if it cannot be read.
     """

@@ -64,9 +64,7 @@ class Reporter:
     def through(self, scores: Iterable[Score], is_plain: bool = False) -> Iterator[Score]:
         """Hands scores on and takes them into the report.
 
-        Args:
-            scores: the scores.
-            is_plain: hand them on without the explanations, which only the report asked for.
+        `is_plain` leaves out the explanations, which only the report asked for.
         """
         if self._path is None:
             yield from scores
@@ -76,10 +74,6 @@ class Reporter:
 
     def write(self, about: About, limits: DecodeLimits) -> None:
         """Writes the report, whole or not at all.
-
-        Args:
-            about: what the scores are, such as the scorer.
-            limits: bounds on what is decoded for pictures.
 
         Raises:
             StoreError: if it cannot be written.
@@ -132,11 +126,6 @@ def chosen_maps(is_asked: bool | None, settings: SaliencySettings) -> SaliencySe
 
 def saliency_maps(settings: SaliencySettings, device: str = "cpu", engine: Engine = "auto") -> SaliencyMaps:
     """Builds what computes the saliency maps of a report.
-
-    Args:
-        settings: network, weights and method.
-        device: where they are computed.
-        engine: library that computes them, see `FamilySettings`.
 
     Raises:
         WeightsError: if weights are missing or wrong.

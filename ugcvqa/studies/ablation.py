@@ -83,9 +83,6 @@ Figures = dict[int, Mapping[str, float]]
 def read_ablations(folder: Path) -> list[Ablation]:
     """Compares all pairs of `PAIRS` that a benchmark holds.
 
-    Args:
-        folder: folder of a benchmark, with `splits.csv`.
-
     Raises:
         LabelError: if the file is missing, lacks a column or holds no pair.
     """

@@ -123,9 +123,7 @@ class _Sample(NamedTuple):
 class Collection:
     """Gathers what the tables, figures and tests need of each video; memory is bounded for the tests' frames.
 
-    Args:
-        dataset: the videos; the same ones enter the tests on every run.
-        seed: of that choice.
+    The same videos of a data set enter the tests on every run with one seed.
     """
 
     def __init__(self, dataset: Dataset, seed: int) -> None:

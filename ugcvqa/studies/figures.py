@@ -147,11 +147,6 @@ def grid_figure(
 def write_figure(path: Path, figure: "Figure", kinds: Sequence[str] = ()) -> None:
     """Writes a figure as a PNG of 120 dpi, and beside it in further kinds.
 
-    Args:
-        path: the PNG.
-        figure: the figure.
-        kinds: `svg`, `pdf`.
-
     Raises:
         StoreError: if it cannot be written.
     """

@@ -79,11 +79,7 @@ class Page:
         return "\n".join([*lines, "## How it was made", "", *(f"- {_escaped(note)}" for note in self.notes)]) + "\n"
 
     def html(self, folder: Path) -> str:
-        """The page as HTML with its pictures inside; videos beyond some megabytes are links.
-
-        Args:
-            folder: folder below which the pictures lie.
-        """
+        """The page as HTML with its pictures inside; videos beyond some megabytes are links."""
         source = partial(_source, folder=folder)
         return render("studies/conclusions.html.jinja", page=self, source=source, version=__version__)
 

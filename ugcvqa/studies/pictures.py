@@ -74,12 +74,6 @@ def draw_videos(
 ) -> Drawn:
     """Writes Figure 1 of each video, Figures 5 and 6 of the first; one that cannot be drawn costs its pictures only.
 
-    Args:
-        folder: the study's folder.
-        drawn: measures of the videos.
-        measurement: how they were made.
-        settings: how much is drawn.
-
     Raises:
         StoreError: if a file cannot be written.
     """
@@ -127,13 +121,6 @@ def draw_saliency(
 ) -> list[Exhibit]:
     """Writes Figure 1 of a video: the grid, the overlay video, and three files per frame.
 
-    Args:
-        folder: the study's folder.
-        measures: of the video.
-        pictures: its sampled frames.
-        caption: what is known of networks and frames.
-        kinds: in which the grid is written beside its PNG.
-
     Returns:
         The grid and the video.
 
@@ -176,14 +163,7 @@ def draw_activations(
 ) -> tuple[list[Exhibit], list[ActivationRow]]:
     """Writes Figures 5 and 6 of a video for one network.
 
-    Args:
-        folder: the study's folder.
-        measures: of the video.
-        pictures: its sampled frames.
-        network: on the CPU, in evaluation mode.
-        name: of the network.
-        settings: which frame, and how many in the animation.
-        caption: what is known of the network.
+    The network is on the CPU, in evaluation mode.
 
     Returns:
         The pictures, and a row per convolution.

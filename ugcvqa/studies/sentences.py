@@ -53,12 +53,7 @@ class Coverage:
 
 
 def coverage(videos: Sequence[VideoRow], failures: Iterable[str]) -> list[Coverage]:
-    """Counts frames and videos per data set.
-
-    Args:
-        videos: the videos that were measured.
-        failures: ids of the videos that were not.
-    """
+    """Counts frames and videos per data set."""
     failed = [video_id.split("/", 1)[0] for video_id in failures]
     names = dict.fromkeys([*(row.data for row in videos), *failed])
     found = []

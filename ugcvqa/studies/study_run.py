@@ -63,8 +63,7 @@ _CONTENT, _COSINE, _MAPS, _QUALITY = _QUESTIONS
 class Study:
     """The parts of a study, in the order in which they are added.
 
-    Args:
-        asked: what was asked for; everything is written into its folder `out`.
+    Everything is written into the folder `out` of what was asked for.
     """
 
     def __init__(self, asked: StudySettings) -> None:
@@ -118,10 +117,6 @@ class Study:
     def add_videos(self, loader: LoaderSettings, trainer: dict[str, Any]) -> None:
         """Studies videos: extracts what the store lacks, measures, tests and draws.
 
-        Args:
-            loader: how clips are read.
-            trainer: arguments of Lightning's Trainer.
-
         Raises:
             ConfigError: if a setting cannot be used.
             WeightsError: if weights are missing or wrong.
@@ -164,10 +159,6 @@ class Study:
 
     def log_images(self, page: Page, settings: WandbSettings) -> None:
         """Sends pictures, videos and numbers of a finished study to Weights & Biases.
-
-        Args:
-            page: what `finish` returned.
-            settings: of W&B.
 
         Raises:
             ConfigError: if W&B cannot be used.

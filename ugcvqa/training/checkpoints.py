@@ -135,9 +135,6 @@ class Checkpoints(Checkpoint):
     """Saves `best.ckpt` after a validation with a higher SRCC, the first of equals, and `last.ckpt` after each epoch.
 
     An undefined SRCC is lower than any other. As long as none was defined, no best is kept.
-
-    Args:
-        store: writes and reads them.
     """
 
     def __init__(self, store: SealedCheckpoints) -> None:

@@ -34,12 +34,6 @@ log = logging.getLogger(__name__)
 def train_end_to_end(experiment: Experiment, dataset: Dataset, folder: Path, loggers: Sequence[Any]) -> Run | None:
     """Trains an end-to-end model on sampled frames.
 
-    Args:
-        experiment: what was asked for.
-        dataset: its videos.
-        folder: of the run.
-        loggers: Lightning's loggers.
-
     Returns:
         The result; None in all processes but the first, and after a signal or a fast_dev_run.
     """

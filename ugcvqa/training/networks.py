@@ -134,12 +134,6 @@ class NetworkTraining:
 def train_gru(experiment: Experiment, dataset: Dataset, folder: Path, loggers: Sequence[Any]) -> Run | None:
     """Trains a GRU head on the frame features of a row, from a file or, extracted where they lack, from the store.
 
-    Args:
-        experiment: what was asked for.
-        dataset: its videos.
-        folder: of the run.
-        loggers: Lightning's loggers.
-
     Returns:
         The result; None in all processes but the first, and after a signal or a fast_dev_run.
     """

@@ -27,9 +27,6 @@ class Preemption(Callback):
     the end of the step. In a SLURM job (`#SBATCH --signal=USR1@90`) the job is queued again. Where several processes
     train, the signal may reach any of them, and they ask each other at every tenth step and the last of an epoch.
 
-    Args:
-        path: checkpoint file to write.
-
     Raises:
         Preempted: out of the training, once the checkpoint is written.
     """

@@ -195,10 +195,7 @@ def open_folder(out: Path, name: str, settings: Mapping[str, Any]) -> Iterator[P
     The first process of a training keeps others out of its folder; it removes the folder of a training that a user
     error ended before its first state, so that the mended command may use the name.
 
-    Args:
-        out: folder of all runs.
-        name: name of the run; a number is added to it where finished runs have taken it.
-        settings: what decides the numbers of this training.
+    `settings` decide the numbers of the training; finished runs of this name add a number to it.
 
     Yields:
         The folder, which exists.

@@ -30,12 +30,6 @@ _THUMBNAILS = 64  # most pictures in a table of predictions
 def make_loggers(kind: str, settings: WandbSettings, folder: Path, config: Mapping[str, Any]) -> list[Logger]:
     """Makes the loggers of a training.
 
-    Args:
-        kind: `csv` for files below FOLDER/logs, `wandb`, or `none`.
-        settings: of W&B.
-        folder: of the run.
-        config: plain settings of the run, shown by W&B.
-
     Raises:
         UgcvqaError: if W&B cannot be used.
     """
@@ -55,14 +49,6 @@ def log_results(
     """Sends the end of a run to W&B: held-out figures, predictions, residuals by resolution, plots, maps, the model.
 
     Does nothing for other loggers.
-
-    Args:
-        loggers: of the run.
-        dataset: its videos.
-        split: which of them trained.
-        pred: (N,) predictions of all videos.
-        folder: finished run folder.
-        overlays: ids and pictures of saliency maps; not touched for other loggers.
     """
     named: list[Any] = list(loggers)
     run = next((logger.experiment for logger in named if type(logger).__name__ == "WandbLogger"), None)
