@@ -177,8 +177,8 @@ def n_loaders(asked: int, is_on_gpu: bool, ranks: int) -> int:
     """Loading processes for each of the computing processes of this machine.
 
     Args:
-        asked: that many; -1 takes none on the CPU, where every core computes, and for a GPU the cores that fall to its
-            process but one.
+        asked: that many; -1 takes none on the CPU, where every core computes, and for a GPU all but one of the cores
+            that fall to its process.
         is_on_gpu: whether a GPU computes.
         ranks: computing processes of this machine.
     """

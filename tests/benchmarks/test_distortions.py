@@ -6,7 +6,8 @@ import pytest
 
 import ugcvqa
 from ugcvqa.benchmarks.distortions import judged
-from ugcvqa.demo.scenes import Scene, render_scene
+from ugcvqa.demo.scene import Scene
+from ugcvqa.demo.scenes import render_scene
 from ugcvqa.media.encode import write_video
 
 KNOWN_WRONG = {"city": {"upscaled_2x"}, "foliage": {"x264_30"}}

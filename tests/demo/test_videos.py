@@ -11,9 +11,11 @@ import pytest
 
 from ugcvqa.demo import videos as demo
 from ugcvqa.demo.distort import LADDERS, Distortion, distort
+from ugcvqa.demo.plan import CODEC_LADDERS, DemoClip, demo_plan
 from ugcvqa.demo.quality import luma, motion_energy, synthetic_quality
-from ugcvqa.demo.scenes import KINDS, Scene, render_scene
-from ugcvqa.demo.videos import CODEC_LADDERS, DemoClip, build_demo, default_demo_folder, demo_plan, make_clip
+from ugcvqa.demo.scene import Scene
+from ugcvqa.demo.scenes import KINDS, render_scene
+from ugcvqa.demo.videos import build_demo, default_demo_folder, make_clip
 from ugcvqa.errors import ConfigError, StoreError
 from ugcvqa.leftovers import temporary_path
 from ugcvqa.media.video import probe, read_frames
@@ -66,7 +68,7 @@ def test_default_plan_covers_every_kind_and_every_level():
     alone = {(clip.codec, clip.crf) for clip in plan if not clip.distortions}
     assert alone >= {(codec, crf) for codec, ladder in CODEC_LADDERS.items() for crf in ladder}
     assert {clip.file.rsplit(".")[-1] for clip in plan} == {"mp4", "mkv", "mov", "webm"}
-    assert any(clip.height > clip.width for clip in plan)
+    assert any(clip.source.height > clip.source.width for clip in plan)
     assert len({(clip.scene, clip.degradation) for clip in plan}) == len(plan)
 
 
@@ -185,9 +187,9 @@ def test_labels_and_files_agree_with_the_plan(built):
     for clip, row in zip(plan, table, strict=True):
         info = probe(built / row["file"])
         assert (row["video_id"], row["scene"]) == (clip.video_id, clip.scene)
-        assert (info.width, info.height, info.n_frames) == (clip.width, clip.height, clip.source.n_frames)
+        assert (info.width, info.height, info.n_frames) == (clip.source.width, clip.source.height, clip.source.n_frames)
         assert (int(row["width"]), int(row["height"]), int(row["frames"])) == (info.width, info.height, info.n_frames)
-        assert Fraction(row["rate"]) == info.rate == clip.rate
+        assert Fraction(row["rate"]) == info.rate == clip.source.rate
         assert 1.0 <= float(row["synthetic_quality"]) <= 5.0
         assert sum(1 for _ in read_frames(built / row["file"])) == info.n_frames
 

@@ -10,7 +10,8 @@ import torch
 
 from tests.support.pretend_cuda import PretendCuda
 from ugcvqa.deep.pooling import VSFA
-from ugcvqa.demo.scenes import Scene, render_scene
+from ugcvqa.demo.scene import Scene
+from ugcvqa.demo.scenes import render_scene
 from ugcvqa.errors import StoreError
 from ugcvqa.features import precisions
 from ugcvqa.features.families import build_families

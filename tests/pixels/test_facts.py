@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from ugcvqa.demo.paint import noise
-from ugcvqa.demo.scenes import Scene, render_scene
+from ugcvqa.demo.scene import Scene
+from ugcvqa.demo.scenes import render_scene
 from ugcvqa.demo.versions import doubled, halved, noisy, picture_changes, shrunk_and_back, smoothed
 from ugcvqa.features.families import build_families
 from ugcvqa.features.light_families import content_planes, nss_plan, pixels_plan

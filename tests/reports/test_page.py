@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from ugcvqa import score
-from ugcvqa.display.charts import rate_ticks, time_chart, time_text
+from ugcvqa.display.charts import rate_ticks
 from ugcvqa.display.images import resized
+from ugcvqa.display.time_charts import time_chart, time_text
 from ugcvqa.errors import ConfigError, StoreError
 from ugcvqa.heads.svr_fit import fit_svr
 from ugcvqa.media.encode import write_video

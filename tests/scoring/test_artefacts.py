@@ -9,7 +9,8 @@ import pytest
 
 from ugcvqa.bulk.explanation_lines import explanation_lines
 from ugcvqa.demo.artefacts import Source, damages, rendered, write_versions
-from ugcvqa.demo.scenes import Scene, render_scene
+from ugcvqa.demo.scene import Scene
+from ugcvqa.demo.scenes import render_scene
 from ugcvqa.features.artefact_family import NAME, ArtefactFamily
 from ugcvqa.features.extraction import extract_files
 from ugcvqa.media.encode import write_video

@@ -25,7 +25,7 @@ class Parts:
         self.root = root
 
     def read(self, path: Path, facts: dict[str, Any]) -> SplitResult | None:
-        """Reads the part of these facts, at its `path`; None if there is none that can be used: it is computed again."""
+        """Reads the part of these facts, at its `path`; None if none can be used, so that it is computed again."""
         if not path.is_file():
             return None
         try:

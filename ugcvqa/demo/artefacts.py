@@ -1,6 +1,6 @@
-"""Ladders of artefacts: clips of which is known what spoils them, to set limits on one half and to count on the other.
+"""Ladders of artefacts: clips with known damage. Limits are set on one half of them and tested on the other.
 
-Each half has scenes, and levels of the damage, that the other has not.
+Each half has scenes and levels of damage that the other lacks.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,8 @@ from scipy.ndimage import gaussian_filter
 
 from ugcvqa.demo.distort import Distortion, distort
 from ugcvqa.demo.pans import panned
-from ugcvqa.demo.scenes import KINDS, Frames, Scene, render_scene
+from ugcvqa.demo.scene import Frames, Scene
+from ugcvqa.demo.scenes import KINDS, render_scene
 from ugcvqa.media.encode import write_video
 
 Half = Literal["calibration", "held_out"]
@@ -24,13 +25,13 @@ _SEED = {"calibration": 9100, "held_out": 9600}
 _FORMATS = ((640, 360, 24), (480, 270, 30), (848, 480, 25), (416, 240, 24), (640, 360, 30), (360, 640, 25))
 _CRFS = (16, 23)  # of the last encoding, in turn
 _OF_TIME = ("freezing", "judder")
-_DETAIL = 8.0  # levels: what stands out further from its surroundings survives banding
+_DETAIL = 8.0  # levels; detail that stands out further from its surroundings survives banding
 _GRADIENT = 4.0  # pixels of deviation
 _SMOOTH, _LEAST_SMOOTH = 2.0, 0.2  # levels of detail; share of a picture in which bands can show
 
 
 class Damage(NamedTuple):
-    """What is done to a clip: the artefact that it shows then, how, and how much."""
+    """What is done to a clip: the artefact that it then shows, how that is made, and how strong it is."""
 
     artefact: str
     kind: str
@@ -55,7 +56,7 @@ _LADDERS: dict[tuple[str, str], dict[Half, tuple[float, ...]]] = {
 }
 """(Artefact, kind of damage) -> levels of each half.
 
-Units: those of `distort.LADDERS`; repeat, every so many frames one is shown twice in place of the next; x264, rate
+Units: those of `distort.LADDERS`; repeat, of every so many frames one is shown twice in place of the next; x264, rate
 factor; mpeg4, bits per pixel; quantised gradients, levels between bands.
 """
 
@@ -83,7 +84,7 @@ def rendered(half: Half, count: int = len(KINDS)) -> Iterator[Source]:
 
 
 def photographed(name: str, photo: NDArray[np.uint8], number: int) -> Source:
-    """A pan over a photograph; it goes in whole pixels and so stands still at times, which is no judder of the clip."""
+    """A pan over a photograph; it moves in whole pixels and so stands still at times, which is not judder."""
     width, height, rate = _FORMATS[number % len(_FORMATS)]
     return Source(name, panned(photo, width, height, Fraction(rate), N_FRAMES, number), Fraction(rate), moves=False)
 
@@ -91,13 +92,13 @@ def photographed(name: str, photo: NDArray[np.uint8], number: int) -> Source:
 def write_versions(source: Source, half: Half, number: int, folder: Path) -> Iterator[tuple[Damage | None, Path]]:
     """Writes a clip and its damaged versions one after the other, the clip itself, without damage, first.
 
-    Clips in which something always moves get all damage, others none of time; bands are made where a fifth of the
-    picture is smooth. A file is replaced by the next.
+    Clips in which something always moves get every kind of damage, others none that is a matter of time; banding is
+    made where at least a fifth of the picture is smooth. Each file replaces the one before it.
 
     Args:
         source: the clip.
-        half: whose damage.
-        number: of the clip: decides random numbers and the last encoding.
+        half: which half's damage is done.
+        number: of the clip; it decides the random numbers and the last encoding.
         folder: for the files.
 
     Raises:

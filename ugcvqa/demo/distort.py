@@ -1,7 +1,7 @@
 """Degradations of the built-in demo set, as user videos have them before they are encoded.
 
 A degradation has a name and a level; `LADDERS` lists the levels from mild to strong. They are applied in the
-order in which a phone does it: the hand shakes, the optics blur, the exposure errs, the sensor adds noise,
+order in which they arise in a phone: the hand shakes, the optics blur, the exposure errs, the sensor adds noise,
 the software scales the picture, and frames are lost last.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ugcvqa.demo.paint import Levels, Random, along
-from ugcvqa.demo.scenes import Frames
+from ugcvqa.demo.scene import Frames
 
 Picture = NDArray[np.uint8]
 
@@ -55,7 +55,7 @@ def distort(clean: Frames, rate: Fraction, distortions: tuple[Distortion, ...], 
         clean: (T, H, W, 3) uint8 RGB.
         rate: frames per second.
         distortions: at most one of a name; applied in the order of `LADDERS`, whatever their order here.
-        rng: for noise, directions and moments.
+        rng: draws noise, directions and moments.
 
     Returns:
         The degraded frames and the reference frames, both shaped as `clean`. The reference has the same

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ugcvqa.demo.ladders import RUNGS, encoded
 from ugcvqa.demo.pans import panned
-from ugcvqa.demo.scenes import Frames
+from ugcvqa.demo.scene import Frames
 from ugcvqa.demo.versions import (
     captioned,
     darkened,

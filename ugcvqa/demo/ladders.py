@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ugcvqa.demo.distort import Distortion, distort
-from ugcvqa.demo.scenes import KINDS, Frames, Scene, render_scene
+from ugcvqa.demo.scene import Frames, Scene
+from ugcvqa.demo.scenes import KINDS, render_scene
 from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import read_frames
 

@@ -1,6 +1,6 @@
 """Textures and brushes of the built-in demo scenes: 1/f noise, occluding shapes, text, sky, moved views.
 
-Everything is numpy only. Pictures are float32 levels 0..255, (height, width, 3) RGB or (height, width) grey.
+Pictures are float32 levels 0..255, (height, width, 3) RGB or (height, width) grey.
 """
 
 from typing import Any
@@ -49,7 +49,7 @@ def along(axis: int, texture: Levels, where: NDArray[Any]) -> Levels:
 
 
 def view(texture: Levels, size: tuple[int, int], x: float, y: float, zoom: float = 1.0) -> Levels:
-    """Cuts (height, width) = `size` from a tileable texture at (x, y), `zoom` texture pixels a pixel."""
+    """Cuts (height, width) = `size` from a tileable texture at (x, y), `zoom` texture pixels per pixel."""
     height, width = size
     rows, columns = y + zoom * np.arange(height), x + zoom * np.arange(width)
     if height * texture.shape[1] < width * texture.shape[0]:  # first the axis that leaves less to do
@@ -120,13 +120,8 @@ def strew(rng: Random, texture: Levels, count: int, smallest: float, largest: fl
         cover = np.clip(radius - distance + 0.5, 0.0, 1.0)[..., None]
         colour = rng.uniform(30, 225) + rng.normal(0, 30, size=3)
         shade = 1 + rng.uniform(-0.35, 0.35) * a[..., None] / radius
-        paste(
-            texture,
-            (shade * colour).astype(np.float32),
-            cover,
-            float(rng.integers(width)),
-            float(rng.integers(height)),
-        )
+        x, y = float(rng.integers(width)), float(rng.integers(height))
+        paste(texture, (shade * colour).astype(np.float32), cover, x, y)
 
 
 def lines_of_text(rng: Random, height: int, width: int, ink: float, paper: float, pitch: int = 14) -> Levels:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ugcvqa.demo.scenes import Frames
+from ugcvqa.demo.scene import Frames
 from ugcvqa.errors import VideoError
 from ugcvqa.media.imresize import imresize_to
 

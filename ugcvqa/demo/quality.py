@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ugcvqa.demo.distort import Picture
 from ugcvqa.demo.paint import Levels
-from ugcvqa.demo.scenes import Frames
+from ugcvqa.demo.scene import Frames
 
 _HALF_SPATIAL, _SLOPE_SPATIAL = 0.085, 1.2
 _HALF_TEMPORAL, _SLOPE_TEMPORAL, _MOST_TEMPORAL = 0.7, 1.6, 0.65
@@ -103,7 +103,7 @@ def _window_means(plane: Levels) -> Levels:
 
 
 def _motion_deviation(decoded: Sequence[Picture], clean_energy: NDArray[np.float64]) -> float:
-    """Root mean square difference of two motion energies, relative to the mean of the clean one's."""
+    """Root mean square difference of two motion energies, relative to the mean of the clean scene's."""
     energy = motion_energy(plane.astype(np.float32) for plane in decoded)
     deviation = np.sqrt(np.mean((energy - clean_energy) ** 2))
     return float(deviation / (clean_energy.mean() + _STILL_LEVELS))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from ugcvqa.demo.paint import Random, lines_of_text
-from ugcvqa.demo.scenes import Frames
+from ugcvqa.demo.scene import Frames
 from ugcvqa.media.imresize import imresize, imresize_to
 
 Picture = NDArray[np.uint8]

@@ -14,21 +14,19 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from fractions import Fraction
 from functools import cache
 from importlib import metadata
 from itertools import groupby
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ugcvqa.demo.distort import LADDERS, Distortion, distort
-from ugcvqa.demo.paint import Random
+from ugcvqa.demo.distort import distort
+from ugcvqa.demo.plan import ENCODERS, DemoClip, demo_plan
 from ugcvqa.demo.quality import luma, motion_energy, synthetic_quality
-from ugcvqa.demo.scenes import KINDS, Frames, Scene, render_scene
+from ugcvqa.demo.scene import Frames
+from ugcvqa.demo.scenes import render_scene
 from ugcvqa.errors import ConfigError, StoreError, VideoError
 from ugcvqa.files import file_sha256, write_atomic
 from ugcvqa.leftovers import sweep
@@ -37,153 +35,11 @@ from ugcvqa.media.encode import write_video
 from ugcvqa.media.video import read_frames
 from ugcvqa.processes import end_with_parent
 
-Card = TypeVar("Card")
-
-CODEC_LADDERS: dict[str, tuple[int, ...]] = {
-    "h264": (20, 26, 32, 38, 44),
-    "hevc": (24, 31, 38, 45),
-    "vp9": (30, 42, 52, 62),
-}
-"""Codec -> its constant rate factors from good to poor."""
-
-# Encoder, its options, and the containers that take turns.
-_ENCODERS: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
-    "h264": ("libx264", {"preset": "superfast"}, ("mp4", "mkv", "mov", "mp4")),
-    "hevc": ("libx265", {"preset": "ultrafast"}, ("mp4", "mkv")),
-    "vp9": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8"}, ("webm", "mkv")),
-}
-# Width, height, frames per second and seconds of the scenes, in turn.
-_FORMATS: tuple[tuple[int, int, Fraction, float], ...] = (
-    (320, 180, Fraction(30), 2.0),
-    (426, 240, Fraction(24), 2.0),
-    (270, 480, Fraction(25), 2.0),
-    (320, 240, Fraction(30_000, 1001), 2.0),
-    (480, 270, Fraction(24), 2.0),
-    (240, 240, Fraction(30), 2.5),
-    (352, 288, Fraction(25), 2.0),
-    (320, 180, Fraction(50), 2.0),
-    (640, 360, Fraction(24), 2.0),
-    (180, 320, Fraction(30), 2.2),
-)
-
-_LEFTOVER_AGE_S = 600
-_FREQUENT = ("defocus", "motion blur", "gaussian blur", "noise", "rescale")
-
 COLUMNS = (
     *("video_id", "file", "synthetic_quality", "scene", "degradation"),
     *("width", "height", "rate", "frames"),
 )
 """Columns of labels.csv."""
-
-
-@dataclass(frozen=True)
-class DemoClip:
-    """One file of the demo set, fixed completely by these values.
-
-    Attributes:
-        video_id: such as "demo/scene03_v2".
-        scene: such as "scene03"; all versions of a scene share it.
-        file: file name inside the set's folder.
-        source: the clean scene.
-        distortions: what is done to the picture.
-        codec: a key of `CODEC_LADDERS`.
-        crf: constant rate factor of the encoder.
-    """
-
-    video_id: str
-    scene: str
-    file: str
-    source: Scene
-    distortions: tuple[Distortion, ...]
-    codec: str
-    crf: int
-
-    @property
-    def degradation(self) -> str:
-        """What was done, for people: "noise 9, h264 crf 32"."""
-        return ", ".join((*map(str, self.distortions), f"{self.codec} crf {self.crf}"))
-
-    @property
-    def width(self) -> int:
-        """Frame width in pixels."""
-        return self.source.width
-
-    @property
-    def height(self) -> int:
-        """Frame height in pixels."""
-        return self.source.height
-
-    @property
-    def rate(self) -> Fraction:
-        """Frames per second."""
-        return self.source.rate
-
-
-def demo_plan(seed: int = 0, scenes: int = 28, versions: int = 6) -> list[DemoClip]:
-    """Plans the demo set: which scenes in which format, and what is done to each version.
-
-    Of every six versions one is good, two are compressed, two have one degradation and one has two, as user
-    videos have. Levels are dealt like shuffled cards, so that all of them come up; blur, noise and rescaling
-    are in the pack twice, for they are what spoils most user videos.
-
-    Args:
-        seed: seeds the scenes and all choices.
-        scenes: number of scenes, >= 1.
-        versions: files per scene, >= 1.
-
-    Returns:
-        The files by scene and version; equal arguments give equal plans.
-
-    Raises:
-        ConfigError: if a number is too small.
-    """
-    if scenes < 1 or versions < 1 or seed < 0:
-        raise ConfigError(f"demo set of {scenes} scenes, {versions} versions, seed {seed}: too small a number")
-    rng = np.random.default_rng(seed)
-    encodings = _deal(rng, [(codec, crf) for codec, ladder in CODEC_LADDERS.items() for crf in ladder])
-    pack = [Distortion(name, level) for name, ladder in LADDERS.items() for level in ladder]
-    distortions = _deal(rng, pack + [card for card in pack if card.name in _FREQUENT])
-    plan = []
-    for number in range(scenes):
-        source = _scene(number, seed)
-        for version in range(versions):
-            chosen, (codec, crf) = _version(version % 6, rng, encodings, distortions)
-            name = f"scene{number:02d}_v{version}"
-            containers = _ENCODERS[codec][2]
-            file = f"{name}.{containers[(number + version) % len(containers)]}"
-            plan.append(DemoClip(f"demo/{name}", f"scene{number:02d}", file, source, chosen, codec, crf))
-    return plan
-
-
-def _scene(number: int, seed: int) -> Scene:
-    kind = list(KINDS)[number % len(KINDS)]
-    width, height, rate, duration_s = _FORMATS[number % len(_FORMATS)]
-    n_frames = round(duration_s * float(rate))
-    return Scene(kind, seed * 1000 + number, width, height, rate, n_frames)
-
-
-def _deal(rng: Random, cards: Sequence[Card]) -> Iterator[Card]:
-    """Yields cards for ever, reshuffled when all have been dealt."""
-    while True:
-        for place in rng.permutation(len(cards)):
-            yield cards[place]
-
-
-def _version(
-    slot: int, rng: Random, encodings: Iterator[tuple[str, int]], distortions: Iterator[Distortion]
-) -> tuple[tuple[Distortion, ...], tuple[str, int]]:
-    """Draws what is done to one version: its distortions, then its codec and rate factor."""
-    if slot == 0:
-        return (), ("h264", int(rng.integers(16, 20)))
-    if slot in (1, 2):
-        return (), next(encodings)
-    if slot == 3:
-        return (next(distortions),), ("h264", int(rng.integers(18, 24)))
-    if slot == 4:
-        return (next(distortions),), next(encodings)
-    first = next(distortions)
-    second = next(other for other in distortions if other.name != first.name)
-    return (first, second), ("h264", int(rng.integers(22, 37)))
 
 
 def demo_key(seed: int = 0, scenes: int = 28, versions: int = 6) -> str:
@@ -209,8 +65,8 @@ def build_demo(
 ) -> Path:
     """Makes the files of the demo set and their labels; what an earlier call finished is kept.
 
-    A file counts as finished when its record in `records/` was written, which is after the file, and when the
-    record's settings and checksum fit. Files and labels do not depend on the number of workers.
+    A file counts as finished once its record is in `records/`, where it is written after the file, and if the
+    record's settings and checksum match. Files and labels do not depend on the number of workers.
 
     Args:
         folder: where the files go; made if missing.
@@ -300,17 +156,17 @@ def make_clip(path: Path, clip: DemoClip, clean: Frames, clean_energy: NDArray[n
         clean_energy: (T-1,) `motion_energy` of the luma of `clean`.
 
     Returns:
-        Synthetic quality of the file as decoded again, 1..5.
+        Synthetic quality of the file, decoded again, 1..5.
 
     Raises:
         VideoError: if the encoder fails, or if the file does not give all frames back.
     """
     rng = np.random.default_rng([clip.source.seed, zlib.crc32(clip.video_id.encode())])
-    degraded, reference = distort(clean, clip.rate, clip.distortions, rng)
-    encoder, options, _ = _ENCODERS[clip.codec]
-    # VP9 holds the rate factor only where no bit rate is set.
+    degraded, reference = distort(clean, clip.source.rate, clip.distortions, rng)
+    encoder, options, _ = ENCODERS[clip.codec]
+    # VP9 keeps to the rate factor only where no bit rate is set.
     bit_rate = 0 if clip.codec == "vp9" else None
-    write_video(path, degraded, clip.rate, encoder, options={**options, "crf": str(clip.crf)}, bit_rate=bit_rate)
+    write_video(path, degraded, clip.source.rate, encoder, options={**options, "crf": str(clip.crf)}, bit_rate=bit_rate)
     decoded = [plane.copy() for _, _, plane in read_frames(path, form="y")]
     if len(decoded) != len(clean):
         raise VideoError(f"{path}: {len(decoded)} frames came back of {len(clean)} that were encoded")
@@ -337,7 +193,8 @@ def _labels(folder: Path, plan: Sequence[DemoClip]) -> str:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
     for clip in plan:
-        quality, size = _finished(folder, clip), (clip.width, clip.height, clip.rate, clip.source.n_frames)
+        source, quality = clip.source, _finished(folder, clip)
+        size = (source.width, source.height, source.rate, source.n_frames)
         if quality is None:
             raise StoreError(f"{folder / clip.file}: was changed while the demo set was being built; run again")
         table.writerow((clip.video_id, clip.file, quality, clip.scene, clip.degradation, *size))

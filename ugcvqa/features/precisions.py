@@ -135,7 +135,8 @@ def _measured(settings: FamilySettings, part: str, device: str) -> tuple[Precisi
     """The choice for a GPU, and what is to be told of it."""
     import torch
 
-    from ugcvqa.demo.scenes import Scene, render_scene
+    from ugcvqa.demo.scene import Scene
+    from ugcvqa.demo.scenes import render_scene
     from ugcvqa.features.network_families import build_networks
 
     name, form, size = _MEASURED[part]

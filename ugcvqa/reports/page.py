@@ -11,20 +11,11 @@ import numpy as np
 from markupsafe import Markup
 
 from ugcvqa import __version__
-from ugcvqa.display.charts import (
-    Line,
-    RatePoint,
-    histogram,
-    rate_chart,
-    scale_bar,
-    signed_bar,
-    small_bar,
-    time_chart,
-    time_text,
-)
+from ugcvqa.display.charts import RatePoint, histogram, rate_chart, scale_bar, signed_bar, small_bar
 from ugcvqa.display.html import number, render
 from ugcvqa.display.images import Image, enlarged_map, shrunk
 from ugcvqa.display.maps import marked, overlay
+from ugcvqa.display.time_charts import Line, time_chart, time_text
 from ugcvqa.media.video import VideoInfo
 from ugcvqa.reports.contents import Entry, Report
 from ugcvqa.reports.gathering import MOST_PICTURED, MOST_PROBED, N_WORST, SMALL_PX

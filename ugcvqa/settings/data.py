@@ -11,8 +11,8 @@ class DataSettings:
     """Which videos and labels.
 
     Attributes:
-        name: `demo` (made by the package), `konvid_1k`, `youtube_ugc`, `combined`, or any name for own videos.
-        labels: label file as its owner distributes it, or a CSV with a file and a MOS column for own videos.
+        name: `demo` (made by the package), `konvid_1k`, `youtube_ugc`, `combined`, or any name for videos of your own.
+        labels: label file as its owner distributes it, or for videos of your own a CSV with a file and a MOS column.
         root: folder with the videos, searched in depth; $UGCVQA_DATA/NAME if left out.
         subset: for YouTube-UGC: 360P, 480P, 720P, 1080P or `all`; the paper's 1,039 videos if left out.
         features: feature files (.npz, .csv, .mat) or a family's folders in a store, to use instead of videos; joined
@@ -45,7 +45,7 @@ class DecodeLimits:
         max_duration_s: seconds of one video.
         max_file_bytes: size of the file.
         max_decode_s: processor seconds of demuxing and decoding in one pass over the file; also wall seconds of opening
-            it and of reading any one packet, as of a disk that does not answer.
+            it and of reading any one packet, for example from a disk that does not answer.
     """
 
     max_pixels: int | None = 2**26
@@ -67,7 +67,7 @@ class LoaderSettings:
     Attributes:
         batch_size: clips per step.
         workers: decoding processes per device; 0 decodes in the computing process; -1 takes 0 on the CPU, where
-            every core computes, and for a GPU the cores that fall to it but one.
+            every core computes, and for a GPU all but one of the cores that fall to it.
     """
 
     batch_size: int = 1
@@ -88,7 +88,7 @@ class DaskSettings:
     Attributes:
         scheduler: address of a running Dask scheduler, such as tcp://host:8786; workers are started here if left out.
             Its workers need this package, and the files under the same names.
-        retries: how many workers a video may cost before it has failed; a running scheduler has a number of its own.
+        retries: how many workers a video may cost before it counts as failed; a running scheduler has its own number.
     """
 
     scheduler: str | None = None

@@ -12,7 +12,7 @@ Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 """Arithmetic of a network's convolutions."""
 
 AskedPrecision = Literal["auto", "float32", "tf32", "bfloat16", "float16"]
-"""The same as it is asked for: `auto` is settled before features are computed, see `features.precisions`."""
+"""The same, as it is asked for: `auto` is settled before features are computed, see `features.precisions`."""
 
 Engine = Literal["auto", "torch", "openvino"]
 """Which library computes the networks, see `FamilySettings`."""
@@ -80,7 +80,7 @@ class SaliencySettings:
 
     Attributes:
         backbone: a classification network of torchvision, by name, or `efficientnet_lite0`.
-        layer: module whose activations become the map; by default the last one before the global pooling that is no
+        layer: module whose activations become the map; by default the last one before the global pooling that is not a
             maximum, for VGG-16 features.29 as in the paper.
         weights: as for the deep features.
         precision: of the scoring passes; as for the deep features.

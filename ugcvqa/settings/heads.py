@@ -43,7 +43,7 @@ class GPSettings:
     """Bounds of the search for the Gaussian process' parameters.
 
     Attributes:
-        max_evaluations: of the parameters' likelihood; the search usually ends by itself before.
+        max_evaluations: most evaluations of the likelihood; the search usually ends before that.
         tolerance: relative change of the log likelihood that ends the search.
     """
 
@@ -73,8 +73,8 @@ class SparseGPSettings:
             their number, time with its cube.
         margin: by how much each rung of a ladder should be worse than the one before, in MOS.
         tolerated: deviation from the margin that is as bad as one standard deviation, in MOS.
-        max_evaluations: as of the exact process.
-        tolerance: as of the exact process.
+        max_evaluations: as for the exact process.
+        tolerance: as for the exact process.
     """
 
     ladders: str | None = None

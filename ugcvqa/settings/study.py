@@ -18,7 +18,7 @@ class MeasureSettings:
     Attributes:
         permutations: re-pairings of videos behind each p-value; 0 leaves these tests out.
         seed: of all random draws.
-        sample_frames: most frames of a video that enter the tests.
+        sample_frames: frames of a video that enter the tests, at most.
         curve_frames: frames of each video whose maps are checked by deletion and insertion; 0 leaves the check out.
         curve_steps: portions in which pixels are deleted or inserted.
     """
@@ -43,7 +43,7 @@ class PictureSettings:
     Attributes:
         videos: videos, from the first on, of which frames and maps are drawn.
         frame: number, from 1, of the sampled frame whose activations are drawn; the last if there are fewer.
-        animation_frames: most frames of a video in the animations of activations; 0 leaves them out.
+        animation_frames: frames of a video in the animations of activations, at most; 0 leaves them out.
         figures: kinds in which each figure is written beside its PNG.
         font: of the figures.
     """

@@ -31,7 +31,7 @@ class RecipeSettings:
         ema: decay of the exponential moving average of the weights, which is then what counts; 0 for none.
         clip_norm: bound on the norm of the gradient; 0 for none.
         starts_at_mean: the untrained network predicts about the mean label of the training videos, which saves the
-            steps to there.
+            steps it takes to get there.
         patience: epochs without a better validation SRCC after which training stops; 0 for never.
         seed: of the initial weights, the order of the videos and what is random in training samples.
     """
@@ -142,8 +142,8 @@ class EndToEndSettings:
         tau: window of the temporal pooling, in sampled frames.
         beta: as for the GRU head.
         head_epochs: epochs in which the head alone is trained first, on features computed once; 0 for none.
-        thaw_epochs: epochs in which then only the last stage of the backbone is trained too, after these the last two,
-            and so on; none by default. At last all but the frozen stages are trained, for the epochs of the recipe.
+        thaw_epochs: epochs in which the last stage of the backbone is then trained too, after these the last two, and
+            so on; none by default. Finally all but the frozen stages are trained, for the epochs of the recipe.
         clip: which pictures it sees.
         recipe: how it is trained.
     """
@@ -196,7 +196,7 @@ class WandbSettings:
         tags: words by which runs are found.
         notes: a sentence about the run.
         job_type: kind of the run within its group; the verb if left out.
-        overlays: held-out videos of which a saliency map is shown, if the weights of `families.saliency` are there.
+        overlays: held-out videos for which a saliency map is shown, if the weights of `families.saliency` are there.
     """
 
     mode: Literal["offline", "online", "disabled"] = "offline"
