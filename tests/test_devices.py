@@ -8,7 +8,7 @@ import torch
 from ugcvqa import devices
 from ugcvqa.bulk.scoring import Call, n_workers
 from ugcvqa.bulk.shards import Shard, shard_of_environment
-from ugcvqa.devices import Launch, check_fatal, float32_products, is_fatal, launch, n_loaders, start_line
+from ugcvqa.devices import check_fatal, float32_products, is_fatal, n_loaders, start_line
 from ugcvqa.errors import ConfigError, DeviceError, VideoError
 from ugcvqa.extract import main as extract
 from ugcvqa.features.computing import compute
@@ -16,6 +16,7 @@ from ugcvqa.features.extraction import Assembler
 from ugcvqa.features.light_families import ContainerFamily
 from ugcvqa.features.stream import Item
 from ugcvqa.fit import main as fit
+from ugcvqa.launchers import Launch, launch
 from ugcvqa.scoring.result import Score
 from ugcvqa.settings.data import DecodeLimits
 

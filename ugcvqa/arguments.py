@@ -62,6 +62,11 @@ def unshared(value: Any) -> Any:  # noqa: ANN401 (any YAML value)
     return [unshared(one) for one in value] if isinstance(value, list) else value
 
 
+def listed(value: Any) -> list[Any]:  # noqa: ANN401 (one thing or several)
+    """A list or tuple as a list; anything else as the only one of a list."""
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
 def _is_plain(value: Any) -> bool:  # noqa: ANN401
     return value is None or isinstance(value, bool | int | float)
 

@@ -15,8 +15,8 @@ from jsonargparse import ArgumentError, ArgumentParser, get_loader, set_loader, 
 
 from ugcvqa import config_files, help_text, logs
 from ugcvqa.arguments import one_line, unshared
-from ugcvqa.devices import launch
 from ugcvqa.errors import ConfigError, UgcvqaError, did_you_mean
+from ugcvqa.launchers import launch
 from ugcvqa.leftovers import use_own_folder
 from ugcvqa.processes import end_forks_with_this_process, end_with_parent
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from ugcvqa.arguments import listed
 from ugcvqa.errors import ConfigError, did_you_mean
 
 SHARING = ("check", "extract", "fit", "benchmark", "timings")
@@ -151,7 +152,7 @@ def _with_rows(config: Mapping[str, Any], verb: str) -> dict[str, Any]:
     """`row` and `rows` are one option; where rows have a head, `head` is part of their name."""
     options = dict(config)
     given = [options.pop(key) for key in ("row", "rows") if options.get(key) is not None]
-    if len(given) > 1 and _listed(given[0]) != _listed(given[1]):
+    if len(given) > 1 and listed(given[0]) != listed(given[1]):
         raise ConfigError(f"row {given[0]} and rows {given[1]}: give one of them")
     head = options.get("head")
     if not given and head == "gru" and verb in _TAKES_ROWS:
@@ -159,13 +160,13 @@ def _with_rows(config: Mapping[str, Any], verb: str) -> dict[str, Any]:
     if head == "end_to_end" and verb in _TAKES_ROWS:
         raise ConfigError(f"head end_to_end sees frames, not features: there is nothing for `ugcvqa {verb}`; use fit")
     if given and verb in _TAKES_ROW:
-        rows = _listed(given[0])
+        rows = listed(given[0])
         if len(rows) != 1:
             raise ConfigError(f"rows {given[0]}: `ugcvqa fit` takes one; choose it with --row")
         options["row"] = rows[0]
     elif given and verb in _TAKES_ROWS:
         is_named = verb != "extract" and head not in (None, "svr")
-        options["rows"] = [f"{row}+{head}" if is_named and "+" not in row else row for row in _listed(given[0])]
+        options["rows"] = [f"{row}+{head}" if is_named and "+" not in row else row for row in listed(given[0])]
     return options
 
 
@@ -187,24 +188,20 @@ def _with_names(config: Mapping[str, Any], verb: str) -> dict[str, Any]:
         options.setdefault("labels", data["labels"])
     rows = options.get("rows")
     if data.get("features") and rows:
-        options.setdefault("tables", {str(row).partition("+")[0]: _listed(data["features"]) for row in rows})
+        options.setdefault("tables", {str(row).partition("+")[0]: listed(data["features"]) for row in rows})
     elif not {"features", "tables"} & set(options):
         options.setdefault("store", "store")  # where extract and fit keep features
     return options
 
 
 def _one_data_set(data: Any, verb: str) -> dict[str, Any]:  # noqa: ANN401 (any YAML value)
-    names = _listed(data)
+    names = listed(data)
     if len(names) != 1:
         raise ConfigError(f"data {data}: `ugcvqa {verb}` takes one data set; choose it with --data.name")
     base, _, subset = str(names[0]).rpartition("_")
     if base == _UGC and subset in _CLASSES:
         return {"name": base, "subset": subset if subset == "all" else subset.upper()}
     return {"name": names[0]}
-
-
-def _listed(value: Any) -> list[Any]:  # noqa: ANN401 (one thing or several)
-    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def as_text(options: Mapping[str, Any]) -> str:

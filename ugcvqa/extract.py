@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ugcvqa.cli import run_verb
-from ugcvqa.devices import is_main_process
 from ugcvqa.errors import ConfigError
+from ugcvqa.launchers import is_main_process
 from ugcvqa.settings.data import DaskSettings, DataSettings, DecodeLimits, LoaderSettings
 from ugcvqa.settings.features import FamilySettings
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ugcvqa.cli import run_verb
-from ugcvqa.devices import is_main_process
+from ugcvqa.launchers import is_main_process
 from ugcvqa.settings.data import DataSettings, DecodeLimits, LoaderSettings, SplitSettings
 from ugcvqa.settings.features import FamilySettings
 from ugcvqa.settings.heads import GPSettings, SparseGPSettings, SVRSettings

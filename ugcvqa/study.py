@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ugcvqa.cli import run_verb
-from ugcvqa.devices import is_main_process
+from ugcvqa.launchers import is_main_process
 from ugcvqa.settings.data import DataSettings, DecodeLimits, LoaderSettings
 from ugcvqa.settings.features import FamilySettings
 from ugcvqa.settings.study import DeepNetwork, MeasureSettings, PictureSettings, StudySettings

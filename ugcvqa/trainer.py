@@ -15,9 +15,10 @@ from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
-from ugcvqa.arguments import built_arguments, check_arguments
-from ugcvqa.devices import check_fatal, float32_products, launch, start_line
+from ugcvqa.arguments import built_arguments, check_arguments, listed
+from ugcvqa.devices import check_fatal, float32_products, start_line
 from ugcvqa.errors import ConfigError, UgcvqaError
+from ugcvqa.launchers import launch
 from ugcvqa.processes import error_of_process, loader_errors
 
 log = logging.getLogger(__name__)
@@ -138,11 +139,11 @@ def build_trainer(ours: Mapping[str, Any], asked: Mapping[str, Any], purpose: Pu
     here = launch()
     purpose.check(asked)
     given = built_arguments(Trainer, "trainer", _given(asked))
-    callbacks = [*_listed(given.pop("callbacks", [])), *ours["callbacks"]]
+    callbacks = [*listed(given.pop("callbacks", [])), *ours["callbacks"]]
     wishes = {"enable_checkpointing": Checkpoint, "enable_progress_bar": ProgressBar}
     implied = {name: True for name, kind in wishes.items() if any(isinstance(one, kind) for one in callbacks)}
     logger = _joined_loggers(ours["logger"], given.pop("logger", []))
-    plugins = [*ours["plugins"], *_listed(given.pop("plugins", []))]
+    plugins = [*ours["plugins"], *listed(given.pop("plugins", []))]
     is_placed = is_placed_by(given)
     if here.launcher == "sbatch" and not is_placed:
         plugins.append(LightningEnvironment())  # else Lightning would wait for tasks that srun would have started
@@ -212,7 +213,7 @@ def _joined_loggers(ours: list[Any], asked: Any) -> list[Any] | bool:  # noqa: A
     """Loggers of ours and of a user, who may also say `false` for none, or `true` for ours or Lightning's own."""
     if isinstance(asked, bool):
         return (ours or True) if asked else False
-    return [*ours, *_listed(asked)] or False
+    return [*ours, *listed(asked)] or False
 
 
 def _check_precision(precision: Any) -> None:  # noqa: ANN401 (as Lightning has it)
@@ -263,10 +264,6 @@ def _is_same(value: Any, harmless: Any) -> bool:  # noqa: ANN401 (plain values)
     if harmless == "32-true":
         return str(value) in ("32", "32-true")
     return bool(value == harmless) and isinstance(value, type(harmless))
-
-
-def _listed(value: Any) -> list[Any]:  # noqa: ANN401 (one thing or several)
-    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _first_line(error: BaseException) -> str:

@@ -33,11 +33,6 @@ def cells_of(score: Score, part_names: Sequence[str], meaning: Mapping[str, Any]
     return [score.path, *known, *facts, *texts]
 
 
-def record_of(score: Score, meaning: Mapping[str, Any]) -> dict[str, Any]:
-    """One row as a mapping for JSON, with what the numbers mean, see `about`; null where a value is unknown."""
-    return {**score.as_dict(), **meaning}
-
-
 def about(scorer: "Scorer") -> dict[str, Any]:
     """Meaning of the scores of a scorer: label and scale, and name, SHA-256 and training data of the model."""
     return {

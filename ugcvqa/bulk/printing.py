@@ -1,15 +1,14 @@
 """Scores on stdout as they arrive: a table for people, CSV or JSON lines for programs."""
 
-import json
 import math
 import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
-from ugcvqa.bulk.columns import about, record_of
+from ugcvqa.bulk.columns import about
 from ugcvqa.bulk.explanation_lines import explanation_lines
 from ugcvqa.bulk.journal import Tally
-from ugcvqa.bulk.rows import CSVRows
+from ugcvqa.bulk.rows import CSVRows, JSONRows
 from ugcvqa.cell_texts import printable
 from ugcvqa.logs import tell_error
 from ugcvqa.scoring.result import Score
@@ -29,7 +28,7 @@ def print_scores(scores: Iterable[Score], scorer: "Scorer", form: Literal["table
     out, tally = sys.stdout, Tally()
     as_bytes = {"encoding": "utf-8", "errors": "surrogateescape"} if form == "csv" else {"errors": "backslashreplace"}
     out.reconfigure(**as_bytes)  # type: ignore[union-attr]  # names need not be text
-    header, line = _forms(scorer)[form]
+    header, line = _form(scorer, form)
     for score in scores:
         if not tally.rows:
             out.write(header)
@@ -41,17 +40,15 @@ def print_scores(scores: Iterable[Score], scorer: "Scorer", form: Literal["table
     return tally
 
 
-def _forms(scorer: "Scorer") -> dict[str, tuple[str, Callable[[Score], str]]]:
-    """The header and the line of a score, of each form."""
-    low, high = scorer.scale
-    title = f"# {scorer.label} {low:g}..{high:g}, higher is better; {scorer.name} of {scorer.trained_on}\n"
+def _form(scorer: "Scorer", form: Literal["table", "csv", "json"]) -> tuple[str, Callable[[Score], str]]:
+    """The header of a form, and what makes a line of a score."""
+    if form == "table":
+        low, high = scorer.scale
+        title = f"# {scorer.label} {low:g}..{high:g}, higher is better; {scorer.name} of {scorer.trained_on}\n"
+        return title, _table_line
     meaning = about(scorer)
-    table = CSVRows(scorer.part_names, meaning)
-    return {
-        "table": (title, _table_line),
-        "csv": (table.header().decode(), lambda score: table.encode(score).decode("utf-8", "surrogateescape")),
-        "json": ("", lambda score: json.dumps(record_of(score, meaning)) + "\n"),
-    }
+    rows = CSVRows(scorer.part_names, meaning) if form == "csv" else JSONRows(meaning)
+    return rows.header().decode(), lambda score: rows.encode(score).decode("utf-8", "surrogateescape")
 
 
 def _table_line(score: Score) -> str:

@@ -9,7 +9,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
-from ugcvqa.bulk.columns import cells_of, column_names, record_of
+from ugcvqa.bulk.columns import cells_of, column_names
 from ugcvqa.cell_texts import cells_of_row, text_of
 from ugcvqa.errors import StoreError
 from ugcvqa.files import error_reason
@@ -94,7 +94,7 @@ class JSONRows:
 
     def encode(self, score: Score) -> bytes:
         """A row with its line end; bytes of a name that are not text become lone surrogates, as Python has them."""
-        return json.dumps(record_of(score, self._meaning), allow_nan=False).encode() + b"\n"
+        return json.dumps({**score.as_dict(), **self._meaning}, allow_nan=False).encode() + b"\n"
 
     def is_whole(self, data: bytes) -> bool:
         """Whether the line is complete."""

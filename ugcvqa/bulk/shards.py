@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from ugcvqa.devices import launch
 from ugcvqa.errors import ConfigError
+from ugcvqa.launchers import launch
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,4 @@
-"""Data sets: label files as their owners distribute them, and the video files that belong to the labels.
-
-A data set is known by name: `konvid_1k`, `youtube_ugc`, `combined` (both), `demo` (the built-in synthetic
-set); any other name means a CSV file of your own labels.
-"""
+"""Data sets: label files as their owners distribute them, and the video files that belong to the labels."""
 
 import hashlib
 import logging
@@ -88,7 +84,7 @@ def load_dataset(
     INLSA-aligned MOS, then YouTube-UGC.
 
     Args:
-        name: `konvid_1k`, `youtube_ugc`, `combined`, `demo`, or any other word for a CSV file of your own.
+        name: `konvid_1k`, `youtube_ugc`, `combined` (both), `demo`, or any other word for a CSV file of your own.
         labels: label file, or a folder that holds one under a usual name (`LABEL_FILES`); for `combined` a
             folder that holds both. None: looked for in `root`.
         root: folder below which the videos lie, in any sub-folders (linked ones too, so `combined` may use a
@@ -162,11 +158,7 @@ def inlsa_aligned(mos: float) -> float:
 
 
 def _check_request(
-    name: str,
-    labels: Path | None,
-    root: Path | None,
-    subset: str | None,
-    scale: tuple[float, float] | None,
+    name: str, labels: Path | None, root: Path | None, subset: str | None, scale: tuple[float, float] | None
 ) -> None:
     if not re.fullmatch(r"[\w.-]+", name):
         raise ConfigError(f"data set name {name!r}: use letters, digits, '.', '_' and '-' only")

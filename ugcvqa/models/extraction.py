@@ -13,7 +13,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from ugcvqa.datamodules.base import QualityDataModule
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.deep.kept_memory import keep_freed_memory
-from ugcvqa.devices import is_main_process, launch
 from ugcvqa.display.lines import failure_rows, read_failures
 from ugcvqa.features.extraction import VideoResult, keep_result
 from ugcvqa.features.family import Family
@@ -21,6 +20,7 @@ from ugcvqa.features.precisions import open_parts, settled
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.features.stream import Task
 from ugcvqa.files import write_atomic
+from ugcvqa.launchers import is_main_process, launch
 from ugcvqa.leftovers import temporary_path
 from ugcvqa.machine import n_cores
 from ugcvqa.meeting import Meeting

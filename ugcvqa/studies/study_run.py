@@ -11,13 +11,13 @@ import torch
 from ugcvqa import dashboard
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.deep.engine import chosen_engine
-from ugcvqa.devices import is_main_process
 from ugcvqa.display.lines import failure_rows
 from ugcvqa.display.text_tables import Table
 from ugcvqa.features.extraction import usable_device
 from ugcvqa.features.inputs import open_dataset
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.files import write_atomic, write_json
+from ugcvqa.launchers import is_main_process
 from ugcvqa.records import plain_settings, versions
 from ugcvqa.settings.data import DataSettings, LoaderSettings
 from ugcvqa.settings.study import StudySettings

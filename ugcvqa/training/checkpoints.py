@@ -21,9 +21,9 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from lightning.pytorch.plugins.io import CheckpointIO
 from torch import Tensor
 
-from ugcvqa.devices import is_main_process
 from ugcvqa.errors import CheckpointError
 from ugcvqa.files import error_reason, written_atomically
+from ugcvqa.launchers import is_main_process
 from ugcvqa.leftovers import temporary_path
 from ugcvqa.models.regressor import MONITORED
 

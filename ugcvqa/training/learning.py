@@ -17,9 +17,10 @@ from torch import nn
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from ugcvqa.datamodules.samples import SampleDataModule
-from ugcvqa.devices import float32_products, is_main_process
+from ugcvqa.devices import float32_products
 from ugcvqa.errors import CheckpointError, ConfigError
 from ugcvqa.files import error_reason
+from ugcvqa.launchers import is_main_process
 from ugcvqa.models.regressor import QualityRegressor, recipe_callbacks
 from ugcvqa.processes import loader_errors
 from ugcvqa.settings.training import RecipeSettings

@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ugcvqa.devices import slurm_job
+from ugcvqa.launchers import slurm_job
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,6 @@ import yaml
 from ugcvqa.arrays import Array
 from ugcvqa.cell_texts import cell_of
 from ugcvqa.deep.engine import chosen_engine
-from ugcvqa.devices import is_main_process
 from ugcvqa.display.figures import font, scatter
 from ugcvqa.display.lines import failure_rows, metrics_line
 from ugcvqa.errors import ConfigError, StoreError, UgcvqaError
@@ -28,6 +27,7 @@ from ugcvqa.evaluation import metrics
 from ugcvqa.evaluation.splits import Split
 from ugcvqa.features.provenance import described
 from ugcvqa.files import error_reason, locked, write_atomic
+from ugcvqa.launchers import is_main_process
 from ugcvqa.leftovers import sweep, temporary_path
 from ugcvqa.records import named_folder, plain_settings, versions
 from ugcvqa.scoring.model import FILE_NAME, QualityModel

@@ -14,10 +14,10 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 
 from ugcvqa import dashboard
 from ugcvqa.datasets.catalogue import Dataset, Video
-from ugcvqa.devices import is_main_process
 from ugcvqa.errors import UgcvqaError
 from ugcvqa.evaluation.splits import Split
 from ugcvqa.files import write_atomic
+from ugcvqa.launchers import is_main_process
 from ugcvqa.media.video import probe, read_frames
 from ugcvqa.settings.training import WandbSettings
 
