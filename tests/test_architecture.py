@@ -27,8 +27,7 @@ DOORS = {
     "av": {f"media.{name}" for name in ("marks", "opening", "damage", "decode", "convert", "encode", "memory")},
     "lightning": {
         *("trainer", "datamodules.samples", "models.extractor", "models.extraction", "models.regressor"),
-        *("training.checkpoints", "training.preemption"),
-        *("training.throughput", "training.progress"),
+        *("training.checkpoints", "training.preemption", "training.progress"),
         *("training.learning", "training.tracking"),
     },
     "wandb": {"dashboard"},

@@ -1,4 +1,4 @@
-"""Tasks on a Dask cluster, or on Dask workers of this machine: in order, in bounded memory, again if a worker dies."""
+"""Tasks on a Dask cluster, or on Dask workers of this machine: in order, in bounded memory, retried if workers die."""
 
 import contextlib
 import functools

@@ -81,7 +81,7 @@ def opened(
 
 
 def _forget(files: Path) -> None:
-    """Takes the folder of a run out of the environment, where it would be that of the next run too."""
+    """Takes the folder of a run out of the environment, where the next run would find it too."""
     if os.environ.get(_DATA_DIR) == str(files):
         del os.environ[_DATA_DIR]
 

@@ -104,7 +104,7 @@ def own_folder(base: Path) -> Path:
 
 
 def use_own_folder() -> None:
-    """Gives a program and all that it starts a folder of their own for temporary files, whichever library makes them.
+    """Gives a program and all that it starts one folder for temporary files, whichever library makes them.
 
     It is made in `$TMPDIR`, which points to it from then on, and is removed when the program ends. What killed
     programs left is removed. Sockets and semaphores of `multiprocessing` get names of this process too.
@@ -115,7 +115,7 @@ def use_own_folder() -> None:
         own = base if is_own else own_folder(base)
         os.environ["TMPDIR"] = tempfile.tempdir = str(own)
         place = own_folder(_SHARED_MEMORY) if os.access(_SHARED_MEMORY, os.W_OK) else own
-        # Private, but all that names these: they would have random names, of which nobody knows the process.
+        # Private, but nothing else names these: their names would be random, and would not show whose they are.
         names: dict[str, Any] = vars(multiprocessing.current_process())["_config"]
         if len(os.fsencode(place)) <= _LONGEST_FOLDER:
             names["tempdir"] = str(place)

@@ -1,4 +1,4 @@
-"""Torch's loaders as used here: batches travel through shared memory, of which containers have little."""
+"""Torch's loaders as used here: batches travel through shared memory, which is scarce in containers."""
 
 import os
 from collections.abc import Callable

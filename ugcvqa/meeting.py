@@ -14,7 +14,7 @@ _SEEN_WITHIN_S = 10.0  # a file by another machine, where a folder is shared
 
 
 class Meeting:
-    """Where the processes of a Trainer meet after work of their own; made by all of them before that work.
+    """Where the processes of a Trainer meet after separate work; made by all of them before that work.
 
     Args:
         trainer: Lightning's; its process group has been set up.

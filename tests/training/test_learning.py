@@ -18,7 +18,7 @@ from ugcvqa.models.schedule import cosine_factor
 from ugcvqa.samples.batches import FIXED, EpochBatches, EpochSampler
 from ugcvqa.training import learning
 from ugcvqa.training.preemption import _requeue
-from ugcvqa.training.throughput import Throughput
+from ugcvqa.training.progress import Throughput
 
 RECIPES = {
     "step": {"schedule": "step", "epochs": 20},

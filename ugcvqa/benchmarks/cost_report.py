@@ -62,7 +62,7 @@ def weight_notes(families: FamilySettings) -> Iterator[str]:
 def measurement_notes(
     machine: Mapping[str, Any], extraction: Extraction, fitting: Fitting, device: str
 ) -> Iterator[str]:
-    """Notes on which machine, on which videos and how often was measured, for the footnotes of the table."""
+    """Notes on what was measured, for the footnotes of the table: the machine, the videos, the repetitions."""
     where = machine["gpu"] if device != "cpu" else f"{machine['cores']} cores, {machine['torch_threads']} threads"
     yield f"Measured on {machine['processor']}, {where}, torch {machine['torch']}; the paper's on a cluster node."
     if infos := extraction.infos.values():

@@ -15,7 +15,7 @@ from ugcvqa.settings.training import WandbSettings
 
 
 def log_lines(folder: Path, settings: WandbSettings, results: Results, mode: str, config: Mapping[str, Any]) -> None:
-    """Logs each line of each data set as a run of its own, so that rows and heads compare on one dashboard.
+    """Logs each line of each data set as a separate run, so that rows and heads compare on one dashboard.
 
     Its history has the figures of each split, its summary their medians and deviations, its config data set, row and
     head. Its group is the folder's name unless the settings have one.

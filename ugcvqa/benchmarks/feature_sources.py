@@ -50,8 +50,8 @@ class FeatureSources:
         Args:
             folder: base of the relative names in `tables`, and where files are found by the naming rule.
             tables: name of a row, a family or your own table -> a file (or a family's folder in a store); or a list of
-                files whose columns stand side by side, an inner list being alternatives of which the first that has
-                the video is taken; or a mapping from data set to one of these; or `{predictions: one of these}`.
+                files whose columns stand side by side, an inner list holding alternatives, the first that has the
+                video being taken; or a mapping from data set to one of these; or `{predictions: one of these}`.
             store: feature store, for families that are found nowhere else.
             families: settings of the families in the store.
             precision: in which features of single frames are held.

@@ -40,7 +40,7 @@ class SplitResult:
         is_mapped: whether a logistic was fitted and applied.
         c: penalty that was chosen; NaN for another head.
         gamma: kernel parameter that was chosen; NaN for another head.
-        counts: what a reader should know, such as fits that did not converge -> how often.
+        counts: what a reader should know, such as fits that did not converge -> how often it happened.
         seconds: wall time of this row in its split; the first row of a split also pays what all rows share.
         video_ids: the test videos in the order of the split.
         mos: (n,) their MOS.

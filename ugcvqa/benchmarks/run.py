@@ -152,7 +152,7 @@ class _Unit:
         return self.parts.path(self.problem.data, str(entry), self.index, mapping, known), known
 
     def task(self) -> tuple[Any, ...]:
-        """Arguments of `run_unit`; arrays are arguments of their own, so that a backend can send each once."""
+        """Arguments of `run_unit`; arrays are separate arguments, so that a backend can send each once."""
         rows = {entry.row for entry in self.for_workers}
         names = sorted({part.family for row in rows for part in self.problem.layouts[row]})
         layouts = {row: self.problem.layouts[row] for row in rows}

@@ -8,10 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ugcvqa.bulk.columns import FACTS, NUMBERS, TEXTS, about, column_names
 from ugcvqa.bulk.journal import Journal, record_path_of
 from ugcvqa.bulk.retries import is_passing
-from ugcvqa.bulk.rows import JSONRows, Row, in_turn
+from ugcvqa.bulk.rows import FACTS, NUMBERS, TEXTS, JSONRows, Row, about, column_names, in_turn
 from ugcvqa.errors import ConfigError, StoreError
 from ugcvqa.files import error_reason, written_atomically
 from ugcvqa.scoring.result import Score

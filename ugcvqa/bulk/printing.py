@@ -5,10 +5,9 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
-from ugcvqa.bulk.columns import about
 from ugcvqa.bulk.explanation_lines import explanation_lines
 from ugcvqa.bulk.journal import Tally
-from ugcvqa.bulk.rows import CSVRows, JSONRows
+from ugcvqa.bulk.rows import CSVRows, JSONRows, about
 from ugcvqa.cell_texts import printable
 from ugcvqa.logs import tell_error
 from ugcvqa.scoring.result import Score

@@ -3,20 +3,58 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar, cast
 
-from ugcvqa.bulk.columns import cells_of, column_names
 from ugcvqa.cell_texts import cells_of_row, text_of
 from ugcvqa.errors import StoreError
 from ugcvqa.files import error_reason
 from ugcvqa.scoring.result import Score
 
+if TYPE_CHECKING:
+    from ugcvqa.scoring.scorers import Scorer  # imports torch
+
+NUMBERS = ("mos", "pred", "std", "low", "high")
+"""Columns with a number of every model; the model's own parts follow."""
+
+FACTS = ("duration_s", "width", "height", "file_bytes")
+"""Columns with numbers of the video, in seconds, pixels and bytes."""
+
+TEXTS = ("model", "model_sha256", "warnings", "error_code", "error")
+"""Columns with texts; `error` is the last of all."""
+
 _T = TypeVar("_T")
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # a name's bytes come out as they are on disk
+
+
+def column_names(part_names: Sequence[str]) -> list[str]:
+    """Names of all columns of a table of scores."""
+    return ["video", *NUMBERS, *part_names, *FACTS, *TEXTS]
+
+
+def cells_of(score: Score, part_names: Sequence[str], meaning: Mapping[str, Any]) -> list[str | float]:
+    """The cells of one row, in the order of `column_names`; empty where a value is unknown."""
+    numbers = (*(getattr(score, name) for name in NUMBERS), *(score.parts.get(name, math.nan) for name in part_names))
+    known = ["" if math.isnan(number) else float(number) for number in numbers]
+    facts = ["" if value is None or value != value else value for value in (getattr(score, name) for name in FACTS)]
+    texts = (meaning["model"], meaning["model_sha256"], "; ".join(score.warnings), score.error_code, score.reason)
+    return [score.path, *known, *facts, *texts]
+
+
+def about(scorer: "Scorer") -> dict[str, Any]:
+    """Meaning of the scores of a scorer: label and scale, and name, SHA-256 and training data of the model."""
+    return {
+        "label": scorer.label,
+        "scale": list(scorer.scale),
+        "model": scorer.name,
+        "model_sha256": scorer.fingerprint,
+        "trained_on": scorer.trained_on,
+        **scorer.facts,
+    }
 
 
 @dataclass(frozen=True)
@@ -56,7 +94,7 @@ class RowFormat(Protocol):
 
 
 class CSVRows:
-    """Rows of a CSV file with a header; to write them, the meaning of scores is needed, see `columns.about`."""
+    """Rows of a CSV file with a header; to write them, the meaning of scores is needed, see `about`."""
 
     def __init__(self, part_names: Sequence[str], meaning: Mapping[str, Any] = {}) -> None:
         self._part_names, self._meaning = part_names, meaning
@@ -83,7 +121,7 @@ class CSVRows:
 
 
 class JSONRows:
-    """One JSON object per line; to write them, the meaning of scores is needed, see `columns.about`."""
+    """One JSON object per line; to write them, the meaning of scores is needed, see `about`."""
 
     def __init__(self, meaning: Mapping[str, Any] = {}) -> None:
         self._meaning = meaning

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import threadpool_limits
 
-from ugcvqa.bulk.columns import about
 from ugcvqa.bulk.dask_workers import scores_by_dask
 from ugcvqa.bulk.explanation_lines import write_pictures
 from ugcvqa.bulk.journal import Journal, Tally
 from ugcvqa.bulk.listing import Digest, Inputs
 from ugcvqa.bulk.parquet import ParquetJournal, need_pyarrow
 from ugcvqa.bulk.retries import retry
-from ugcvqa.bulk.rows import CSVRows, JSONRows
+from ugcvqa.bulk.rows import CSVRows, JSONRows, about
 from ugcvqa.bulk.shards import Shard
 from ugcvqa.bulk.workers import WorkerPool
 from ugcvqa.devices import n_loaders
@@ -133,7 +132,7 @@ def check_output(path: Path) -> None:
     """Checks that an output has an ending that can be written.
 
     Raises:
-        ConfigError: if it has not.
+        ConfigError: if it has another.
     """
     if path.suffix not in ENDINGS:
         raise ConfigError(f"--output {path}: the name must end in {', '.join(ENDINGS)}")

@@ -28,7 +28,7 @@ class RowCost:
     """What a row costs; NaN where it was not measured.
 
     Attributes:
-        dimension: columns of the row; None where there is no such number, as for all rows together.
+        dimension: columns of the row; None where there is none, as for all rows together.
         extract_s: wall seconds per video to compute its features.
         extract_cpu_s: processor seconds per video, over all cores.
         fit_s: wall seconds of one hold-out repetition: grid search and final fit.

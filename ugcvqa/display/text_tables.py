@@ -38,7 +38,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Section:
-    """Lines of a table under a title of their own, empty for none."""
+    """Lines of a table under a common title, which may be empty."""
 
     title: str
     rows: tuple[tuple[Cell, ...], ...]

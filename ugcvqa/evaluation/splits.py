@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ugcvqa.datasets.catalogue import Dataset
 
 MIN_VIDEOS = 10
-"""Fewer videos than this leave parts of one or two, of which no correlation means anything."""
+"""Fewer videos than this leave parts of one or two, whose correlations mean nothing."""
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class Entry:
         return int(np.nanargmin(values) if is_worst else np.nanargmax(values))
 
     def moment(self, is_worst: bool, noise: float = 0.0) -> float:
-        """The time of the frame that stands for the worst or the best second; NaN where there is none.
+        """The time of the frame that represents the worst or the best second; NaN where there is none.
 
         It is the one that the explanation chose, otherwise the middle of the second.
         """
@@ -72,7 +72,7 @@ class Entry:
         return chosen.time_s if chosen else (timeline.start_s[place] + timeline.stop_s[place]) / 2
 
     def marks(self, noise: float = 0.0) -> dict[int, str]:
-        """Places of the frames that stand for the worst and the best second -> `worst` or `best`."""
+        """Places of the frames that represent the worst and the best second -> `worst` or `best`."""
         times = np.array([shot.time_s for shot in self.shots])
         marks: dict[int, str] = {}
         for kind, is_worst in (("best", False), ("worst", True)):

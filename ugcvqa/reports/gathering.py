@@ -91,7 +91,7 @@ def _entry(score: Score, limits: DecodeLimits, saliency: SaliencyMaps | None) ->
 
 
 def _with_artefacts(entry: Entry, times: Sequence[float], found: Sequence[Artefact]) -> Entry:
-    """Gives each artefact its frame, and leaves those of the moments that were wanted anyway."""
+    """Gives each artefact its frame, and keeps as shots only the frames of the moments that were wanted anyway."""
 
     def shown_at(time_s: float) -> Shot | None:
         return max(

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ugcvqa.bulk.columns import FACTS, NUMBERS, TEXTS
 from ugcvqa.bulk.journal import read_record
 from ugcvqa.bulk.parquet import read_cells
+from ugcvqa.bulk.rows import FACTS, NUMBERS, TEXTS
 from ugcvqa.cell_texts import text_of
 from ugcvqa.errors import StoreError
 from ugcvqa.files import error_reason

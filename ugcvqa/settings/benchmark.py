@@ -11,7 +11,7 @@ from ugcvqa.settings.training import GRUSettings
 
 @dataclass(frozen=True)
 class BenchmarkSettings:
-    """A benchmark as it was asked for; its attributes are the options of `ugcvqa benchmark`, and described there.
+    """A benchmark as requested; its attributes are the options of `ugcvqa benchmark` and are described there.
 
     Raises:
         ConfigError: if they contradict each other.

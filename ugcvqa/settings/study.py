@@ -41,7 +41,7 @@ class PictureSettings:
     """How many pictures the saliency study draws.
 
     Attributes:
-        videos: videos, from the first on, of which frames and maps are drawn.
+        videos: number of videos, from the first on, whose frames and maps are drawn.
         frame: number, from 1, of the sampled frame whose activations are drawn; the last if there are fewer.
         animation_frames: frames of a video in the animations of activations, at most; 0 leaves them out.
         figures: kinds in which each figure is written beside its PNG.
@@ -61,7 +61,7 @@ class PictureSettings:
 
 @dataclass(frozen=True)
 class StudySettings:
-    """A study as it was asked for; its attributes are the options of `ugcvqa study`, and described there.
+    """A study as requested; its attributes are the options of `ugcvqa study` and are described there.
 
     Raises:
         ConfigError: if there is nothing to study, or two options exclude each other.

@@ -109,7 +109,7 @@ def cka_association(x: Array, y: Array, groups: Indices, permutations: int, seed
         seed: of the re-pairings.
 
     Returns:
-        The test; 1 is equal up to rotation and scale, a negative value is no alignment.
+        The test; 1 means equal up to rotation and scale, a negative value no alignment.
     """
     first, source = _without_diagonal(_gram(x)), _gram(y)
     norm = _hsic(first, first)

@@ -100,7 +100,7 @@ def shifted_map(order_map: Tensor, seed: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Energy:
-    """Where the energy of maps is; each (T,) float64, NaN where there is no map.
+    """Where the energy of maps lies; each (T,) float64, NaN where there is no map.
 
     Attributes:
         centre: share in the central quarter of the area; 0.25 for an even map.

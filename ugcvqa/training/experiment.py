@@ -1,4 +1,4 @@
-"""A training as it was asked for: the one object that the parts of `ugcvqa fit` pass on."""
+"""A training as requested: the one object that the parts of `ugcvqa fit` pass on."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -18,7 +18,7 @@ END_TO_END_ROW = "CLIP"
 
 @dataclass(frozen=True)
 class Experiment:
-    """A training as it was asked for; its attributes are the options of `ugcvqa fit`, and described there.
+    """A training as requested; its attributes are the options of `ugcvqa fit` and are described there.
 
     Raises:
         ConfigError: if a row is named for an end-to-end model.

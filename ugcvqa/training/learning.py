@@ -27,8 +27,7 @@ from ugcvqa.settings.training import RecipeSettings
 from ugcvqa.trainer import TRAINING, build_trainer, default_devices, has_logger, running, tell_place
 from ugcvqa.training.checkpoints import Checkpoints, SealedCheckpoints, best, digest, score
 from ugcvqa.training.preemption import Preempted, Preemption
-from ugcvqa.training.progress import EpochLines
-from ugcvqa.training.throughput import Throughput
+from ugcvqa.training.progress import EpochLines, Throughput
 
 log = logging.getLogger(__name__)
 

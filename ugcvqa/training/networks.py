@@ -75,7 +75,7 @@ class NetworkTraining:
 
     @property
     def record(self) -> dict[str, str]:
-        """What a checkpoint tells of its network, and what tells it from one that is trained on other features."""
+        """What a checkpoint says of its network, and what distinguishes it from one trained on other features."""
         row = {"row": self.experiment.feature_row} if self.experiment.head == "gru" else {}
         settings = json.dumps(self.experiment.head_settings)
         features = json.dumps(sorted(self.samples.sources.values()))

@@ -183,14 +183,14 @@ def _published(partial: Path, folder: Path) -> Path:
 
 
 def is_unfinished(folder: Path) -> bool:
-    """Whether a folder is that of a training that is under way or was interrupted."""
+    """Whether a folder belongs to a training that is under way or was interrupted."""
     traces = (folder / name for name in (_OPEN, _LOCK, CHECKPOINTS))
     return not (folder / FILE_NAME).exists() and any(trace.exists() for trace in traces)
 
 
 @contextmanager
 def open_folder(out: Path, name: str, settings: Mapping[str, Any]) -> Iterator[Path]:
-    """Picks the folder of a training: that of an interrupted one with the same settings, else a new one.
+    """Picks the folder of a training: the one that an interrupted training with the same settings left, else a new one.
 
     The first process of a training keeps others out of its folder; it removes the folder of a training that a user
     error ended before its first state, so that the mended command may use the name.
