@@ -22,7 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ugcvqa.demo.scenes import Scene, render_scene
+from ugcvqa.demo.scene import Scene
+from ugcvqa.demo.scenes import render_scene
 from ugcvqa.media.encode import write_video
 
 RATE, TINY = 25, (160, 120, 25)
