@@ -17,7 +17,7 @@ from ugcvqa.media.encode import write_video
 from ugcvqa.media.sampling import Seconds
 from ugcvqa.media.video import probe
 from ugcvqa.pixels.artefacts import RULES, SPATIAL
-from ugcvqa.scoring import uvq_score
+from ugcvqa.scoring import uvq_score, video_model
 from ugcvqa.scoring.artefacts import Artefact, artefacts_of, place_of, set_apart
 from ugcvqa.scoring.explanation import Explanation, Timeline
 from ugcvqa.scoring.model_file import load
@@ -201,7 +201,7 @@ def test_they_come_with_explanations_only_and_change_no_score(scene, tmp_path):
 
 def test_uvq_names_them_too(monkeypatch):
     asked = []
-    monkeypatch.setattr(uvq_score, "extract_files", lambda names, families, *rest: asked.append(families) or iter(()))
+    monkeypatch.setattr(video_model, "extract_files", lambda names, families, *rest: asked.append(families) or iter(()))
     model = uvq_score.UVQModel("uvq1.5", UVQSettings(weights="random:0"))
     for explain in (False, True):
         assert list(model.score_many(["judder.mp4"], explain=explain)) == []

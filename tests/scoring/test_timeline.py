@@ -258,7 +258,7 @@ def test_a_long_video_takes_no_more_memory_for_its_timeline_than_a_short_one(tmp
         for second in range(seconds):
             pools.add(np.full(width, float(second)), (second,))
         result = VideoResult(0, {"nss": {"video": np.zeros(width)}}, "", (), info, "", {"nss": pools.result()})
-        line = vector_timeline(lambda table: table[:, 0] / 1000, "NSS", (0.0, 5.0), result)
+        line = vector_timeline(lambda table: table[:, 0] / 1000, "NSS", (0.0, 5.0), result, info)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert len(line) > seconds - 10

@@ -3,18 +3,16 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ugcvqa.features.artefact_family import NAME
+from ugcvqa.features.extraction import VideoResult
+from ugcvqa.media.facts import VideoInfo
 from ugcvqa.media.sampling import rounded_rate
 from ugcvqa.pixels.artefacts import RULES, SPATIAL, Rule
-
-if TYPE_CHECKING:
-    from ugcvqa.features.extraction import VideoResult
-    from ugcvqa.media.facts import VideoInfo
 
 _SHARE = 0.2  # of the seconds that must show an artefact of the picture, or judder
 EVERYWHERE = "all over the picture"
@@ -76,7 +74,7 @@ class Artefact:
         return ", ".join(filter(None, (f"{self.strength} {self.name}", self.where, self.note)))
 
 
-def set_apart(result: "VideoResult") -> "tuple[VideoResult, tuple[Artefact, ...]]":
+def set_apart(result: VideoResult) -> tuple[VideoResult, tuple[Artefact, ...]]:
     """Takes the artefacts out of a result, whose other features are those of a model."""
     features, seconds = dict(result.features), dict(result.seconds)
     found, _ = features.pop(NAME, None), seconds.pop(NAME, None)
@@ -84,7 +82,7 @@ def set_apart(result: "VideoResult") -> "tuple[VideoResult, tuple[Artefact, ...]
     return replace(result, features=features, seconds=seconds), artefacts
 
 
-def artefacts_of(found: Mapping[str, npt.NDArray[Any]], info: "VideoInfo") -> tuple[Artefact, ...]:
+def artefacts_of(found: Mapping[str, npt.NDArray[Any]], info: VideoInfo) -> tuple[Artefact, ...]:
     """Names the likely artefacts of a video, the strongest first.
 
     An artefact of the picture and judder are named if a fifth of the seconds show them, freezing if one does. Contours
@@ -170,7 +168,7 @@ def _still_beside(shown: npt.NDArray[np.bool_], still: npt.NDArray[np.bool_]) ->
     return joined
 
 
-def _times(count: int, info: "VideoInfo") -> list[tuple[float, float]]:
+def _times(count: int, info: VideoInfo) -> list[tuple[float, float]]:
     """Start and stop of the seconds that were measured."""
     starts = [place * rounded_rate(info.rate) for place in range(count)]
     if info.seconds is not None:

@@ -3,37 +3,31 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ugcvqa import __version__
 from ugcvqa.errors import CheckpointError
-from ugcvqa.features.artefact_family import NAME, ArtefactFamily
+from ugcvqa.features.extraction import VideoResult
+from ugcvqa.features.family import Family
 from ugcvqa.features.provenance import OURS, parts_of, why_not_from_video
 from ugcvqa.features.rows import LIGHT, ROWS, families_of
 from ugcvqa.files import arrays_to_bytes, write_atomic
 from ugcvqa.heads.fitted import FittedHead
+from ugcvqa.media.facts import VideoInfo
 from ugcvqa.nss.engines import usable_engine
 from ugcvqa.pixels.facts import PixelFacts, in_words
-from ugcvqa.scoring.artefacts import set_apart
 from ugcvqa.scoring.contributions import contributions_of
-from ugcvqa.scoring.explanation import Explanation
-from ugcvqa.scoring.moments import Picture, file_picture, worst_and_best
-from ugcvqa.scoring.result import Score, only
+from ugcvqa.scoring.explanation import Timeline
+from ugcvqa.scoring.result import Score
 from ugcvqa.scoring.timeline import timeline_of
-from ugcvqa.settings.data import DecodeLimits
+from ugcvqa.scoring.video_model import VideoModel
 from ugcvqa.settings.features import FamilySettings, NSSEngine
-
-if TYPE_CHECKING:
-    from ugcvqa.features.extraction import VideoResult
-    from ugcvqa.features.family import Family
-    from ugcvqa.scoring.frames_in_memory import Frames
 
 FORMAT = 1
 """Version of the file layout; a file with a larger one is refused."""
@@ -43,7 +37,7 @@ FILE_NAME = "model.safetensors"
 
 
 @dataclass(frozen=True)
-class QualityModel:
+class QualityModel(VideoModel):
     """A head with everything that is needed to score a video.
 
     Attributes:
@@ -94,144 +88,37 @@ class QualityModel:
         """As `predict`, with standard deviations, both (N,); NaN where there is none."""
         return self.head.predict_with_std(features)
 
-    def score(
-        self,
-        path: str | Path,
-        device: str = "cpu",
-        limits: DecodeLimits | None = None,
-        timeline: bool = False,
-        explain: bool = False,
-    ) -> Score:
-        """Scores one video file, see `score_many`.
-
-        Raises:
-            VideoError: if the video cannot be read.
-            CheckpointError: if the features of this model cannot be computed from a video.
-        """
-        return only(self.score_many([path], device=device, limits=limits, timeline=timeline, explain=explain))
-
-    def score_frames(
-        self,
-        frames: "Frames",
-        fps: float | Fraction,
-        device: str = "cpu",
-        timeline: bool = False,
-        explain: bool = False,
-        full_range: bool = False,
-    ) -> Score:
-        """Scores frames that are in memory, see `frames_in_memory.Frames` for what they may be.
-
-        A list of what a decoder gave (planes of 4:2:0 video as coded, or PyAV's frames of any format and depth; no
-        iterator, as no file keeps all that such frames say of themselves) and the file get the same score, and so do
-        RGB frames and an RGB file that holds them losslessly. RGB frames that were made from YUV cannot get it exactly:
-        NSS features see planes with their levels as coded, while RGB has rounded them, has interpolated the chroma and
-        has cut colours off at black and white. That moved scores by less than 0.2 MOS in soft colours, by up to 0.25 in
-        test patterns. They are turned back by BT.601, which also moves scores if the source had another matrix.
-
-        Args:
-            frames: the video.
-            fps: frames per second.
-            device: where features are computed.
-            timeline: see `score_many`.
-            explain: see `score_many`.
-            full_range: RGB frames or planes come from full-range video, such as Motion JPEG; without it such RGB can be
-                off by 0.7 MOS.
-
-        Raises:
-            VideoError: if the frames are not a video, or too few.
-            CheckpointError: if the features of this model cannot be computed from a video.
-        """
-        from ugcvqa.features.extraction import usable_device
-        from ugcvqa.media.memory import NAME
-        from ugcvqa.scoring.frames_in_memory import memory_result
-
-        families, by_second = self._checked_families(explain), self._is_by_second(timeline or explain)
-        with memory_result(frames, fps, families, usable_device(device), by_second, full_range) as (
-            result,
-            picture,
-        ):
-            return only(iter([self._on(device)._scored(NAME, result, timeline, explain, picture)]))
-
-    def score_many(
-        self,
-        paths: Iterable[str | Path],
-        batch_size: int = 1,
-        workers: int = 0,
-        device: str = "cpu",
-        limits: DecodeLimits | None = None,
-        timeline: bool = False,
-        explain: bool = False,
-    ) -> Iterator[Score]:
-        """Scores videos one after the other and yields each score in the order of the paths.
-
-        A video that fails yields a score of NaN with its reason. Neither `batch_size` nor `workers` changes
-        a score. Paths are taken as they are needed, so a generator of a million is as good as a list.
-
-        Args:
-            paths: video files.
-            batch_size: clips that travel together from the decoder.
-            workers: processes that decode; 0 decodes in this one.
-            device: where features are computed: `cpu`, `cuda`, `cuda:1`.
-            limits: bounds on what is decoded.
-            timeline: also scores every second, in the same decode pass; keeps a vector of features for each.
-            explain: also tells what the parts of the features add, names likely artefacts, and takes a picture of the
-                worst and best second, for which the file is opened again; includes the timeline.
-
-        Raises:
-            CheckpointError: if the features of this model cannot be computed from a video.
-        """
-        from ugcvqa.features.extraction import extract_files, usable_device, usable_paths
-
-        families, by_second = self._checked_families(explain), self._is_by_second(timeline or explain)
-        names = usable_paths(paths)
-        results = extract_files(names, families, limits, batch_size, workers, usable_device(device), by_second)
-        model = self._on(device)
-        return (model._scored(path, result, timeline, explain, file_picture(path, limits)) for path, result in results)
-
-    def _is_by_second(self, is_asked: bool) -> bool:
-        """Whether features are wanted second by second; an end-to-end network keeps its frames in any case."""
-        return is_asked and self.head.kind != "end_to_end"
+    @property
+    def _pools_seconds(self) -> bool:
+        return self.head.kind != "end_to_end"  # which keeps its frames in any case
 
     def _on(self, device: str) -> "QualityModel":
-        """The same model with its network, if it is one, on a device."""
         return replace(self, head=self.head.to(device))
 
-    def _checked_families(self, explain: bool) -> "dict[str, Family]":
-        families = self._families()
-        self.check_specs({name: family.spec.to_json() for name, family in families.items()}, "computed here would be")
-        return families | ({NAME: ArtefactFamily()} if explain else {})
-
-    def _families(self) -> "dict[str, Family]":
-        """Builds what computes the features of this model from a video."""
+    def _families(self) -> dict[str, Family]:
         if self.why_no_videos:
             raise CheckpointError(self.why_no_videos)
-        return self.head.families(self.row, self.settings)
+        families = self.head.families(self.row, self.settings)
+        self.check_specs({name: family.spec.to_json() for name, family in families.items()}, "computed here would be")
+        return families
 
-    def _scored(self, path: str, result: "VideoResult", timeline: bool, explain: bool, picture: Picture) -> Score:
-        """Scores the features of one video."""
-        return self._judged(path, result, timeline, explain, picture).of_file(result.info)
-
-    def _judged(self, path: str, result: "VideoResult", timeline: bool, explain: bool, picture: Picture) -> Score:
-        if result.reason:
-            return Score(path, math.nan, math.nan, result.reason, warnings=result.warnings)
-        result, artefacts = set_apart(result)
-        features, warnings, details = (
-            self.head.input_of(self.row, result.features)[None],
-            result.warnings,
-            dict[str, Any](),
-        )
+    def _judged(self, path: str, result: VideoResult) -> Score:
+        warnings, details = result.warnings, dict[str, Any]()
         if "pixels" in result.features:
             vector = result.features["pixels"]["video"]
             warnings, details = (*warnings, *in_words(vector)), {"pixels": PixelFacts(*vector.tolist())._asdict()}
             if result.info is not None and result.info.levels:  # what stands or shows nothing has no quality of video
                 return Score(path, math.nan, math.nan, f"{path}: {result.info.levels}", warnings=warnings)
         n_seconds = None if result.info is None else round(result.info.n_frames / result.info.rate)
-        score = replace(self.score_features(path, features[0], warnings, n_seconds), details=details)
-        if score.reason or not (timeline or explain):
-            return score
-        score = self._explained(score, features, result, picture if explain else None)
-        known = score.explanation
-        return score if known is None else replace(score, explanation=replace(known, artefacts=artefacts))
+        score = self.score_features(path, self.head.input_of(self.row, result.features), warnings, n_seconds)
+        return replace(score, details=details)
+
+    def _timeline(self, result: VideoResult, info: VideoInfo) -> Timeline:
+        features = self.head.input_of(self.row, result.features)
+        return timeline_of(self.head, self.row, self.scale, features, result, info)
+
+    def _contributions(self, result: VideoResult) -> tuple[dict[str, float], str]:
+        return contributions_of(self.head, self.row, self.head.input_of(self.row, result.features)[None])
 
     def score_features(
         self, name: str, features: npt.NDArray[Any], warnings: tuple[str, ...] = (), n_seconds: int | None = None
@@ -255,17 +142,6 @@ class QualityModel:
         more = self.head.warnings(batch, n_seconds)[0]
         mos, low, high = (float(value) for value in np.clip((pred, *ends), *self.scale))
         return Score(name, mos, pred, std=std, low=low, high=high, warnings=(*warnings, *more))
-
-    def _explained(
-        self, score: Score, features: npt.NDArray[Any], result: "VideoResult", picture: Picture | None
-    ) -> Score:
-        """Adds the timeline to a score, and with a picture the explanation."""
-        timeline = timeline_of(self.head, self.row, self.scale, features, result)
-        if picture is None or result.info is None:
-            return replace(score, timeline=timeline)
-        contributions, method = contributions_of(self.head, self.row, features)
-        worst, best = worst_and_best(timeline, result.info, picture)
-        return replace(score, timeline=timeline, explanation=Explanation(contributions, timeline, worst, best, method))
 
     @property
     def why_no_videos(self) -> str:

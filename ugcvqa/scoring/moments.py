@@ -1,37 +1,32 @@
 """The worst and the best second of a video as pictures."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ugcvqa.errors import VideoError
+from ugcvqa.media.video import VideoInfo, picture_at
 from ugcvqa.scoring.explanation import Moment, Timeline
 from ugcvqa.settings.data import DecodeLimits
-
-if TYPE_CHECKING:
-    from ugcvqa.media.video import VideoInfo
 
 LONG_SIDE_PX = 640
 """Longest side of a picture."""
 
-Picture = Callable[[int, "VideoInfo"], tuple[float, npt.NDArray[np.uint8]]]
+Picture = Callable[[int, VideoInfo], tuple[float, npt.NDArray[np.uint8]]]
 """Function of a frame index and the video's measurements giving the time of that frame and its (H, W, 3) picture."""
 
 
 def file_picture(path: str, limits: DecodeLimits | None) -> Picture:
     """Reads single frames of a file by seeking."""
 
-    def picture(index: int, info: "VideoInfo") -> tuple[float, npt.NDArray[np.uint8]]:
-        from ugcvqa.media.video import picture_at
-
+    def picture(index: int, info: VideoInfo) -> tuple[float, npt.NDArray[np.uint8]]:
         return picture_at(path, index, info, limits or DecodeLimits())
 
     return picture
 
 
-def worst_and_best(timeline: Timeline, info: "VideoInfo", picture: Picture) -> tuple[Moment | None, Moment | None]:
+def worst_and_best(timeline: Timeline, info: VideoInfo, picture: Picture) -> tuple[Moment | None, Moment | None]:
     """Takes a picture in the middle of the entries of lowest and of highest score; of equal ones the first.
 
     Args:
@@ -52,7 +47,7 @@ def worst_and_best(timeline: Timeline, info: "VideoInfo", picture: Picture) -> t
     return worst, best
 
 
-def _moment(timeline: Timeline, entry: int, info: "VideoInfo", picture: Picture) -> Moment:
+def _moment(timeline: Timeline, entry: int, info: VideoInfo, picture: Picture) -> Moment:
     from ugcvqa.display.images import shrunk
 
     middle_s = (timeline.start_s[entry] + timeline.stop_s[entry]) / 2

@@ -48,7 +48,7 @@ class Scorer(About, Protocol):
         timeline: bool = False,
         explain: bool = False,
     ) -> Iterator[Score]:
-        """Scores videos one after the other, see `model.QualityModel.score_many`."""
+        """Scores videos one after the other, see `video_model.VideoModel.score_many`."""
 
 
 def load(

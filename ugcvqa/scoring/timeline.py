@@ -12,19 +12,18 @@ Networks over frames give each frame's share in the score instead, whose mean ov
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ugcvqa.arrays import Array
+from ugcvqa.features.by_second import Grid, SecondFeatures
+from ugcvqa.features.extraction import VideoResult
 from ugcvqa.features.rows import assemble_row
 from ugcvqa.heads.fitted import FittedHead
+from ugcvqa.media.facts import VideoInfo
 from ugcvqa.scoring.explanation import Timeline
-
-if TYPE_CHECKING:  # these need torch, which takes seconds to import
-    from ugcvqa.features.extraction import VideoResult
-    from ugcvqa.media.video import VideoInfo
 
 _BLOCK = 64  # entries whose vectors are in memory at once
 
@@ -32,7 +31,7 @@ Scale = tuple[float, float]
 
 
 def timeline_of(
-    head: FittedHead, row: str, scale: Scale, features: npt.NDArray[Any], result: "VideoResult"
+    head: FittedHead, row: str, scale: Scale, features: npt.NDArray[Any], result: VideoResult, info: VideoInfo
 ) -> Timeline:
     """Makes the timeline of a video with any head.
 
@@ -40,23 +39,26 @@ def timeline_of(
         head: the head.
         row: feature row that it was trained on.
         scale: (lowest, highest) value of the label.
-        features: what the head takes of the whole video, with a first axis of length 1.
+        features: what the head takes of the whole video.
         result: features of the video with those of its seconds.
+        info: the video.
 
     Returns:
         An entry per second, see `by_second.Grid`; for an end-to-end network one per sampled frame, each of which stands
         for an equal part of the video.
     """
-    frame_scores = head.frame_scores(features[0])
+    frame_scores = head.frame_scores(features)
     if frame_scores is None:
-        return vector_timeline(head.predict, row, scale, result)
+        return vector_timeline(head.predict, row, scale, result, info)
     if head.kind == "end_to_end":
-        return even_timeline(frame_scores, scale, _info_and_grid(result)[0])
+        return even_timeline(frame_scores, scale, info)
     (family,) = result.seconds
-    return frame_timeline(frame_scores, family, scale, result)
+    return frame_timeline(frame_scores, scale, result.seconds[family], info)
 
 
-def vector_timeline(predict: Callable[[Any], Array], row: str, scale: Scale, result: "VideoResult") -> Timeline:
+def vector_timeline(
+    predict: Callable[[Any], Array], row: str, scale: Scale, result: VideoResult, info: VideoInfo
+) -> Timeline:
     """Scores each second's video vector with a head on vectors.
 
     Args:
@@ -65,11 +67,12 @@ def vector_timeline(predict: Callable[[Any], Array], row: str, scale: Scale, res
         scale: (lowest, highest) value of the label.
         result: features of a video with those of its seconds. A second in which a family has no frame of its own (such
             as at the end of a video, for saliency) takes that family's features of the second before.
+        info: the video.
 
     Returns:
         A second each; NaN where no feature can be computed.
     """
-    info, grid = _info_and_grid(result)
+    grid = _grid(info)
     scores = np.full(grid.n_entries, np.nan)
     for start in range(0, grid.n_entries, _BLOCK):
         block = scores[start : start + _BLOCK]
@@ -86,23 +89,22 @@ def vector_timeline(predict: Callable[[Any], Array], row: str, scale: Scale, res
     return _timeline(grid.times_s(info), scores, scale)
 
 
-def frame_timeline(frame_scores: Array, family: str, scale: Scale, result: "VideoResult") -> Timeline:
+def frame_timeline(frame_scores: Array, scale: Scale, seconds: SecondFeatures, info: VideoInfo) -> Timeline:
     """Averages each frame's share in a score over seconds.
 
     Args:
         frame_scores: (T,) MOS units, their mean is the score.
-        family: whose frames they are.
         scale: (lowest, highest) value of the label.
-        result: features of the video with those of its seconds.
+        seconds: the features of these frames, second by second.
+        info: the video.
     """
-    info, grid = _info_and_grid(result)
-    seconds = result.seconds[family]
+    grid = _grid(info)
     starts = np.concatenate([[0], np.cumsum(seconds.counts)[:-1]])
     means = np.add.reduceat(frame_scores, starts) / seconds.counts
     return _timeline(grid.times_s(info), means[seconds.sources(grid.n_entries)], scale)
 
 
-def even_timeline(scores: Array, scale: Scale, info: "VideoInfo", step_s: float | None = None) -> Timeline:
+def even_timeline(scores: Array, scale: Scale, info: VideoInfo, step_s: float | None = None) -> Timeline:
     """Makes a timeline of scores at even distances.
 
     Args:
@@ -126,9 +128,5 @@ def _timeline(times_s: tuple[tuple[float, ...], tuple[float, ...]], scores: Arra
     return Timeline(*times_s, tuple(np.clip(scores, *scale).tolist()))
 
 
-def _info_and_grid(result: "VideoResult") -> tuple["VideoInfo", Any]:
-    from ugcvqa.features.by_second import Grid
-
-    if result.info is None:
-        raise ValueError("a timeline needs the facts of the video")
-    return result.info, Grid.of(result.info.n_frames, result.info.rate, result.info.seconds)
+def _grid(info: VideoInfo) -> Grid:
+    return Grid.of(info.n_frames, info.rate, info.seconds)

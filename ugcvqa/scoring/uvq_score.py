@@ -2,31 +2,22 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
-from fractions import Fraction
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 import numpy as np
 
 from ugcvqa.deep.engine import chosen_engine
-from ugcvqa.features.artefact_family import NAME as ARTEFACTS
-from ugcvqa.features.artefact_family import ArtefactFamily
-from ugcvqa.features.extraction import VideoResult, extract_files, usable_device, usable_paths
+from ugcvqa.features.extraction import VideoResult
 from ugcvqa.features.families import build_families
 from ugcvqa.features.family import Family
 from ugcvqa.features.network_families import UVQFamily
-from ugcvqa.media.memory import NAME
-from ugcvqa.media.video import VideoInfo
-from ugcvqa.scoring.artefacts import set_apart
+from ugcvqa.media.facts import VideoInfo
 from ugcvqa.scoring.contributions import NONE
-from ugcvqa.scoring.explanation import Explanation
-from ugcvqa.scoring.frames_in_memory import Frames, memory_result
-from ugcvqa.scoring.moments import Picture, file_picture, worst_and_best
-from ugcvqa.scoring.result import Score, only
+from ugcvqa.scoring.explanation import Timeline
+from ugcvqa.scoring.result import Score
 from ugcvqa.scoring.timeline import even_timeline
-from ugcvqa.settings.data import DecodeLimits
+from ugcvqa.scoring.video_model import VideoModel
 from ugcvqa.settings.features import Engine, FamilySettings, UVQSettings
 from ugcvqa.uvq.state import SCORE_NAMES
 
@@ -34,10 +25,14 @@ _N_TOPICS = 5
 _FAMILIES = {"uvq": "uvq", "uvq1.5": "uvq15"}
 
 
-class UVQModel:
+class UVQModel(VideoModel):
     """UVQ 1.0 or 1.5 with a user's weights.
 
-    The score is the mean over seconds, for UVQ 1.0 of `compression_content_distortion`, its documented default.
+    The score is the mean over seconds, for UVQ 1.0 of `compression_content_distortion`, its documented default. The
+    timeline holds these seconds as UVQ counts them: ffmpeg's sampler runs up to one frame of its rate early. An
+    explanation has no contributions: UVQ's own judgements of content, distortion and compression are `Score.parts`.
+    `Score.details` holds `seconds` (the score of each second), and for UVQ 1.0 `topics` (the likeliest, 0..1) and
+    `distortions` (26 probabilities in the order of DistortionNet, whose names are not published).
 
     Args:
         version: `uvq` for 1.0, `uvq1.5`.
@@ -91,64 +86,10 @@ class UVQModel:
         """SHA-256 of what makes the scores: version, settings and weights."""
         return hashlib.sha256(f"{self.name} {self._family.spec.to_json()}".encode()).hexdigest()
 
-    def score(
-        self,
-        path: str | Path,
-        device: str = "cpu",
-        limits: DecodeLimits | None = None,
-        timeline: bool = False,
-        explain: bool = False,
-    ) -> Score:
-        """Scores one video file, see `score_many`.
+    def _families(self) -> dict[str, Family]:
+        return {self._key: self._family}
 
-        Raises:
-            VideoError: if the video cannot be read.
-        """
-        return only(self.score_many([path], device=device, limits=limits, timeline=timeline, explain=explain))
-
-    def score_frames(
-        self,
-        frames: Frames,
-        fps: float | Fraction,
-        device: str = "cpu",
-        timeline: bool = False,
-        explain: bool = False,
-        full_range: bool = False,
-    ) -> Score:
-        """Scores frames that are in memory, see `model.QualityModel.score_frames`."""
-        families = self._families(explain)
-        with memory_result(frames, fps, families, usable_device(device), False, full_range) as (result, picture):
-            return only(iter([self._scored(NAME, result, timeline, explain, picture)]))
-
-    def score_many(
-        self,
-        paths: Iterable[str | Path],
-        batch_size: int = 1,
-        workers: int = 0,
-        device: str = "cpu",
-        limits: DecodeLimits | None = None,
-        timeline: bool = False,
-        explain: bool = False,
-    ) -> Iterator[Score]:
-        """Scores videos one after the other, see `model.QualityModel.score_many`.
-
-        The timeline holds these seconds as UVQ counts them: ffmpeg's sampler runs up to one frame of its rate early.
-        An explanation has no contributions: UVQ's own judgements of content, distortion and compression are `parts`.
-        `Score.details` holds `seconds` (the score of each second), and for UVQ 1.0 `topics` (the likeliest, 0..1) and
-        `distortions` (26 probabilities in the order of DistortionNet, whose names are not published).
-        """
-        families = self._families(explain)
-        results = extract_files(usable_paths(paths), families, limits, batch_size, workers, usable_device(device))
-        return (self._scored(path, result, timeline, explain, file_picture(path, limits)) for path, result in results)
-
-    def _families(self, explain: bool) -> dict[str, Family]:
-        return {self._key: self._family, **({ARTEFACTS: ArtefactFamily()} if explain else {})}
-
-    def _scored(self, path: str, result: VideoResult, timeline: bool, explain: bool, picture: Picture) -> Score:
-        if result.reason:
-            failed = Score(path, math.nan, math.nan, result.reason, warnings=result.warnings)
-            return failed.of_file(result.info)
-        result, artefacts = set_apart(result)
+    def _judged(self, path: str, result: VideoResult) -> Score:
         arrays = result.features[self._key]
         pred = float(arrays["scores"][-1])
         values = (*arrays["scores"].tolist(), *arrays["levels"].tolist())
@@ -157,15 +98,14 @@ class UVQModel:
             details |= {"topics": self._topics(arrays["topics"]), "distortions": arrays["distortions"].tolist()}
         parts = dict(zip(self.part_names, values, strict=False))
         mos = float(np.clip(pred, *self.scale))
-        score = Score(path, mos, pred, parts=parts, details=details, warnings=result.warnings)
-        score = score.of_file(result.info)
-        if result.info is None or not (timeline or explain):
-            return score
-        line = even_timeline(arrays["seconds"][:, -1], self.scale, result.info, self._step_s(result.info))
-        if not explain:
-            return replace(score, timeline=line)
-        worst, best = worst_and_best(line, result.info, picture)
-        return replace(score, timeline=line, explanation=Explanation({}, line, worst, best, NONE, artefacts))
+        return Score(path, mos, pred, parts=parts, details=details, warnings=result.warnings)
+
+    def _timeline(self, result: VideoResult, info: VideoInfo) -> Timeline:
+        return even_timeline(result.features[self._key]["seconds"][:, -1], self.scale, info, self._step_s(info))
+
+    def _contributions(self, result: VideoResult) -> tuple[dict[str, float], str]:
+        del result
+        return {}, NONE
 
     def _step_s(self, info: VideoInfo) -> float:
         """Seconds that each of its scores stands for."""
