@@ -17,18 +17,17 @@ def test_chunk_mean_ignores_nan_and_keeps_infinity():
         mean.add(chunk)
     with np.errstate(all="ignore"), pytest.warns(RuntimeWarning, match="Mean of empty slice"):
         expected = np.nanmean(chunks, axis=0)
-    np.testing.assert_allclose(mean.result(), expected, rtol=1e-14)
-    assert np.isnan(mean.result()[1])
-    assert np.isinf(mean.result()[2])
-    assert mean.n_chunks == 5
+    np.testing.assert_allclose(mean.result()["video"], expected, rtol=1e-14)
+    assert np.isnan(mean.result()["video"][1])
+    assert np.isinf(mean.result()["video"][2])
 
 
 def test_chunk_mean_of_one_chunk_is_that_chunk():
     mean = ChunkMean()
-    assert np.isnan(mean.result()).all()
+    assert np.isnan(mean.result()["video"]).all()
     chunk = np.random.default_rng(0).random(NSS.dim)
     mean.add(chunk)
-    assert np.array_equal(mean.result(), chunk)
+    assert np.array_equal(mean.result()["video"], chunk)
 
 
 def test_chunk_mean_refuses_other_shapes():

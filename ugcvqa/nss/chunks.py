@@ -77,7 +77,6 @@ class ChunkMean:
     """
 
     def __init__(self) -> None:
-        self.n_chunks = 0
         self._sum = np.zeros(CHUNK_DIM)
         self._count = np.zeros(CHUNK_DIM, np.int64)
 
@@ -93,9 +92,8 @@ class ChunkMean:
         with np.errstate(invalid="ignore"):  # both infinities in one dimension
             self._sum += np.where(is_known, chunk, 0)
         self._count += is_known
-        self.n_chunks += 1
 
-    def result(self) -> Array:
-        """Returns the (1836,) float64 mean so far; all NaN before the first chunk."""
+    def result(self) -> dict[str, Array]:
+        """Returns `video`, the (1836,) float64 mean so far; all NaN before the first chunk."""
         with np.errstate(invalid="ignore"):
-            return np.asarray(self._sum / self._count)
+            return {"video": self._sum / self._count}

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ugcvqa.arrays import Array
-from ugcvqa.nss import compiled_maps as kernels
+from ugcvqa.nss import compiled_colours as colours
+from ugcvqa.nss import compiled_filters as filters
 from ugcvqa.nss.chunks import check_chunk, working_ratio
 from ugcvqa.nss.compiled_resize import Shrink, halve
 from ugcvqa.nss.compiled_statistics import map_sums
@@ -84,7 +85,7 @@ def rgb_frames(y: Levels, u: Levels, v: Levels, colour: str, ratio: float) -> Le
     frames = np.empty((len(y), 3, *(shrink.shape if shrink else y.shape[1:])), np.uint8)
     for frame, *planes in zip(frames, y, u, v, strict=True):
         luma, blue, red = map(np.ascontiguousarray, planes)
-        kernels.to_rgb(luma, blue, red, colour == "bt601", rgb)
+        colours.to_rgb(luma, blue, red, colour == "bt601", rgb)
         for out, levels in zip(frame, rgb, strict=True):
             out[:] = shrink.levels(levels) if shrink else levels
     return frames
@@ -95,22 +96,22 @@ def spatial(rgb: Levels) -> Array:
     height, width = rgb.shape[1:]
     sums = _Sums(N_MAPS + N_FULL_SCALE, (height, width))
     single, pair = _buffers.get("single", (height, width)), _buffers.get("pair", (2, height, width))
-    length = kernels.row_length(width)
+    length = filters.row_length(width)
     bordered = _buffers.get("edges", (height + 8, length))
-    kernels.grey(rgb, single)
+    colours.grey(rgb, single)
     sums.add(single, with_full=True)
-    kernels.repeat_edges(single, bordered)
-    for filtered in (kernels.sobel, kernels.laplacian, kernels.gaussian_difference):
+    filters.repeat_edges(single, bordered)
+    for filtered in (filters.sobel, filters.laplacian, filters.gaussian_difference):
         filtered(bordered, single)
         sums.add(single, with_full=True)
     bordered = _buffers.get("zeros", (height + 10, length))
     bordered.fill(0)
-    for colours in (kernels.opponent, kernels.log_opponent, kernels.lab):
-        colours(rgb, pair)
+    for convert in (colours.opponent, colours.log_opponent, colours.lab):
+        convert(rgb, pair)
         for channel in pair:
             sums.add(channel, with_full=False)
         for channel in pair:
-            kernels.gradient(channel, bordered, single)
+            filters.gradient(channel, bordered, single)
             sums.add(single, with_full=False)
     return sums.statistics()
 
@@ -127,7 +128,7 @@ def temporal(luma: Levels, ratio: float) -> Array:
         else:
             out[:] = levels
     bands = _buffers.get("bands", (N_BANDS, *shape))
-    kernels.temporal_bands(frames, bands)
+    filters.temporal_bands(frames, bands)
     again = Shrink.of(*shape, ratio) if shrink else None  # a second time, as in the public code
     sums = _Sums(2 * N_BANDS, again.shape if again else shape)
     single = _buffers.get("band", again.shape if again else shape)

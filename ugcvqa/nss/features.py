@@ -32,7 +32,7 @@ class NSS(nn.Module):
         colour: "bt601" (RAPIQUE-UGC) or "rapique" (first public code), see `yuv_to_rgb`.
         precision: "float64" repeats MATLAB's order of operations, so that undefined values on flat areas agree
             with published features; "float32" is several times faster and agrees to about 1e-3 where a value
-            does not hang on round-off.
+            does not depend on round-off.
         min_side: frames whose shorter side is above this many pixels are shrunk to it.
         engine: "torch" runs everywhere; "compiled" runs Numba's kernels on a CPU in float32, about eight times faster,
             and agrees with "torch" to the rounding of float32. On a GPU both are torch.
