@@ -24,7 +24,9 @@ VERBS = (
 )
 
 DOORS = {
-    "av": {f"media.{name}" for name in ("marks", "opening", "damage", "decode", "convert", "encode", "memory")},
+    "av": {
+        f"media.{name}" for name in ("marks", "opening", "damage", "survey", "decode", "convert", "encode", "memory")
+    },
     "lightning": {
         *("trainer", "datamodules.samples", "models.extractor", "models.extraction", "models.regressor"),
         *("training.checkpoints", "training.preemption", "training.progress"),

@@ -12,7 +12,7 @@ from ugcvqa.errors import VideoError
 from ugcvqa.features.extraction import ClipStream, Task
 from ugcvqa.features.families import build_families
 from ugcvqa.media.damage import DamageLog
-from ugcvqa.media.decode import ends_as_ogg
+from ugcvqa.media.survey import ends_as_ogg
 from ugcvqa.media.video import check_video
 from ugcvqa.settings.features import FamilySettings
 

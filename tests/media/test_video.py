@@ -215,7 +215,7 @@ def test_clip_shows_shapes_and_checks_them(plain):
     (clip,) = read_clips(plain, {"a": lambda _: [Piece({"rgb": (1, 2), "u": (0,)})]})
     assert "rgb (2, 3, 48, 64), u (1, 24, 32)" in repr(clip)
     with pytest.raises(ValueError, match="a piece 0: y is uint8"):
-        Clip("a", 0, {"y": clip.frames["u"]}, {"y": (0,)}, {"y": (0.0,)}, clip.info)
+        Clip("a", 0, {"y": clip.frames["u"]}, {"y": (0,)}, clip.info)
 
 
 def test_frames_outlive_the_file(plain):

@@ -9,7 +9,7 @@ time.
 
 import heapq
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, get_args
@@ -21,7 +21,7 @@ from ugcvqa.arrays import median
 from ugcvqa.media.sampling import Seconds
 
 NO_STAMP = np.iinfo(np.int64).min
-"""Stands for an unknown time stamp."""
+"""An unknown time stamp."""
 
 PAUSE_S = 10.0
 """Longest time without frames that counts as time, in seconds; ffmpeg's own limit, its `-dts_delta_threshold`."""
@@ -30,16 +30,13 @@ _PAUSE_STEPS = 4  # ... unless frames come that slowly everywhere
 _GAP_S, _GAP_STEPS = 0.25, 5  # a stretch without frames that is worth a word
 _DRIFT_S = 0.5
 _HELD_STEPS = 2.5  # steps from here on are held frames and say nothing about the rate
-_HELD_SHARE = 1.1  # of the mean rate: from here on held frames hide the rate
-_GAP_SHARE = 1.01  # ... where there are gaps
+_HELD_SHARE, _GAP_SHARE = 1.1, 1.01  # of the mean rate: from here on held frames hide the rate; where there are gaps
 _WINDOW = 12  # steps: two to three of a telecine pattern average out
 _LATE_STEPS = 4  # how many usual steps stamps go back within a recording by jitter
 _REORDERED = 16  # ... and how many frames by reordering, in H.264 and HEVC at most
 _STUCK, _STUCK_SHARE = 16, 0.1  # frames of one stamp from which on the clock has stopped, and their share
-_MAX_RATE = 1000
-_FALLBACK_RATE = Fraction(25)
-_LARGEST = 1 << 56
-_LONGEST_S = 1e9
+_MAX_RATE, _FALLBACK_RATE = 1000, Fraction(25)
+_LARGEST, _LONGEST_S = 1 << 56, 1e9  # stamp in ticks, time in seconds
 
 Ticks = npt.NDArray[np.int64]
 Kind = Literal["restart", "pause", "gap"]
@@ -140,7 +137,7 @@ def decoded_only(parts: Sequence[Ticks], decoded: Ticks) -> list[Ticks] | None:
     """Keeps the stamps of packets that became frames, in their recordings.
 
     A decoder that meets the start of another recording may hand out frames of both in a mixed order, so frames alone do
-    not tell where it starts.
+    not show where it starts.
 
     Args:
         parts: stamps of the packets of each recording.
@@ -149,15 +146,12 @@ def decoded_only(parts: Sequence[Ticks], decoded: Ticks) -> list[Ticks] | None:
     Returns:
         As `parts`; None if frames have stamps that no packet has.
     """
-    left = Counter(decoded.tolist())
-    kept = [[stamp for stamp in part.tolist() if _takes(left, stamp)] for part in parts]
-    return None if left.total() else [np.array(part, np.int64) for part in kept if part]
-
-
-def _takes(left: Counter[int], stamp: int) -> bool:
-    is_there = left[stamp] > 0
-    left[stamp] -= is_there
-    return is_there
+    left, kept = Counter(decoded.tolist()), list[Ticks]()
+    for part in parts:
+        taken = left & Counter(part.tolist())
+        left -= taken
+        kept.append(np.array(sorted(taken.elements()), np.int64))
+    return None if left else [part for part in kept if len(part)]
 
 
 def closed_up(parts: Sequence[Ticks], time_base: Fraction) -> tuple[Ticks, tuple[Break, ...]]:
@@ -265,30 +259,29 @@ def _usual(steps: Ticks) -> float:
 
 
 def _even_rate(ticks: Ticks, time_base: Fraction, rates: Sequence[Fraction]) -> Fraction:
-    """The first rate of the header that the frame times agree with, otherwise the mean rate that the times give."""
-    steps = len(ticks) - 1
-    span = Fraction(int(ticks[-1])) * time_base
-    if span <= 0 or steps / span > _MAX_RATE:
-        return rates[0] if rates else _FALLBACK_RATE
+    """The mean rate of all frames."""
+    n_steps, span = len(ticks) - 1, Fraction(int(ticks[-1])) * time_base
     # One unit of the time base is what rounding may cost over the whole span.
-    near = (rate for rate in rates if abs(steps / rate - span) <= max(span / 100, time_base))
-    measured = steps / span
-    return next(near, measured.limit_denominator(1001) or measured)
+    return _rate(n_steps, span, rates, lambda rate: abs(n_steps / rate - span) <= max(span / 100, time_base))
 
 
 def _frequent_rate(steps: Ticks, time_base: Fraction, rates: Sequence[Fraction]) -> Fraction:
     """The rate where there are frames: over all steps other than held frames."""
     short = steps[steps <= _HELD_STEPS * max(_usual(steps), 1)]
     span = Fraction(int(short.sum())) * time_base
-    if span <= 0 or len(short) / span > _MAX_RATE:
+    return _rate(len(short), span, rates, lambda rate: abs(rate * span / len(short) - 1) <= Fraction(1, 100))
+
+
+def _rate(n_steps: int, span: Fraction, rates: Sequence[Fraction], agrees: Callable[[Fraction], bool]) -> Fraction:
+    """The first rate of the header that agrees with so many steps in so many seconds, otherwise what these give."""
+    if span <= 0 or n_steps / span > _MAX_RATE:
         return rates[0] if rates else _FALLBACK_RATE
-    measured = len(short) / span
-    near = (rate for rate in rates if abs(rate / measured - 1) <= Fraction(1, 100))
-    return next(near, measured.limit_denominator(1001) or measured)
+    measured = n_steps / span
+    return next(filter(agrees, rates), measured.limit_denominator(1001) or measured)
 
 
 def _is_varying(times_s: npt.NDArray[np.float64], rate: Fraction, frequent: Fraction, has_gaps: bool) -> bool:
-    """Whether counting frames would misplace some by half a second, or the mean rate is not that where frames are."""
+    """Whether counting frames would misplace some by half a second, or held frames lower the mean rate too much."""
     even_s = np.linspace(0, times_s[-1], len(times_s))
     share = _GAP_SHARE if has_gaps else _HELD_SHARE
     return bool(np.abs(times_s - even_s).max() > _DRIFT_S) or frequent > share * rate

@@ -1,6 +1,6 @@
 """Decoded frames to arrays: planes with the levels of the file, RGB by its tags, and the networks' small forms."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import av
 import av.filter
@@ -100,13 +100,7 @@ class Converter:
         The frame is rebuilt from its planes and so loses its tags: with chroma siting the scaler would differ from
         the raw video that the RVS-resize code reads.
         """
-        upright = [np.ascontiguousarray(self._orientation.apply(planes[form])) for form in ("y", "u", "v")]
-        height, width = upright[0].shape
-        frame = av.VideoFrame(width, height, "yuv420p")
-        for plane, values in zip(frame.planes, upright, strict=True):
-            padded = np.zeros((plane.height, plane.line_size), np.uint8)
-            padded[:, : values.shape[1]] = values
-            plane.update(padded.tobytes())
+        frame = frame_of_planes([self._orientation.apply(planes[form]) for form in ("y", "u", "v")])
         side = SMALL_SIDE_PX
         small = self._squash.reformat(frame, side, side, "yuv420p", interpolation=Interpolation.LANCZOS, threads=1)
         return _pixels(self._small_rgb.reformat(small, format="rgb24", threads=1), 0, 3)
@@ -170,6 +164,23 @@ class _FilterChain:
         self._graph.threads = 1
         steps = (("buffer", source), *self._filters, ("buffersink", ""))
         self._graph.link_nodes(*[self._graph.add(name, text or None) for name, text in steps]).configure()
+
+
+def frame_of_planes(planes: Sequence[np.ndarray]) -> av.VideoFrame:
+    """A frame without tags of Y (H, W), U and V (ceil(H/2), ceil(W/2)), uint8.
+
+    Raises:
+        ValueError: if the planes do not match.
+    """
+    height, width = planes[0].shape
+    frame = av.VideoFrame(width, height, "yuv420p")
+    for plane, values in zip(frame.planes, planes, strict=True):
+        if values.shape != (plane.height, plane.width):
+            raise ValueError(f"a plane is {values.shape}, not {(plane.height, plane.width)} as 4:2:0 wants")
+        padded = np.zeros((plane.height, plane.line_size), np.uint8)
+        padded[:, : plane.width] = values
+        plane.update(padded.tobytes())
+    return frame
 
 
 def _pixels(frame: av.VideoFrame, plane_index: int, channels: int = 1) -> np.ndarray:

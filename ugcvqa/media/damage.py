@@ -90,7 +90,7 @@ def _decoded(packet: "av.Packet[Any]") -> tuple[list[av.VideoFrame], str]:
 
 
 def stamp_of(packet: "av.Packet[Any]") -> int | None:
-    """A packet's presentation time, or its decoding time where the container holds no other."""
+    """A packet's presentation time, or its decoding time where the container holds none."""
     return packet.dts if packet.pts is None else packet.pts
 
 
@@ -104,7 +104,7 @@ class Decoder:
 
     def __init__(self, container: str, log: DamageLog) -> None:
         self._log, self._n_frames = log, 0
-        # Its mark of damage is a gap in a counter of its own, which joined recordings have too.
+        # What marks damage there is a gap in the counter of packets, which joined recordings have too.
         self._is_transport = container == "mpegts"
         self._begins_anywhere = container in _BEGIN_ANYWHERE
         self._n_keys, self._first_key = 0, NO_STAMP

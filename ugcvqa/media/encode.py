@@ -1,4 +1,4 @@
-"""Writes video files. Only this file and `decode.py` use PyAV."""
+"""Writes video files and pictures."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping

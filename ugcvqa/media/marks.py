@@ -79,6 +79,31 @@ def state_range(frame: Any) -> str:  # noqa: ANN401 (as above)
     return "pc" if frame.format.name.startswith("yuvj") else _RANGES.get(frame.color_range, "")
 
 
+def frame_facts(frame: Any, height: int, width: int) -> dict[str, Any]:  # noqa: ANN401 (as above)
+    """What a decoded frame states of its video.
+
+    Args:
+        frame: the first frame.
+        height: rows of the pictures before any turn.
+        width: columns of them.
+
+    Returns:
+        Fields of `VideoInfo` by name.
+    """
+    orientation = mark_of(frame).orientation
+    height, width = (width, height) if orientation.quarter_turns % 2 else (height, width)
+    return {
+        "pix_fmt": frame.format.name,
+        "height": height,
+        "width": width,
+        "rotation": 90 * orientation.quarter_turns,
+        "is_mirrored": orientation.is_mirrored,
+        "bit_depth": max(component.bits for component in frame.format.components),
+        "colour_range": state_range(frame),
+        "is_interlaced": bool(frame.interlaced_frame),
+    }
+
+
 class Marks:
     """The marks of all frames of a video, gathered frame by frame in constant memory."""
 

@@ -10,13 +10,13 @@ import numpy.typing as npt
 from av.video.reformatter import ColorRange
 
 from ugcvqa.errors import VideoError
-from ugcvqa.media.convert import Converter
+from ugcvqa.media.convert import Converter, frame_of_planes
 from ugcvqa.media.decode import Frame
-from ugcvqa.media.marks import mark_of, state_range
+from ugcvqa.media.marks import frame_facts
 from ugcvqa.media.video import VideoInfo
 
 NAME = "frames in memory"
-"""Stands for the file name."""
+"""What is shown in place of a file name."""
 
 Picture = npt.NDArray[np.uint8]
 Planes: TypeAlias = tuple[Picture, Picture, Picture]
@@ -31,7 +31,7 @@ def memory_info(
     first: Frame | None = None,
     full_range: bool = False,
 ) -> VideoInfo:
-    """States what a video of so many pictures holds; times are evenly spaced.
+    """States what a video of `n_frames` pictures holds; times are evenly spaced.
 
     Args:
         n_frames: number of pictures.
@@ -41,25 +41,16 @@ def memory_info(
         first: the first of them as a decoded frame; None for RGB pictures.
         full_range: the source of RGB pictures or planes is full-range video.
     """
-    frame = first or av.VideoFrame(2, 2, "rgb24")
-    orientation = mark_of(frame).orientation
-    is_upright = orientation.quarter_turns % 2 == 0
+    facts = frame_facts(first or av.VideoFrame(2, 2, "rgb24"), height, width)
     return VideoInfo(
         path=NAME,
         container="",
         codec="rawvideo",
-        pix_fmt=frame.format.name,
-        height=height if is_upright else width,
-        width=width if is_upright else height,
-        rotation=90 * orientation.quarter_turns,
-        is_mirrored=orientation.is_mirrored,
+        **(facts if first else {**facts, "colour_range": "pc"}),
         is_rgb_of_full_range=full_range,
         n_frames=n_frames,
         rate=rate,
         duration_s=float(n_frames / rate),
-        bit_depth=max(component.bits for component in frame.format.components),
-        colour_range=state_range(frame) if first else "pc",
-        is_interlaced=frame.interlaced_frame,
         is_variable_rate=False,
         has_audio=False,
         file_bytes=0,
@@ -70,8 +61,8 @@ def memory_info(
 def frames_of(pictures: Iterable["Picture | Planes | Frame"], full_range: bool = False) -> Iterator[Frame]:
     """Wraps pictures as decoded frames.
 
-    RGB (H, W, 3) uint8 takes the way of a losslessly coded RGB file from here on: features that want YUV get BT.601 at
-    4:2:0, features that want RGB get the pictures as they are. Planes and decoded frames take the way of a file that
+    RGB (H, W, 3) uint8 is treated as a losslessly coded RGB file from here on: features that want YUV get BT.601 at
+    4:2:0, features that want RGB get the pictures as they are. Planes and decoded frames are treated as a file that
     decodes to them.
     """
     for picture in pictures:
@@ -90,13 +81,9 @@ def shown(picture: "Picture | Planes | Frame", info: VideoInfo) -> Picture:
 
 
 def _frame_of_planes(planes: Planes, full_range: bool) -> Frame:
-    height, width = planes[0].shape
-    frame = av.VideoFrame(width, height, "yuv420p")
-    for plane, values in zip(frame.planes, planes, strict=True):
-        if values.shape != (plane.height, plane.width):
-            raise VideoError(f"{NAME}: a plane is {values.shape}, not {(plane.height, plane.width)} as 4:2:0 wants")
-        padded = np.zeros((plane.height, plane.line_size), np.uint8)
-        padded[:, : plane.width] = values
-        plane.update(padded.tobytes())
+    try:
+        frame = frame_of_planes(planes)
+    except ValueError as error:
+        raise VideoError(f"{NAME}: {error}") from error
     frame.color_range = int(ColorRange.JPEG if full_range else ColorRange.MPEG)
     return frame

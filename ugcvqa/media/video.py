@@ -4,30 +4,29 @@ Every decoded frame counts exactly once, in presentation order, with no frame ra
 error is a `VideoError`, never a shorter video; what it only notes stands in `VideoInfo.damage`.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 
 from ugcvqa.errors import VideoError
 from ugcvqa.media.aperture import shown_part
-from ugcvqa.media.arrays import Memory
+from ugcvqa.media.clips import Clip, Plan, clips_of
 from ugcvqa.media.clock import NO_STAMP, Clock, StampError, decoded_only, even_clock, filled, measure_clock, recordings
 from ugcvqa.media.convert import Converter
 from ugcvqa.media.damage import PACKET_IS_FRAME
-from ugcvqa.media.decode import Frame, Survey, decoded_frames, frame_near, survey_packets
+from ugcvqa.media.decode import decoded_frames, frame_near
 from ugcvqa.media.facts import Findings, VideoInfo
-from ugcvqa.media.marks import DOLBY_TAGS, DOLBY_VISION, mark_of, state_range, transfer_name
+from ugcvqa.media.marks import mark_of
 from ugcvqa.media.opening import check_limit
-from ugcvqa.media.sampling import CODED, FIXED_SIZES, FORMS, Piece
+from ugcvqa.media.sampling import FORMS, Piece
+from ugcvqa.media.survey import Survey, survey_packets
 from ugcvqa.settings.data import DecodeLimits
 
 __all__ = [
     "Clip",
     "DecodeLimits",
+    "Plan",
     "VideoInfo",
     "check_video",
     "clips_of",
@@ -37,49 +36,8 @@ __all__ = [
     "read_frames",
 ]
 
-Plan = Callable[["VideoInfo"], Iterable[Piece]]
-"""What one family wants: from a video's measurements to its pieces in time order."""
-
 # Elementary streams, which hold no time stamps.
 _WITHOUT_STAMPS = frozenset({"h264", "hevc", "m4v", "mpegvideo", "obu", "yuv4mpegpipe"})
-
-
-@dataclass(frozen=True, repr=False)
-class Clip:
-    """The frames of one piece of one family, with their places and times.
-
-    Attributes:
-        family: the family that asked for the piece.
-        piece_index: 0-based place of the piece in the family's plan.
-        frames: form -> (T, ...) uint8 with the shapes of `sampling.FORMS`; "rgb" is a (T, 3, H, W) view of
-            (T, H, W, 3) memory (what torch calls channels last).
-        frame_index: form -> 0-based frame indices in presentation order, in the order of `frames`.
-        pts_s: form -> presentation times in seconds, in the order of `frames`.
-        info: the video that the frames are from.
-        facts: what the family's plan adds to the frames, see `sampling.Piece`.
-
-    Raises:
-        ValueError: if shapes or types do not agree with each other and with `info`.
-    """
-
-    family: str
-    piece_index: int
-    frames: Mapping[str, np.ndarray]
-    frame_index: Mapping[str, tuple[int, ...]]
-    pts_s: Mapping[str, tuple[float, ...]]
-    info: VideoInfo
-    facts: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for form, images in self.frames.items():
-            expected = (len(self.frame_index[form]), *_shape(form, self.info))
-            if images.dtype != np.uint8 or images.shape != expected or len(self.pts_s[form]) != expected[0]:
-                seen = f"{images.dtype} {images.shape} with {len(self.pts_s[form])} times"
-                raise ValueError(f"{self.family} piece {self.piece_index}: {form} is {seen}, not {expected}")
-
-    def __repr__(self) -> str:
-        shapes = ", ".join(f"{form} {images.shape}" for form, images in self.frames.items())
-        return f"Clip({self.family} piece {self.piece_index} of {self.info.path}: {shapes})"
 
 
 def probe(path: str | Path, limits: DecodeLimits = DecodeLimits()) -> VideoInfo:
@@ -108,40 +66,23 @@ def probe(path: str | Path, limits: DecodeLimits = DecodeLimits()) -> VideoInfo:
         n_frames, stamps = len(decoded), _decoded_stamps(decoded, stamps)
     clock = _clock(path, survey, stamps, n_frames)
     check_limit(path, "duration in seconds", round(clock.duration_s, 1), limits.max_duration_s)
-    orientation = mark_of(frame).orientation
-    is_upright = orientation.quarter_turns % 2 == 0
-    height, width = (frame.height, frame.width) if is_upright else (frame.width, frame.height)
-    part = shown_part(path, frame.width, frame.height)
+    orientation, part = mark_of(frame).orientation, shown_part(path, frame.width, frame.height)
     return VideoInfo(
         path=str(path),
         container=survey.container,
         codec=survey.codec,
-        pix_fmt=frame.format.name,
-        height=height,
-        width=width,
-        rotation=90 * orientation.quarter_turns,
+        **survey.facts,
         n_frames=n_frames,
         rate=clock.rate,
         duration_s=clock.duration_s,
-        bit_depth=max(component.bits for component in frame.format.components),
-        colour_range=state_range(frame),
-        is_interlaced=frame.interlaced_frame,
         is_variable_rate=clock.seconds is not None,
-        has_audio=survey.has_audio,
-        file_bytes=survey.file_bytes,
-        container_s=survey.container_s,
         times_s=clock.times_s,
         start_s=clock.start_s,
         has_stamps=bool(stamps),
         seconds=clock.seconds,
         breaks=clock.breaks,
-        pixel_aspect=survey.pixel_aspect if is_upright else 1 / survey.pixel_aspect,
-        is_mirrored=orientation.is_mirrored,
         is_turned_oddly=not orientation.is_exact,
         shown_part=part and orientation.apply_to_part(part, frame.height, frame.width),
-        transfer=next(filter(None, map(transfer_name, sorted(survey.transfers, reverse=True))), ""),
-        other_videos=survey.other_videos,
-        marks=(DOLBY_VISION,) if survey.tag in DOLBY_TAGS else (),
         damage=survey.damage.lines(clock.times_s),
     )
 
@@ -222,29 +163,6 @@ def read_clips(
     yield from clips_of(decoded_frames(path, limits, info.n_frames, findings.damage), plans, info, findings)
 
 
-def clips_of(frames: Iterable[Frame], plans: Mapping[str, Plan], info: VideoInfo, findings: Findings) -> Iterator[Clip]:
-    """Hands out the pieces of all plans from frames in presentation order, see `read_clips`."""
-    memory = Memory()
-    queues = [_Queue(name, plan(info), info, memory) for name, plan in plans.items()]
-    convert = Converter(info)
-    for index, frame in enumerate(frames):
-        for queue in queues:
-            queue.open_pieces(index)
-        if not findings.levels.is_settled:
-            findings.levels.add(convert.glance(frame))
-        findings.marks.add(mark_of(frame))
-        forms = {form for queue in queues for form in queue.wanted(index)}
-        if not forms:
-            continue
-        images = convert(frame, forms)
-        unclaimed = {form for form in forms - CODED if images[form].flags.c_contiguous}
-        time_s = info.start_s + float(info.times_s[index])
-        for queue in queues:
-            queue.fill(index, time_s, images, unclaimed)
-        for queue in queues:
-            yield from queue.complete(index)
-
-
 def picture_at(
     path: str | Path, index: int, info: VideoInfo, limits: DecodeLimits = DecodeLimits()
 ) -> tuple[float, np.ndarray]:
@@ -310,118 +228,3 @@ def read_frames(
         yield index, clip.pts_s[form][0], clip.frames[form][0]
         if chosen is not None and index == chosen[-1]:
             return
-
-
-def _shape(form: str, info: VideoInfo) -> tuple[int, ...]:
-    """The shape of one frame of a video in a form."""
-    if form == "rgb":
-        return 3, info.height, info.width
-    if form == "shown":
-        return 3, *info.shown_size
-    if form in FIXED_SIZES:
-        return 3, *FIXED_SIZES[form]
-    if form == "y":
-        return info.height, info.width
-    return (info.height + 1) // 2, (info.width + 1) // 2
-
-
-@dataclass
-class _OpenPiece:
-    """A piece whose frames are being gathered.
-
-    Attributes:
-        buffers: form -> (T, ...) frames.
-        filled: forms that this piece fills; others are filled by a piece of another family that wants the same frames.
-    """
-
-    piece: Piece
-    piece_index: int
-    info: VideoInfo
-    buffers: dict[str, np.ndarray] = field(init=False, default_factory=dict)
-    filled: set[str] = field(init=False, default_factory=set)
-    times: dict[str, list[float]] = field(init=False)
-    slots: dict[int, list[tuple[str, int]]] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        wanted = self.piece.frames.items()
-        self.times = {form: [0.0] * len(indices) for form, indices in wanted}
-        for form, indices in wanted:
-            for slot, index in enumerate(indices):
-                self.slots.setdefault(index, []).append((form, slot))
-
-    def put(self, form: str, slot: int, image: np.ndarray, unclaimed: set[str], memory: Memory) -> None:
-        """Takes a frame: its own memory where that is all the piece wants and nobody has it, else a copy."""
-        indices = self.piece.frames[form]
-        if len(indices) == 1 and form in unclaimed:
-            unclaimed.remove(form)
-            self.buffers[form] = image[None]
-            return
-        if form not in self.buffers:
-            content = (form, indices) if form in CODED else (form, indices, id(self))
-            self.buffers[form], is_empty = memory.take((len(indices), *image.shape), content)
-            self.filled |= {form} if is_empty else set()
-        if form in self.filled:
-            self.buffers[form][slot] = image
-
-    def clip(self, family: str) -> Clip:
-        """The finished piece."""
-        images = {form: self._frames(form) for form in self.piece.frames}
-        times = {form: tuple(times) for form, times in self.times.items()}
-        return Clip(
-            family,
-            self.piece_index,
-            MappingProxyType(images),
-            MappingProxyType(dict(self.piece.frames)),
-            MappingProxyType(times),
-            self.info,
-            self.piece.facts,
-        )
-
-    def _frames(self, form: str) -> np.ndarray:
-        """The frames of a form, RGB with the channels first."""
-        if form not in self.buffers:
-            return np.empty((0, *_shape(form, self.info)), np.uint8)
-        images = self.buffers[form]
-        return images.transpose(0, 3, 1, 2) if images.ndim == 4 else images
-
-
-class _Queue:
-    """One family's pieces: the next one to open, and the open ones."""
-
-    def __init__(self, family: str, pieces: Iterable[Piece], info: VideoInfo, memory: Memory) -> None:
-        self._family, self._pieces, self._info, self._memory = family, enumerate(pieces), info, memory
-        self._open: deque[_OpenPiece] = deque()
-        self._next = self._draw(0)
-
-    def _draw(self, index: int) -> tuple[int, Piece] | None:
-        """The next piece of the plan; it must begin at a frame that is not past, and end within the video."""
-        drawn = next(self._pieces, None)
-        if drawn and not index <= drawn[1].first <= drawn[1].last < self._info.n_frames:
-            asked = f"{self._family} piece {drawn[0]} asks for frames {drawn[1].first} to {drawn[1].last}"
-            raise ValueError(f"{asked} when {index} to {self._info.n_frames - 1} are left")
-        return drawn
-
-    def open_pieces(self, index: int) -> None:
-        """Opens all pieces that begin at a frame."""
-        while self._next and self._next[1].first == index:
-            place, piece = self._next
-            self._open.append(_OpenPiece(piece, place, self._info))
-            self._next = self._draw(index)
-
-    def wanted(self, index: int) -> Iterator[str]:
-        """Yields the forms that open pieces want of a frame."""
-        for piece in self._open:
-            for form, _ in piece.slots.get(index, ()):
-                yield form
-
-    def fill(self, index: int, time_s: float, images: Mapping[str, np.ndarray], unclaimed: set[str]) -> None:
-        """Puts a frame in all places that want it; forms whose memory a piece has taken leave `unclaimed`."""
-        for piece in self._open:
-            for form, slot in piece.slots.get(index, ()):
-                piece.put(form, slot, images[form], unclaimed, self._memory)
-                piece.times[form][slot] = time_s
-
-    def complete(self, index: int) -> Iterator[Clip]:
-        """Yields and forgets the pieces that end at a frame."""
-        while self._open and self._open[0].piece.last <= index:
-            yield self._open.popleft().clip(self._family)
