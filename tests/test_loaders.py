@@ -24,6 +24,7 @@ from ugcvqa.loaders import check_shared_memory, loader
 from ugcvqa.media.encode import write_video
 from ugcvqa.models.extraction import FeatureWriter
 from ugcvqa.models.extractor import Extractor
+from ugcvqa.models.outcome import Outcome
 from ugcvqa.models.regressors import EndToEndRegressor, GRURegressor
 from ugcvqa.processes import loader_errors
 from ugcvqa.samples.clips import FAMILY, ClipFamily, ClipSource
@@ -130,8 +131,8 @@ def test_streams_and_families_can_be_sent_to_another_process(videos, families, n
     assert [item.family for item in sent(stream)] == [item.family for item in stream]
     extractor = sent(Extractor(one))
     assert extractor.families[name].spec == families[name].spec
-    writer = FeatureWriter([], one, FeatureStore(videos / "none"), videos / "f.csv", {}, videos / "w.csv")
-    assert sent(writer).specs == writer.specs
+    outcome = Outcome(dataset(videos, "good0.mp4"), one, FeatureStore(videos / "none"))
+    assert sent(FeatureWriter([], outcome)).outcome.warning_file == outcome.warning_file
 
 
 def test_modules_and_sources_can_be_sent_to_another_process(videos, tmp_path, families):  # noqa: F811

@@ -1,24 +1,19 @@
 """Extraction of a data set by Dask workers, here or on other machines, into the store that Lightning's would fill."""
 
-import logging
 from collections.abc import Iterator, Mapping
 
 from ugcvqa.cluster import Lost, connected, in_order
 from ugcvqa.datasets.catalogue import Dataset
-from ugcvqa.display.lines import failure_rows
 from ugcvqa.features.by_task import Extraction
-from ugcvqa.features.extraction import VideoResult, keep_result
+from ugcvqa.features.extraction import VideoResult
 from ugcvqa.features.family import Family
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.features.stream import Task
-from ugcvqa.files import write_atomic
 from ugcvqa.machine import n_cores
-from ugcvqa.models.extraction import tell_warnings
+from ugcvqa.models.outcome import Outcome
 from ugcvqa.progress import progress_bar
 from ugcvqa.settings.data import DaskSettings, DecodeLimits
 from ugcvqa.settings.features import FamilySettings
-
-log = logging.getLogger(__name__)
 
 
 def extract_by_dask(
@@ -47,11 +42,9 @@ def extract_by_dask(
         StoreError: if the store cannot be written.
         UgcvqaError: if the scheduler is gone.
     """
-    failures = {video.video_id: "no file found" for video in dataset.videos if video.path is None}
-    warnings: dict[str, str] = {}
+    outcome = Outcome(dataset, families, store)
     tasks = [Task(video.video_id, str(video.path), video.mos) for video in dataset.videos if video.path is not None]
     store.prepare()
-    specs = {name: family.spec for name, family in families.items()}
     extraction = Extraction(tuple(families), settings, store, limits)
     with (
         connected(min(n_cores(), max(1, len(tasks))), dask) as client,
@@ -60,20 +53,11 @@ def extract_by_dask(
         results: Iterator[VideoResult | Lost] = in_order(client, extraction, tasks, dask.retries)
         for task, result in zip(tasks, results, strict=True):
             if isinstance(result, Lost):
-                failures[task.video_id] = (
-                    f"{task.path}: the workers that extracted it were lost, the last at {result.how}"
-                )
+                lost = f"{task.path}: the workers that extracted it were lost, the last at {result.how}"
+                outcome.failures[task.video_id] = lost
             else:
-                keep_result(store, specs, task.video_id, result)
-                if result.reason:
-                    failures[task.video_id] = result.reason
-                elif result.warnings:
-                    warnings[task.video_id] = "; ".join(result.warnings)
+                outcome.add(task.video_id, result)
             bar.update()
-    warning_file, failure_file = (store.root / f"{kind}-{dataset.name}.csv" for kind in ("warnings", "failures"))
-    write_atomic(warning_file, failure_rows(warnings, "warnings"))
-    write_atomic(failure_file, failure_rows(failures))
-    tell_warnings(warnings, warning_file)
-    if failures:
-        log.warning("%d videos failed, see %s", len(failures), failure_file)
-    return failures
+    outcome.write()
+    outcome.report()
+    return outcome.failures

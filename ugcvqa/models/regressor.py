@@ -28,7 +28,7 @@ class Prediction(NamedTuple):
     """What a regressor predicts of a video.
 
     Attributes:
-        video_id: of the video; its row where the batch tells no ids.
+        video_id: of the video; its row where the batch holds no ids.
         pred: predicted quality on the scale of the labels.
         mos: the label, NaN where there is none.
     """
@@ -102,8 +102,8 @@ class QualityRegressor(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Computes the loss of a batch, which several processes share.
 
-        The correlation and ranking parts see the whole batch, so the loss is that of one process. Each process has the
-        gradient by its own predictions; the strategy takes the mean of these where the sum is needed.
+        The correlation and ranking parts see the whole batch, so the loss is the same as in one process. Each process
+        has the gradient by its own predictions; the strategy takes the mean of these where the sum is needed.
         """
         del batch_idx
         own: Tensor = self.network(batch.frames, batch.lengths)

@@ -90,7 +90,7 @@ class GRURegressor(QualityRegressor):
 
     @classmethod
     def of(cls, settings: GRUSettings, row: str, families: FamilySettings, input_dim: int, label_scale: float) -> Self:
-        """An untrained head as the settings of the verb `fit` have it, for features of so many values for a frame."""
+        """An untrained head as the settings of the verb `fit` have it, for `input_dim` features of each frame."""
         deep, saliency = families.deep, families.saliency
         values = asdict(settings)
         return cls(
