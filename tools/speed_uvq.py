@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from ugcvqa.deep.kept_memory import keep_freed_memory
 from ugcvqa.uvq.networks import UVQ10, UVQ15
-from ugcvqa.uvq.state import COMPRESSION_EPS, MIXED, TRUNK, TRUNK_EPS
+from ugcvqa.uvq.state import COMPRESSION_EPS, MIXED, TRUNK_EPS
 from ugcvqa.uvq.weights import UVQWeights, load_weights
 
 State = Mapping[str, Tensor]
@@ -60,14 +60,14 @@ def plain_trunk(state: State, x: Tensor) -> Tensor:
         return norm(state, f"{key}.1", conv(state, f"{key}.0.conv", x, stride, groups), TRUNK_EPS)
 
     x = functional.silu(layer("features.0", x, 2))
-    for number, block in enumerate(TRUNK, start=1):
-        keys = iter(f"features.{number}.block.{place}" for place in range(4))
-        hidden = functional.silu(layer(next(keys), x)) if block.expand != 1 else x
-        hidden = functional.silu(layer(next(keys), hidden, block.stride, block.width))
+    for number in range(1, 17):
+        keys, stride = iter(f"features.{number}.block.{place}" for place in range(4)), 1 + (number in (2, 4, 6, 12))
+        hidden = functional.silu(layer(next(keys), x)) if number > 1 else x
+        hidden = functional.silu(layer(next(keys), hidden, stride, hidden.shape[1]))
         gate = next(keys)
         squeezed = functional.silu(conv(state, f"{gate}.fc1", functional.adaptive_avg_pool2d(hidden, 1)))
         out = layer(next(keys), hidden * conv(state, f"{gate}.fc2", squeezed).sigmoid())
-        x = out + x if out.shape == x.shape and block.stride == 1 else out
+        x = out + x if out.shape == x.shape else out
     return x
 
 

@@ -4,57 +4,19 @@ Source: UVQ (Wang et al., "Rich features for perceptual quality assessment of UG
 definition published with its weights (google/uvq, Apache-2.0).
 """
 
+import re
 import zlib
 from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Shapes = dict[str, tuple[int, ...]]
 """Name of a tensor in a state dict -> its shape, in the order of the file."""
-
-
-class Block(NamedTuple):
-    """One inverted bottleneck of the trunk: input channels, expansion, output channels, kernel side, stride."""
-
-    inputs: int
-    expand: int
-    outputs: int
-    kernel: int
-    stride: int
-
-    @property
-    def width(self) -> int:
-        """Channels of the depthwise convolution."""
-        return self.inputs * self.expand
-
-    @property
-    def squeezed(self) -> int:
-        """Channels between the two layers of the squeeze-excite gate."""
-        return max(1, self.inputs // 4)
-
-
-TRUNK = (
-    Block(32, 1, 16, 3, 1),
-    Block(16, 6, 24, 3, 2),
-    Block(24, 6, 24, 3, 1),
-    Block(24, 6, 40, 5, 2),
-    Block(40, 6, 40, 5, 1),
-    Block(40, 6, 80, 3, 2),
-    Block(80, 6, 80, 3, 1),
-    Block(80, 6, 80, 3, 1),
-    Block(80, 6, 112, 5, 1),
-    Block(112, 6, 112, 5, 1),
-    Block(112, 6, 112, 5, 1),
-    Block(112, 6, 192, 5, 2),
-    Block(192, 6, 192, 5, 1),
-    Block(192, 6, 192, 5, 1),
-    Block(192, 6, 192, 5, 1),
-    Block(192, 6, 320, 3, 1),
-)
-"""The blocks `features.1` to `features.16` of ContentNet and DistortionNet, which follow a 3x3 stride-2 convolution."""
 
 
 class Mixed(NamedTuple):
@@ -134,7 +96,8 @@ def network_shapes(network: str) -> Shapes:
         "uvq15.distortion": {"features.17.conv.weight": (128, 320, 2, 2)},
     }
     if network in last:
-        return {**dict(_trunk()), **last[network]}
+        tensors, names = blank_trunk().state_dict(), trunk_names()
+        return {names[name]: tuple(tensor.shape) for name, tensor in tensors.items()} | last[network]
     return dict(_compression()) if version == "uvq10" else _aggregation15()
 
 
@@ -144,24 +107,18 @@ def _norm(key: str, width: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield f"{key}.num_batches_tracked", ()
 
 
-def _conv_norm(key: str, shape: tuple[int, ...]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield f"{key}.0.conv.weight", shape
-    yield from _norm(f"{key}.1", shape[0])
+def blank_trunk() -> nn.Sequential:
+    """EfficientNet-B0's stem and 16 blocks without numbers: `features.0` to `features.16` of UVQ's files."""
+    from torchvision.models import efficientnet_b0  # not needed to score without a network
+
+    with torch.device("meta"):
+        features = efficientnet_b0(norm_layer=partial(nn.BatchNorm2d, eps=TRUNK_EPS)).features
+    return nn.Sequential(features[0], *chain.from_iterable(features[1:8]))
 
 
-def _trunk() -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield from _conv_norm("features.0", (32, 3, 3, 3))
-    for number, block in enumerate(TRUNK, start=1):
-        keys = iter(f"features.{number}.block.{place}" for place in range(4))
-        if block.expand != 1:
-            yield from _conv_norm(next(keys), (block.width, block.inputs, 1, 1))
-        yield from _conv_norm(next(keys), (block.width, 1, block.kernel, block.kernel))
-        gate = next(keys)
-        yield f"{gate}.fc1.weight", (block.squeezed, block.width, 1, 1)
-        yield f"{gate}.fc1.bias", (block.squeezed,)
-        yield f"{gate}.fc2.weight", (block.width, block.squeezed, 1, 1)
-        yield f"{gate}.fc2.bias", (block.width,)
-        yield from _conv_norm(next(keys), (block.outputs, block.width, 1, 1))
+def trunk_names() -> dict[str, str]:
+    """Name of a tensor of `blank_trunk` -> its name in UVQ's files, in their order."""
+    return {name: f"features.{re.sub(r'0[.]weight$', '0.conv.weight', name)}" for name in blank_trunk().state_dict()}
 
 
 def _compression() -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -4,7 +4,6 @@ Source: UVQ (Wang et al., CVPR 2021) and the definition published with its weigh
 """
 
 from collections.abc import Mapping
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,27 +13,17 @@ from ugcvqa.deep.efficientnet_lite import SamePad
 from ugcvqa.deep.engine import FastNetwork
 from ugcvqa.settings.features import Engine
 from ugcvqa.uvq.layers import WideConv, step_size
-from ugcvqa.uvq.state import TRUNK, TRUNK_EPS
+from ugcvqa.uvq.state import blank_trunk, trunk_names
 
 _BYTES_PER_PIXEL = 300  # working memory of the trunk per pixel of its input, float32, rounded up
 
 
 def _layers(state: Mapping[str, Tensor]) -> nn.Module:
     """EfficientNet-B0 with TensorFlow's padding: `features.0` ... `features.16` of a network's state dict."""
-    from torchvision.models.efficientnet import MBConv, MBConvConfig  # scoring without a network has no need of it
-    from torchvision.ops.misc import Conv2dNormActivation
+    from torchvision.ops.misc import Conv2dNormActivation  # not needed to score without a network
 
-    norm = partial(nn.BatchNorm2d, eps=TRUNK_EPS)
-    with torch.device("meta"):  # costs nothing: the tensors of the state dict take the places
-        stem = Conv2dNormActivation(3, TRUNK[0].inputs, 3, 2, norm_layer=norm, activation_layer=nn.SiLU)
-        blocks = (
-            MBConv(MBConvConfig(block.expand, block.kernel, block.stride, block.inputs, block.outputs, 1), 0.0, norm)
-            for block in TRUNK
-        )
-        layers = nn.Sequential(stem, *blocks)
-    names = {f"features.{name}": name for name in layers.state_dict()}
-    ours = {names.get(key.replace(".conv.", "."), ""): tensor for key, tensor in state.items()}
-    layers.load_state_dict({name: ours[name] for name in names.values()}, assign=True)
+    layers = blank_trunk()
+    layers.load_state_dict({ours: state[name] for ours, name in trunk_names().items()}, assign=True)
     for block in layers[1:]:
         block.stochastic_depth = nn.Identity()
     for conv in [module for module in layers.modules() if isinstance(module, Conv2dNormActivation)]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ugcvqa.deep.weight_files import read_state
 from ugcvqa.errors import ConfigError, WeightsError
 from ugcvqa.files import error_reason, file_sha256
 from ugcvqa.uvq.state import N_AGGREGATION, SCORE_NAMES, network_shapes, seeded_state
@@ -152,13 +153,8 @@ def _kind(version: str, network: str) -> str:
     return f"{version}.{network.rpartition('.')[0] if network.count('.') == 2 else network}"
 
 
-def _read(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle or archive can raise nearly anything
-        raise WeightsError(f"{path}: cannot be read as weights ({error_reason(error)}); fetch it again") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"{path}: holds no plain state dict of names and tensors; fetch it again")
+def _read(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, Tensor]:
+    state = read_state(path)
     for kind, keys in (("missing", shapes.keys() - state.keys()), ("unexpected", state.keys() - shapes.keys())):
         if keys:
             raise WeightsError(f"{path}: {len(keys)} tensors {kind}, first {min(keys)}; give the released file")
