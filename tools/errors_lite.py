@@ -20,7 +20,8 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from ugcvqa.deep.backbones import load_backbone
-from ugcvqa.deep.pooling import VSFA, normalise
+from ugcvqa.deep.imagenet import normalise
+from ugcvqa.deep.pooling import VSFA
 from ugcvqa.deep.saliency import column_profile
 from ugcvqa.deep.scorecam import PRECISIONS, SaliencyMaps, ScoreCAM
 from ugcvqa.deep.trunks import last_maps_layer

@@ -28,8 +28,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ugcvqa.deep.backbones import load_backbone
+from ugcvqa.deep.imagenet import normalise
 from ugcvqa.deep.kept_memory import keep_freed_memory
-from ugcvqa.deep.pooling import CNN, VSFA, normalise
+from ugcvqa.deep.pooling import CNN, VSFA
 from ugcvqa.deep.trunks import features_of
 from ugcvqa.settings.features import Engine
 

@@ -35,8 +35,8 @@ from torch.nn import functional
 
 from ugcvqa.deep.backbones import load_backbone
 from ugcvqa.deep.engine import chosen_engine
+from ugcvqa.deep.imagenet import normalise
 from ugcvqa.deep.kept_memory import keep_freed_memory
-from ugcvqa.deep.pooling import normalise
 from ugcvqa.deep.saliency import column_profile
 from ugcvqa.deep.scorecam import PRECISIONS, SaliencyMaps, ScoreCAM
 from ugcvqa.settings.features import Engine

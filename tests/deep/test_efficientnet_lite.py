@@ -21,7 +21,8 @@ from ugcvqa.deep import efficientnet_lite, weight_files
 from ugcvqa.deep.backbones import has_weights, load_backbone, weights_checksum
 from ugcvqa.deep.efficientnet_lite import FILE, NAME, EfficientNetLite0
 from ugcvqa.deep.engine import FastNetwork
-from ugcvqa.deep.pooling import VSFA, mean_std_pool, normalise
+from ugcvqa.deep.imagenet import normalise
+from ugcvqa.deep.pooling import VSFA, mean_std_pool
 from ugcvqa.deep.trunks import features_of, last_maps_layer
 from ugcvqa.errors import WeightsError
 from ugcvqa.media.encode import write_video

@@ -8,7 +8,9 @@ from tests.support.networks import golden_resnet50
 from ugcvqa.deep import pooling as deep
 from ugcvqa.deep import precision as arithmetic_formats
 from ugcvqa.deep.backbones import load_backbone
-from ugcvqa.deep.pooling import CNN, VSFA, FrameMean, mean_pool, mean_std_pool, normalise
+from ugcvqa.deep.frame_mean import FrameMean
+from ugcvqa.deep.imagenet import normalise
+from ugcvqa.deep.pooling import CNN, VSFA, mean_pool, mean_std_pool
 from ugcvqa.deep.saliency import add_map
 from ugcvqa.errors import ConfigError, VideoError, WeightsError
 from ugcvqa.media.imresize import imresize_to
@@ -64,9 +66,9 @@ def test_vsfa_features_and_their_mean_match_the_reference(archive, vsfa, there):
     features = there(vsfa)(there(planes(archive["frames"])))
     assert features.dtype == torch.float32
     assert max_error(features.cpu(), archive["vsfa"]) < TOLERANCE
-    mean = FrameMean()
+    mean = FrameMean(vsfa.trunk)
     mean.add(features)
-    assert max_error(mean.result(), archive["vsfacnn_video"]) < TOLERANCE
+    assert max_error(mean.result()["video"], archive["vsfacnn_video"]) < TOLERANCE
 
 
 @pytest.mark.parametrize("name", ["odd", "small"])
@@ -172,7 +174,7 @@ def test_features_do_not_depend_on_how_frames_are_grouped(small, monkeypatch, si
     frames = noise(5, 3, *size)
     whole = small(frames)
     single = torch.cat([small(frame[None]) for frame in frames])
-    monkeypatch.setattr(deep, "_CPU_STEP_BYTES", 2 * size[0] * size[1] * deep._BYTES_PER_PIXEL)
+    monkeypatch.setattr(deep, "frames_at_once", lambda *_: 2)
     pairs = small(frames)
     assert max_error(single, whole.numpy()) < GROUPING
     assert max_error(pairs, whole.numpy()) < GROUPING
@@ -278,21 +280,19 @@ def test_precision_of_products_is_restored(small):
     assert before == (torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision)
 
 
-def test_frame_mean_does_not_depend_on_grouping():
+def test_frame_mean_does_not_depend_on_grouping(small):
     features = torch.randn(23, 7, generator=torch.Generator().manual_seed(3)) * 1e3
-    one, grouped = FrameMean(keep=True), FrameMean(keep=True)
+    one, grouped = FrameMean(small.trunk, keep=True), FrameMean(small.trunk, keep=True)
     for row in features:
         one.add(row)
     for part in features.split(5):
         grouped.add(part)
-    assert torch.equal(one.result(), grouped.result())
-    assert torch.equal(one.sequence(), features)
-    assert torch.equal(grouped.sequence(), features)
-    np.testing.assert_allclose(one.result(), features.double().numpy().mean(0), rtol=1e-13)
+    assert torch.equal(one.result()["video"], grouped.result()["video"])
+    assert torch.equal(one.result()["frames"], features)
+    assert torch.equal(grouped.result()["frames"], features)
+    np.testing.assert_allclose(one.result()["video"], features.double().numpy().mean(0), rtol=1e-13)
 
 
-def test_frame_mean_of_nothing_is_refused():
+def test_frame_mean_of_nothing_is_refused(small):
     with pytest.raises(ValueError, match="mean over no frames"):
-        FrameMean().result()
-    with pytest.raises(ValueError, match="were kept"):
-        FrameMean().sequence()
+        FrameMean(small.trunk, keep=True).result()

@@ -15,7 +15,8 @@ from scipy.stats import spearmanr
 from tests.support.trainings import kill_at
 from ugcvqa import extract, fit, score, study, timings
 from ugcvqa.deep.backbones import load_backbone
-from ugcvqa.deep.pooling import VSFA, normalise
+from ugcvqa.deep.imagenet import normalise
+from ugcvqa.deep.pooling import VSFA
 from ugcvqa.deep.saliency import column_profile
 from ugcvqa.deep.scorecam import ScoreCAM
 from ugcvqa.errors import WeightsError

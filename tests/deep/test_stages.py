@@ -8,7 +8,7 @@ import torch
 
 from ugcvqa import fit, score
 from ugcvqa.deep.backbones import load_backbone
-from ugcvqa.deep.pooling import normalise
+from ugcvqa.deep.imagenet import normalise
 from ugcvqa.deep.stages import StageStatistics
 from ugcvqa.deep.taps import tap
 from ugcvqa.errors import ConfigError, VideoError

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from ugcvqa.deep.backbones import load_backbone
-from ugcvqa.deep.pooling import VSFA, mean_std_pool, normalise
+from ugcvqa.deep.imagenet import normalise
+from ugcvqa.deep.pooling import VSFA, mean_std_pool
 from ugcvqa.errors import ConfigError
 from ugcvqa.heads.end_to_end import Backbone, EndToEnd, calibrate_batchnorm, mean_std_with_gradient
 from ugcvqa.heads.gru import VSFAHead

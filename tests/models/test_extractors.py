@@ -9,7 +9,7 @@ from lightning.pytorch import Trainer
 
 from ugcvqa.datamodules import VideoDataModule
 from ugcvqa.deep.backbones import load_backbone
-from ugcvqa.deep.pooling import normalise
+from ugcvqa.deep.imagenet import normalise
 from ugcvqa.errors import CheckpointError, ConfigError, VideoError
 from ugcvqa.features.extraction import extract_files
 from ugcvqa.features.store import FeatureStore

@@ -9,7 +9,7 @@ import torchvision
 from sklearn.metrics.pairwise import rbf_kernel
 from torch.nn import functional
 
-from ugcvqa.deep.pooling import normalise
+from ugcvqa.deep.imagenet import normalise
 from ugcvqa.errors import UgcvqaError
 from ugcvqa.heads.gru import VSFAHead
 from ugcvqa.media.imresize import imresize_to

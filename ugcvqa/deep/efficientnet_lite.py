@@ -33,7 +33,7 @@ _STAGES = (
 
 def _layer(*shape: int, activation_layer: type[nn.Module] | None, **options: int) -> nn.Module:
     """A convolution with batch normalisation, as torchvision builds it."""
-    from torchvision.ops.misc import Conv2dNormActivation  # scoring without a network has no need of torchvision
+    from torchvision.ops.misc import Conv2dNormActivation  # not needed to score without a network
 
     norm = partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)
     layer: nn.Module = Conv2dNormActivation(*shape, norm_layer=norm, activation_layer=activation_layer, **options)

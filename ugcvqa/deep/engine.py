@@ -259,7 +259,7 @@ def _open_conv(network: fx.GraphModule, node: Any) -> FusedConv | None:  # noqa:
 
 
 def _can_take(network: fx.GraphModule, source: Any, residual: Any) -> bool:  # noqa: ANN401
-    """Whether a convolution can add another term, overwriting it: an array of its own that nothing needs later."""
+    """Whether a convolution can add another term, overwriting it: a separate array that nothing needs later."""
     if _open_conv(network, source) is None or len(source.args) > 1:
         return False
     others = [user for user in getattr(residual, "users", ()) if user not in source.users]

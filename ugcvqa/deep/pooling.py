@@ -1,55 +1,24 @@
-"""Deep features of frames: VSFA's pooled maps and the global averages of a frozen network, as plain torch."""
+"""Deep features of frames: the pooled last maps of a frozen network, as VSFA and row CNN take them, in plain torch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 
 import torch
 from torch import Tensor, nn
 
 from ugcvqa.deep.backbones import check_finite, load_backbone, weights_checksum
 from ugcvqa.deep.engine import FastNetwork
+from ugcvqa.deep.imagenet import check_frames, is_stack, normalise
 from ugcvqa.deep.trunks import features_of
 from ugcvqa.errors import ConfigError, VideoError
 from ugcvqa.media.imresize import imresize_to
 from ugcvqa.settings.features import Engine, Precision
 
 CNN_SIDE_PX = 224
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB, for values 0..1
 _BYTES_PER_PIXEL = 512  # working memory of ResNet-50 and its like per input pixel, float32, rounded up
 _CPU_STEP_BYTES = 8 * CNN_SIDE_PX**2 * _BYTES_PER_PIXEL
 _GPU_STEP_BYTES = 8 << 30
-_ROWS_IN_BULK = 4096  # features that wait on a GPU: 64 MiB of VSFA's
 _SAFE_SIDE_PX = 128  # no network here fails on frames of this size
-
-
-def normalise(rgb: Tensor) -> Tensor:
-    """Brings 8-bit frames to the range that ImageNet networks expect.
-
-    Args:
-        rgb: (T, 3, H, W) uint8 RGB, 0..255.
-
-    Returns:
-        (T, 3, H, W) float32 on the same device: (rgb / 255 - mean) / standard deviation of ImageNet per channel.
-
-    Raises:
-        ValueError: if `rgb` is of another shape or dtype.
-    """
-    check_frames(rgb)
-    mean, std = _imagenet(rgb.device)
-    return rgb.float().div_(255).sub_(mean).div_(std)
-
-
-def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (3, 1, 1) on a device."""
-    # copied to a GPU once; on a CPU an export would leave its placeholders in such a cache, and later scores be wrong
-    return _copied(device) if device.type == "cuda" else _copied.__wrapped__(device)
-
-
-@cache
-def _copied(device: torch.device) -> tuple[Tensor, Tensor]:
-    with torch.inference_mode(False):
-        return torch.tensor(_MEAN, device=device).view(3, 1, 1), torch.tensor(_STD, device=device).view(3, 1, 1)
 
 
 def mean_std_pool(maps: Tensor) -> Tensor:
@@ -134,15 +103,11 @@ class Trunk(nn.Module):
             ConfigError: if features on a CPU are not finite, as can happen in float16.
         """
         step = _frames_per_step(size, frames.device)
-        features = torch.cat([pool(self._maps(prepare(part))) for part in frames.split(step)])
+        with large_enough(size, self.name):
+            features = torch.cat([pool(self.layers(prepare(part))) for part in frames.split(step)])
         if features.device.type == "cpu":  # a GPU would have to wait; `FrameMean` looks at the mean
             check_features(features, self.name, self.precision)
         return features
-
-    def _maps(self, x: Tensor) -> Tensor:
-        with large_enough(x, self.name):
-            maps: Tensor = self.layers(x)
-        return maps
 
 
 def check_features(features: Tensor, name: str, precision: str) -> None:
@@ -156,8 +121,8 @@ def check_features(features: Tensor, name: str, precision: str) -> None:
 
 
 @contextmanager
-def large_enough(frames: Tensor, name: str) -> Iterator[None]:
-    """Reports that frames (T, 3, H, W) are too small where a network, whose name is given, fails on them.
+def large_enough(size: Sequence[int], name: str) -> Iterator[None]:
+    """Reports that frames of (height, width) are too small where a network, whose name is given, fails on them.
 
     Raises:
         VideoError: if the block fails and they are small.
@@ -165,11 +130,10 @@ def large_enough(frames: Tensor, name: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        height, width = frames.shape[2:]
-        if min(height, width) >= _SAFE_SIDE_PX:
+        if min(size) >= _SAFE_SIDE_PX:
             raise
         raise VideoError(
-            f"frames of {width} x {height} pixels are too small for {name}; leave the video out"
+            f"frames of {size[1]} x {size[0]} pixels are too small for {name}; leave the video out"
         ) from error
 
 
@@ -235,7 +199,7 @@ class VSFA(nn.Module):
             ValueError: if `x` is of another shape or dtype.
             VideoError: if the frames are too small for the network.
         """
-        if not _is_stack(x) or x.dtype != torch.float32:
+        if not is_stack(x) or x.dtype != torch.float32:
             raise ValueError(f"normalised frames must be (T, 3, H, W) float32, got {tuple(x.shape)} {x.dtype}")
         return self._features(x, lambda part: part)
 
@@ -300,87 +264,6 @@ class CNN(nn.Module):
             return torch.empty(0, self.dim, device=rgb.device)
         side = (CNN_SIDE_PX, CNN_SIDE_PX)
         return self.trunk.pooled(rgb, side, lambda part: normalise(imresize_to(part, *side)), mean_pool)
-
-
-class FrameMean:
-    """Streams the features of a video's frames into their mean.
-
-    Sums in float64 one frame after the other, so that the result does not depend on how frames are grouped into
-    calls.
-
-    Args:
-        keep: also keeps every frame's features; memory then grows with the video (16 KiB per frame of VSFA).
-    """
-
-    def __init__(self, keep: bool = False) -> None:
-        self._total: Tensor | None = None
-        self._count = 0
-        self._kept: list[Tensor] | None = [] if keep else None
-        self._waiting: list[Tensor] = []  # on a GPU
-
-    def add(self, features: Tensor) -> None:
-        """Takes the features (D,) of the next frame, or (T, D) of the next T frames; a GPU's are copied in bulk."""
-        rows = features.detach().reshape(-1, features.shape[-1])
-        if rows.device.type == "cpu":
-            self._take(rows)
-            return
-        self._waiting.append(rows)
-        if sum(map(len, self._waiting)) >= _ROWS_IN_BULK:
-            self._copy()
-
-    def _copy(self) -> None:
-        if self._waiting:
-            self._take(torch.cat(self._waiting).cpu())
-            self._waiting.clear()
-
-    def _take(self, rows: Tensor) -> None:
-        for row in rows.double():
-            self._total = row.clone() if self._total is None else self._total.add_(row)
-        self._count += len(rows)
-        if self._kept is not None:
-            self._kept.append(rows.clone())
-
-    def result(self) -> Tensor:
-        """Returns the mean over all frames so far.
-
-        Returns:
-            (D,) float64.
-
-        Raises:
-            ValueError: if there was no frame.
-        """
-        self._copy()
-        if self._total is None:
-            raise ValueError("the mean over no frames is not defined")
-        return self._total / self._count
-
-    def sequence(self) -> Tensor:
-        """Returns the features of all frames so far.
-
-        Returns:
-            (N, D) in the dtype they came in.
-
-        Raises:
-            ValueError: if there was no frame, or they were not kept.
-        """
-        self._copy()
-        if not self._kept:
-            raise ValueError("no features of single frames were kept")
-        return torch.cat(self._kept)
-
-
-def _is_stack(frames: Tensor) -> bool:
-    return frames.ndim == 4 and frames.shape[1] == 3 and 0 not in frames.shape[2:]
-
-
-def check_frames(rgb: Tensor) -> None:
-    """Checks that frames are (T, 3, H, W) uint8 with H and W above 0.
-
-    Raises:
-        ValueError: if they are not.
-    """
-    if not _is_stack(rgb) or rgb.dtype != torch.uint8:
-        raise ValueError(f"frames must be (T, 3, H, W) uint8 with H and W above 0, got {tuple(rgb.shape)} {rgb.dtype}")
 
 
 def _frames_per_step(size: tuple[int, int], device: torch.device) -> int:

@@ -17,7 +17,7 @@ class _Stack(ctypes.Structure):
 def kept_signal_stack() -> Iterator[None]:
     """Gives this thread back the stack for signals that it had before the block.
 
-    OpenVINO's CPU plugin gives the thread that loads it a stack of its own and frees it with the core, in whatever
+    OpenVINO's CPU plugin gives the thread that loads it another stack and frees it with the core, in whatever
     thread that is; the next signal that Python handles would then end the process (SIGSEGV). Keeping the core instead
     makes networks crash that follow others in one process.
     """

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from ugcvqa.deep.backbones import load_backbone, weights_checksum
 from ugcvqa.deep.engine import FastNetwork
-from ugcvqa.deep.pooling import check_features, check_frames, large_enough, mean_std_pool, normalise
+from ugcvqa.deep.imagenet import check_frames, normalise
+from ugcvqa.deep.pooling import check_features, large_enough, mean_std_pool
 from ugcvqa.deep.trunks import features_of
 from ugcvqa.errors import ConfigError
 from ugcvqa.settings.features import Engine, Precision
@@ -118,7 +119,7 @@ class StageStatistics(nn.Module):
 
     def _of_frame(self, frame: Tensor) -> Tensor:
         maps, statistics = normalise(frame.contiguous(memory_format=torch.channels_last)), []
-        with large_enough(frame, self.name):
+        with large_enough(frame.shape[2:], self.name):
             for part in self.parts:
                 maps = part(maps)
                 statistics.append(mean_std_pool(maps).chunk(2, 1))  # at once: the next part may overwrite its maps

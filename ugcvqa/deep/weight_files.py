@@ -127,7 +127,7 @@ def fetch_weights(name: str, weights: str) -> Path:
 
 
 def _installed_weights(name: str, file: str, released: Sequence[str]) -> Path:
-    """A file in the folders that are searched; a name that is not that of a weight file means the released ones."""
+    """A file in the folders that are searched; any name but a weight file's means the released ones."""
     is_file = Path(file).name == file and Path(file).suffix in _WEIGHT_SUFFIXES
     for candidate in [file] if is_file else released:
         if (path := installed_file(candidate)) is not None:

@@ -24,7 +24,7 @@ class ArtefactFamily(Family):
         super().__init__(FeatureSpec(NAME, 1, {}), pixels_plan)
 
     def __call__(self, frames: Mapping[str, Any]) -> Look:
-        """Measures one stretch: "y" (2 + T, H, W), of which the first stands for it, and "rate"."""
+        """Measures one stretch: "y" (2 + T, H, W), of which the first represents it, and "rate"."""
         luma = as_array(frames["y"])
         return measured(luma[0], luma[2:], float(frames["rate"]))
 

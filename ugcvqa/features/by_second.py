@@ -36,7 +36,7 @@ class Grid:
 
     @classmethod
     def of(cls, n_frames: int, rate: Fraction, seconds: Seconds | None = None) -> "Grid":
-        """Lays the grid over a video of so many frames and frames per second, or of given seconds."""
+        """Lays the grid over a video of `n_frames` frames at `rate`, or over given seconds."""
         n_chunks = max(1, sum(1 for _ in chunk_centres(n_frames, rate, seconds)))
         per_entry = -(-n_chunks // MAX_ENTRIES)
         if seconds is not None:
@@ -67,7 +67,7 @@ def frames_of_rows(clip: Clip, is_per_frame: bool) -> tuple[int, ...]:
 
     Returns:
         Frame indices. A piece of groups of frames has a row for each group, represented by its last frame; black groups
-        beyond the end of the video have -1. Any other piece is one row, that of a one-second chunk.
+        beyond the end of the video have -1. Any other piece is one row, of a one-second chunk.
     """
     indices = max(clip.frame_index.values(), key=len)
     if is_per_frame:
@@ -96,7 +96,7 @@ class SecondFeatures:
     vectors: "npt.NDArray[np.float64] | VectorFile"
 
     def spread(self, n_entries: int, start: int = 0, most: int | None = None) -> npt.NDArray[np.float64]:
-        """A vector for every entry (n_entries, D); an entry without one takes that of the entry before, or the first.
+        """A vector for every entry (n_entries, D); an entry without one takes the one before, or the first.
 
         Args:
             n_entries: entries of the grid.

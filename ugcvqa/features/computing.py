@@ -15,7 +15,7 @@ def compute(families: Mapping[str, Family], items: Sequence[Item]) -> list[Any]:
     """Computes the features of each item that carries frames; None where there is nothing to compute.
 
     Pieces are never mixed in one tensor, so results do not depend on how items are batched. A piece that a network
-    cannot take gives the error in place of features, so that it costs its video and no other. What the process that
+    cannot take gives the error in place of features, so that it costs its video only. What the process that
     decoded a piece has computed already is handed on.
 
     Raises:

@@ -19,7 +19,7 @@ _FACT_COLUMNS = (("height",), ("width",), ("fps", "framerate", "rate"))
 
 
 def container_vector(info: VideoInfo) -> npt.NDArray[np.float64]:
-    """Takes the facts of a video file that tell about its quality.
+    """Takes the facts of a video file that affect its quality.
 
     Args:
         info: the file's measurements.

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ugcvqa.errors import VideoError
 from ugcvqa.features.store import FeatureSpec
-from ugcvqa.media.sampling import rounded_rate
+from ugcvqa.media.sampling import chunk_centres, rounded_rate
 from ugcvqa.media.video import Plan, VideoInfo
 
 
@@ -67,10 +67,15 @@ class Family:
         raise NotImplementedError
 
 
-def too_short(name: str, info: VideoInfo) -> VideoError:
-    """What to say of a video without a single chunk."""
-    needed = rounded_rate(info.rate) // 2 + 2
-    return VideoError(
-        f"too short for {name} features: {info.n_frames} frames at {float(info.rate):.4g} per second, at least "
-        f"{needed} are needed; leave the video out"
-    )
+def check_chunks(name: str, info: VideoInfo) -> None:
+    """Refuses a video without a single one-second chunk.
+
+    Raises:
+        VideoError: if it has none.
+    """
+    if next(chunk_centres(info.n_frames, info.rate, info.seconds), None) is None:
+        needed = rounded_rate(info.rate) // 2 + 2
+        raise VideoError(
+            f"too short for {name} features: {info.n_frames} frames at {float(info.rate):.4g} per second, at least "
+            f"{needed} are needed; leave the video out"
+        )

@@ -30,7 +30,7 @@ class Published(NamedTuple):
     """What a published table is.
 
     Attributes:
-        family: of its columns; `videval` and `brisque` are none of ours.
+        family: of its columns; this package does not compute `videval` and `brisque`.
         made_by: its maker.
         is_like_ours: whether this package computes the same features.
     """

@@ -50,7 +50,7 @@ def read_features(
 
     Args:
         files: feature files, label files, or a family's folders in a store.
-        row: name of a row, or any other for features of one's own.
+        row: name of a row, or any other name for your own features.
         families: settings of the extractors, which decide how many columns a row has.
         made_by: who made them, as the user states it.
         ids: the videos in order, each of which every file must have; those of the first file if left out.

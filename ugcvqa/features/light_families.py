@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ugcvqa.errors import VideoError
-from ugcvqa.features.family import Family, Pool, as_array, too_short
+from ugcvqa.features.family import Family, Pool, as_array, check_chunks
 from ugcvqa.features.store import FeatureSpec
 from ugcvqa.media import sampling
 from ugcvqa.media.sampling import Piece
@@ -71,20 +71,7 @@ class NSSFamily(Family):
 
     def pool(self) -> Pool:
         """Starts the mean over chunks (NaN ignored per dimension)."""
-        return _ChunkPool()
-
-
-class _ChunkPool:
-    """The mean over chunks."""
-
-    def __init__(self) -> None:
-        self._mean = ChunkMean()
-
-    def add(self, features: npt.NDArray[np.float64]) -> None:
-        self._mean.add(features)
-
-    def result(self) -> dict[str, npt.NDArray[np.float64]]:
-        return {"video": self._mean.result()}
+        return ChunkMean()
 
 
 class ContainerFamily(Family):
@@ -201,8 +188,8 @@ def nss_plan(short: str, picture: str, info: VideoInfo) -> Iterator[Piece]:
             f"too small for NSS features: frames of {info.width} x {info.height} pixels, at least {SMALLEST_SIDE_PX} "
             "on each side are needed; leave the video out"
         )
-    if next(sampling.chunk_centres(info.n_frames, info.rate, info.seconds), None) is None and short == "error":
-        raise too_short("NSS", info)
+    if short == "error":
+        check_chunks("NSS", info)
     pieces = sampling.nss_pieces if picture == "coded" else sampling.stretch_pieces
     yield from pieces(info.n_frames, info.rate, info.seconds)
 

@@ -1,6 +1,6 @@
 """Feature families that are frozen networks, in plain torch; `models/extractor.py` adds Lightning's Trainer."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import cache, partial
 from typing import Any, Literal, Self
@@ -9,14 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from ugcvqa.deep.backbones import load_backbone, weights_checksum
-from ugcvqa.deep.pooling import CNN, VSFA, FrameMean, Trunk, check_features, normalise
+from ugcvqa.deep.frame_mean import FrameMean
+from ugcvqa.deep.imagenet import normalise
+from ugcvqa.deep.pooling import CNN, VSFA
 from ugcvqa.deep.precision import exact_unless_asked
 from ugcvqa.deep.saliency import KnownMaps, MapMean, add_map
-from ugcvqa.deep.scorecam import ScoreCAM
+from ugcvqa.deep.scorecam import SaliencyMaps, ScoreCAM
 from ugcvqa.deep.stages import StageStatistics
 from ugcvqa.deep.taps import check_layer
 from ugcvqa.deep.trunks import last_maps_layer
-from ugcvqa.features.family import Family, Pool, too_short
+from ugcvqa.features.family import Family, Pool, check_chunks
 from ugcvqa.features.store import FeatureSpec
 from ugcvqa.media import sampling
 from ugcvqa.media.sampling import Piece
@@ -42,9 +44,14 @@ class NetworkFamily(nn.Module, Family):
         nn.Module.__init__(self)
         self.spec, self.plan = spec, plan
 
+    @torch.inference_mode()
+    def __call__(self, frames: Mapping[str, Tensor]) -> Any:  # noqa: ANN401 (what its pool takes)
+        """Computes the features of one piece by `forward`."""
+        return nn.Module.__call__(self, frames)
+
     def on(self, device: str) -> Self:
         """Moves the network to a device."""
-        return self.to(torch.device(device))
+        return self.to(device)
 
 
 class CNNFamily(NetworkFamily):
@@ -61,13 +68,12 @@ class CNNFamily(NetworkFamily):
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
         """Computes chunk centres: planes "y", "u", "v" -> (T, C)."""
-        with torch.inference_mode():
-            features: Tensor = self.network(yuv_to_rgb(frames["y"], frames["u"], frames["v"], "bt601"))
+        features: Tensor = self.network(yuv_to_rgb(frames["y"], frames["u"], frames["v"], "bt601"))
         return features
 
     def pool(self) -> Pool:
         """Starts the mean over chunks."""
-        return _FramePool(self.network.trunk)
+        return FrameMean(self.network.trunk)
 
 
 class VSFACNNFamily(NetworkFamily):
@@ -79,7 +85,7 @@ class VSFACNNFamily(NetworkFamily):
     is_per_frame = True
 
     def __init__(self, name: str, settings: FamilySettings, network: VSFA) -> None:
-        plan = every_frame_plan if name == "vsfacnn" else fused_plan
+        plan = every_frame_plan if name == "vsfacnn" else partial(small_plan, sampling.fused_frames)
         super().__init__(_deep_spec(name, self.version, settings, network.trunk.checksum), plan)
         self.network = network
         self.keep_frames = settings.deep.keep_frames
@@ -87,13 +93,12 @@ class VSFACNNFamily(NetworkFamily):
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
         """Computes frames "rgb" (T, 3, H, W) or "rgb224" (T, 3, 224, 224) -> (T, 2C)."""
-        with torch.inference_mode():
-            features: Tensor = self.network(frames["rgb"] if "rgb" in frames else frames["rgb224"])
+        features: Tensor = self.network(frames[self.forms[0]])
         return features
 
     def pool(self) -> Pool:
         """Starts the mean over frames."""
-        return _FramePool(self.network.trunk, self.keep_frames)
+        return FrameMean(self.network.trunk, self.keep_frames)
 
 
 class StagesFamily(NetworkFamily):
@@ -118,7 +123,7 @@ class StagesFamily(NetworkFamily):
 
     def pool(self) -> Pool:
         """Starts the mean over the seconds."""
-        return _FramePool(self.network)
+        return FrameMean(self.network)
 
 
 class SaliencyFamily(NetworkFamily):
@@ -130,15 +135,13 @@ class SaliencyFamily(NetworkFamily):
     def __init__(self, settings: FamilySettings, cam: ScoreCAM, checksum: str, known: KnownMaps) -> None:
         saliency = settings.saliency
         values = {**_kept(saliency, "weights", "memory_mib"), "layer": cam.layer}
-        name = "_".join(["saliency", *_others(saliency)])
-        spec = FeatureSpec(name, self.version, values, checksum)
-        super().__init__(spec, saliency_plan)
+        spec = FeatureSpec("_".join(["saliency", *_others(saliency)]), self.version, values, checksum)
+        super().__init__(spec, partial(small_plan, sampling.saliency_frames))
         self.cam, self.keep_maps, self.known = cam, saliency.keep_maps, known
 
-    def forward(self, frames: Mapping[str, Tensor]) -> Any:  # noqa: ANN401
+    def forward(self, frames: Mapping[str, Tensor]) -> SaliencyMaps:
         """Computes the maps of frames "rgb224" (T, 3, 224, 224)."""
-        with torch.inference_mode():
-            return self.known(self.cam, normalise(frames["rgb224"]))
+        return self.known(self.cam, normalise(frames["rgb224"]))
 
     def pool(self) -> Pool:
         """Starts the mean over maps."""
@@ -157,26 +160,21 @@ class FusedFamily(NetworkFamily):
         values = {
             **_kept(settings.deep, "weights", "stages"),
             **{f"saliency_{k}": v for k, v in _kept(settings.saliency, "weights", "memory_mib", "keep_maps").items()},
+            "saliency_layer": cam.layer,
         }
-        values["saliency_layer"] = cam.layer
-        checksum = f"{network.trunk.checksum} {cam_checksum}"
         name = "_".join(["vsfacnn_saliency", *_others(settings.deep), *_others(settings.saliency)])
-        spec = FeatureSpec(name, self.version, values, checksum)
-        super().__init__(spec, fused_plan)
-        self.network, self.cam, self.keep_frames = network, cam, settings.deep.keep_frames
-        self.known = known
+        spec = FeatureSpec(name, self.version, values, f"{network.trunk.checksum} {cam_checksum}")
+        super().__init__(spec, partial(small_plan, sampling.fused_frames))
+        self.network, self.cam, self.known, self.keep_frames = network, cam, known, settings.deep.keep_frames
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
         """Computes frames "rgb224" (T, 3, 224, 224) -> (T, 2C)."""
-        with torch.inference_mode():
-            normalised = normalise(frames["rgb224"])
-            maps = self.known(self.cam, normalised).maps
-            features: Tensor = self.network.forward_normalised(add_map(normalised, maps))
-        return features
+        normalised = normalise(frames["rgb224"])
+        return self.network.forward_normalised(add_map(normalised, self.known(self.cam, normalised).maps))
 
     def pool(self) -> Pool:
         """Starts the mean over frames."""
-        return _FramePool(self.network.trunk, self.keep_frames)
+        return FrameMean(self.network.trunk, self.keep_frames)
 
 
 class UVQFamily(NetworkFamily):
@@ -205,28 +203,13 @@ class UVQFamily(NetworkFamily):
         return SecondsMean(self.keep_frames)
 
 
-class _FramePool:
-    """The mean over frames, and on request the features of every frame."""
-
-    def __init__(self, network: Trunk | StageStatistics, keep: bool = False) -> None:
-        self._mean, self._keep, self._network = FrameMean(keep), keep, network
-
-    def add(self, features: Tensor) -> None:
-        self._mean.add(features)
-
-    def result(self) -> dict[str, Tensor]:
-        video = self._mean.result()
-        check_features(video, self._network.name, self._network.precision)
-        return {"video": video, **({"frames": self._mean.sequence()} if self._keep else {})}
-
-
 class _MapPool:
     """The mean map's column profile, the number of frames without a map, and on request the maps."""
 
     def __init__(self, keep: bool) -> None:
         self._mean, self._kept, self._keep = MapMean(), list[Tensor](), keep
 
-    def add(self, features: Any) -> None:  # noqa: ANN401
+    def add(self, features: SaliencyMaps) -> None:
         self._mean.add(features.maps, features.is_empty)
         if self._keep:
             self._kept.append(features.maps.cpu())
@@ -242,8 +225,7 @@ def cnn_plan(info: VideoInfo) -> Iterator[Piece]:
     Raises:
         VideoError: if the video holds no chunk.
     """
-    if next(sampling.chunk_centres(info.n_frames, info.rate, info.seconds), None) is None:
-        raise too_short("CNN", info)
+    check_chunks("CNN", info)
     yield from sampling.cnn_pieces(info.n_frames, info.rate, info.seconds)
 
 
@@ -258,14 +240,9 @@ def every_frame_plan(info: VideoInfo) -> Iterator[Piece]:
     return sampling.every_frame_pieces(info.n_frames, frames_per_piece)
 
 
-def saliency_plan(info: VideoInfo) -> Iterator[Piece]:
-    """Yields the last frame of each second."""
-    return sampling.small_pieces(sampling.saliency_frames(info.n_frames, info.rate, info.seconds), _SMALL_FRAMES)
-
-
-def fused_plan(info: VideoInfo) -> Iterator[Piece]:
-    """Yields the first frame of each second."""
-    return sampling.small_pieces(sampling.fused_frames(info.n_frames, info.rate, info.seconds), _SMALL_FRAMES)
+def small_plan(choice: Callable[..., Iterable[int]], info: VideoInfo) -> Iterator[Piece]:
+    """Yields the small frames that `sampling.saliency_frames` or `sampling.fused_frames` chooses."""
+    return sampling.small_pieces(choice(info.n_frames, info.rate, info.seconds), _SMALL_FRAMES)
 
 
 def build_networks(names: tuple[str, ...], settings: FamilySettings) -> dict[str, NetworkFamily]:

@@ -151,7 +151,7 @@ def _measured(settings: FamilySettings, part: str, device: str) -> tuple[Precisi
             check_fatal(error, torch.device(device))
             if precision == "float32":
                 raise
-            failed.append(f"; {precision} fails ({error_reason(error)})")  # this GPU has not got it, or it overflows
+            failed.append(f"; {precision} fails ({error_reason(error)})")  # this GPU lacks it, or it overflows
             continue
         expected = expected if precision != "float32" else vector
         trials[precision] = Trial(difference(vector, expected), seconds)

@@ -25,7 +25,7 @@ OF_FACTS = frozenset({"container", "pixels"})
 """Families of facts that have no maker: in training, what a label file states may replace what pixels show."""
 
 FACTS = "label file"
-"""Size and frame rate of videos, which are facts whoever wrote them down."""
+"""Size and frame rate of videos, which are facts, whoever wrote them down."""
 
 _LONGEST_NAME = 100  # characters
 _HOW_TO_SAY = "say it with --data.made_by, such as `ugcvqa` for features of this package"
@@ -36,7 +36,7 @@ class Provenance:
     """Who made the features of a row, part by part.
 
     Attributes:
-        made_by: family of the row, or the name of a row of one's own -> maker.
+        made_by: family of the row, or the name of your own row -> maker.
         specs: family -> spec as JSON, of features that this package computed.
     """
 
@@ -45,7 +45,7 @@ class Provenance:
 
 
 def parts_of(row: str) -> tuple[str, ...]:
-    """Parts of a row that have a maker each: its families, or the row itself where it is of one's own."""
+    """Parts of a row that have a maker each: its families, or the row itself where it is not one of `ROWS`."""
     return families_of(row) if row in ROWS else (row,)
 
 
@@ -60,7 +60,7 @@ def provenance_of(
     """Finds out who made the columns of one part.
 
     Args:
-        part: family, or name of a row of one's own.
+        part: family, or name of your own row.
         ids: N video ids.
         values: (N, D) columns.
         text: what the file says, see `read_maker`.
@@ -106,7 +106,7 @@ def table_makers(name: str, ids: Sequence[str], values: npt.NDArray[Any], text: 
     """Names the makers of the columns of a table that is only compared with others.
 
     Args:
-        name: a row, a family or a name of one's own.
+        name: a row, a family or any other name.
         ids: N video ids.
         values: (N, D) columns.
         text: what the file says, see `read_maker`.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ugcvqa.deep.pooling import normalise
+from ugcvqa.deep.imagenet import normalise
 from ugcvqa.deep.stages import chain_of_stages, stages_of, widths
 from ugcvqa.errors import ConfigError
 from ugcvqa.heads.gru import VSFAHead

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ugcvqa.deep.backbones import empty_backbone, load_backbone
-from ugcvqa.deep.pooling import CNN, VSFA, normalise
+from ugcvqa.deep.imagenet import normalise
+from ugcvqa.deep.pooling import CNN, VSFA
 from ugcvqa.deep.scorecam import ScoreCAM
 from ugcvqa.devices import float32_products
 from ugcvqa.errors import UgcvqaError
@@ -44,7 +45,7 @@ _IDENTITY = Logistic(0.0, 0.0, 0.0, 0.0, is_identity=True)
 
 
 def uniform(*shape: int, seed: int = 0) -> npt.NDArray[np.float64]:
-    """Gives numbers in -1..1 that are the same everywhere, as NumPy keeps this generator for ever."""
+    """Gives numbers in -1..1 that are the same everywhere, as NumPy never changes this generator."""
     return 2 * np.random.RandomState(seed).random_sample(shape) - 1
 
 
@@ -131,7 +132,7 @@ def check_gp() -> str:
 @float32_products()
 @torch.no_grad()
 def check_gru(device: str = "cpu") -> str:
-    """Compares scores of VSFA's head for two videos of other lengths, computed on a device; as `check_svr`."""
+    """Compares scores of VSFA's head for two videos of different lengths, computed on a device; as `check_svr`."""
     head = cast(VSFAHead, fill(VSFAHead(input_dim=12, reduced_dim=6, hidden_dim=4, tau=3))).to(device)
     frames = torch.from_numpy(uniform(9, 12, seed=2)).float().to(device)
     return _met("the GRU head", head(frames, [5, 4]).tolist(), _GRU, 1e-4)
@@ -182,7 +183,7 @@ def check_uvq_networks(version: Literal["uvq", "uvq1.5"], device: str = "cpu") -
 
 
 def picks(values: Tensor) -> list[float]:
-    """A few numbers that stand for a tensor: its mean, root mean square, maximum, and a sum that hangs on places."""
+    """A few numbers of a tensor: its mean, root mean square, maximum, and a sum that depends on the order."""
     flat = values.double().cpu().flatten()
     places = torch.from_numpy(uniform(len(flat), seed=3))
     return [float(x) for x in (flat.mean(), flat.square().mean().sqrt(), flat.max(), flat @ places / len(flat) ** 0.5)]

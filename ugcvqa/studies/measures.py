@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ugcvqa.datasets.catalogue import Dataset, Video
-from ugcvqa.deep.pooling import normalise
+from ugcvqa.deep.imagenet import normalise
 from ugcvqa.errors import StoreError, UgcvqaError
 from ugcvqa.features.network_families import SaliencyFamily
 from ugcvqa.features.store import FeatureStore

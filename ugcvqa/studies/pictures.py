@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ugcvqa.deep.backbones import load_backbone
-from ugcvqa.deep.pooling import normalise
+from ugcvqa.deep.imagenet import normalise
 from ugcvqa.display.maps import coloured, overlay
 from ugcvqa.errors import VideoError
 from ugcvqa.features.network_families import SaliencyFamily
