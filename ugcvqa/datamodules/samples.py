@@ -13,7 +13,7 @@ from ugcvqa.samples.batches import Batch, Draw, EpochBatches, EpochSampler
 
 
 class Source(Protocol):
-    """Where samples come from; from memory, perhaps a GPU's, no other process can load them."""
+    """Where samples come from; no other process can load those in memory, which may be a GPU's."""
 
     mos: Tensor
     is_in_memory: bool

@@ -61,7 +61,7 @@ class Pieces:
         return self.of
 
     def loader(self, stream: ClipStream, batch_size: int, workers: int, is_on_gpu: bool) -> DataLoader[Any]:
-        """Serves so many pieces at a time, see `streams.PieceBatch`."""
+        """Serves `batch_size` pieces at a time, see `streams.PieceBatch`."""
         return piece_loader(stream, batch_size, workers, is_on_gpu)
 
     def source(self, dataset: Dataset, families: Mapping[str, Family], store: FeatureStore, seed: int) -> Source:
@@ -91,7 +91,7 @@ class Pictures:
         return {FAMILY: ClipFamily(self.clip)}
 
     def loader(self, stream: ClipStream, batch_size: int, workers: int, is_on_gpu: bool) -> DataLoader[Any]:
-        """Serves the pictures of so many videos at a time."""
+        """Serves the pictures of `batch_size` videos at a time."""
         return picture_loader(PictureStream(stream, self.clip), batch_size, workers, is_on_gpu)
 
     def source(self, dataset: Dataset, families: Mapping[str, Family], store: FeatureStore, seed: int) -> Source:

@@ -79,7 +79,7 @@ def clip_source(
         settings: of the pictures.
         store: has them.
         seed: of crops, flips and phases.
-        is_timed: batches tell ids and times; each file is then measured once.
+        is_timed: batches hold ids and times; each file is then measured once.
     """
     spec = ClipFamily(settings).spec
     paths = [Path(str(video.path)) for video in dataset.videos]

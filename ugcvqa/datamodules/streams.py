@@ -73,5 +73,5 @@ class PictureStream(IterableDataset[tuple[int, Tensor, Tensor]]):
 
 
 def picture_loader(pictures: PictureStream, batch_size: int, workers: int, is_on_gpu: bool) -> DataLoader[Any]:
-    """Serves the pictures of so many videos at a time."""
+    """Serves the pictures of `batch_size` videos at a time."""
     return loader(pictures, pictures.collate, workers, is_on_gpu, batch_size=batch_size)

@@ -95,7 +95,7 @@ def facts_of(means: Array) -> PixelFacts:
 
 
 def _percentile(counts: npt.NDArray[np.int64], percent: float) -> float:
-    """Percentile of whole numbers 0, 1, 2, ... that occur so many times, interpolated as NumPy does."""
+    """Percentile of the whole numbers 0, 1, 2, ..., given how often each occurs, interpolated as NumPy does."""
     place = percent / 100 * (int(counts.sum()) - 1)
     low, high = np.searchsorted(np.cumsum(counts), (int(place), int(np.ceil(place))), side="right")
     return float(low + (high - low) * (place - int(place)))

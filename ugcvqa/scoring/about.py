@@ -1,4 +1,4 @@
-"""What scores are, for whoever shows them."""
+"""What scores are, for code that shows them."""
 
 from typing import Protocol
 

@@ -16,7 +16,7 @@ from ugcvqa.pixels.artefacts import RULES, SPATIAL, Rule
 
 _SHARE = 0.2  # of the seconds that must show an artefact of the picture, or judder
 EVERYWHERE = "all over the picture"
-"""Where an artefact is that has no place of its own."""
+"""Where an artefact is that has no particular place."""
 
 _WHOLE, _PART = 0.5, 0.3  # share of cells above half of the most: all over, or in large parts
 _STANDS_OUT = 1.3

@@ -85,7 +85,7 @@ class Explanation:
         worst: the second of the lowest score; None if no second has one.
         best: the second of the highest score; None if no second has one.
         method: how the contributions were found, one plain sentence.
-        artefacts: what probably spoils the video, the strongest first; they are no part of the model.
+        artefacts: what probably spoils the video, the strongest first; the model does not see them.
     """
 
     contributions: Mapping[str, float]

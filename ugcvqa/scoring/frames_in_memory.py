@@ -47,7 +47,7 @@ class MemoryVideo:
         size: (height, width).
 
     Raises:
-        VideoError: if there is no frame, or the first is none.
+        VideoError: if there is no frame, or the first is not one.
     """
 
     def __init__(self, frames: Tensor | npt.NDArray[Any] | Sequence[Any]) -> None:
@@ -63,7 +63,7 @@ class MemoryVideo:
         """One frame: RGB (H, W, 3) uint8, planes, or as it was decoded.
 
         Raises:
-            VideoError: if it is none, or of another size than the first.
+            VideoError: if it is not a frame, or of another size than the first.
         """
         return _as_given(self._frames[index], index, self.size)
 
@@ -258,7 +258,7 @@ def _opened(frames: Frames, rate: Fraction, spool: Path, full_range: bool) -> tu
 
 
 def _spooled(frames: Iterable[Any], rate: Fraction, spool: Path, full_range: bool) -> VideoInfo:
-    """Puts the frames of an iterator in a file, one by one, and tells what it holds."""
+    """Puts the frames of an iterator in a file, one by one, and states what it holds."""
     remaining = iter(frames)
     try:
         first = next(remaining)

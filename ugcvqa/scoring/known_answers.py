@@ -222,7 +222,7 @@ def check_uvq(version: Literal["uvq", "uvq1.5"], settings: UVQSettings, clip: st
     model = UVQModel(version, UVQSettings(settings.weights, "reference"))
     score = model.score(clip, device)
     found = {**score.parts, "score": score.pred, **_by_second(score.details["seconds"])}
-    # Scores whose aggregation weights the user has not got are NaN.
+    # Scores whose aggregation weights the user lacks are NaN.
     known = {name: value for name, value in published.items() if not math.isnan(found.get(name, 0.0))}
     worst, name = max((abs(found.get(name, 0.0) - value), name) for name, value in known.items())
     if not worst <= _UVQ_TOLERANCE:

@@ -107,7 +107,7 @@ def _scale(value: Any) -> tuple[float, float]:  # noqa: ANN401 (anything JSON kn
 
 
 def _makers(metadata: Mapping[str, Any], row: str, specs: Mapping[str, str]) -> dict[str, str]:
-    """Who made the features of the training; a file from before this was written down has specs of ours, or none."""
+    """Who made the features of the training; older files do not state it, but have specs if this package did."""
     said = _texts(metadata.get("made_by", {}), "made_by")
     is_older = "made_by" not in metadata
     return {part: said.get(part, OURS if is_older and part in specs else UNKNOWN) for part in parts_of(row)}

@@ -54,7 +54,7 @@ class Score:
 
     @property
     def error_code(self) -> str:
-        """What kind of failure `reason` tells of, one of `failures.MEANINGS`; empty if the video has a score."""
+        """What kind of failure `reason` describes, one of `failures.MEANINGS`; empty if the video has a score."""
         return error_code(self.reason, self.path)
 
     def of_file(self, info: VideoInfo | None) -> "Score":
@@ -67,7 +67,7 @@ class Score:
     def as_dict(self) -> dict[str, Any]:
         """Returns the score as plain numbers, texts, lists and mappings, as JSON wants them.
 
-        None stands for what is not known. Pictures are left out, and so is what was not asked for.
+        None is what is not known. Pictures are left out, and so is what was not asked for.
         """
         record = {
             "video": self.path,

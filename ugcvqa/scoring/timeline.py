@@ -44,7 +44,7 @@ def timeline_of(
         info: the video.
 
     Returns:
-        An entry per second, see `by_second.Grid`; for an end-to-end network one per sampled frame, each of which stands
+        An entry per second, see `by_second.Grid`; for an end-to-end network one per sampled frame, each
         for an equal part of the video.
     """
     frame_scores = head.frame_scores(features)
@@ -65,7 +65,7 @@ def vector_timeline(
         predict: maps vectors (N, D) to scores (N,).
         row: feature row of the head.
         scale: (lowest, highest) value of the label.
-        result: features of a video with those of its seconds. A second in which a family has no frame of its own (such
+        result: features of a video with those of its seconds. A second in which a family has no frame (such
             as at the end of a video, for saliency) takes that family's features of the second before.
         info: the video.
 
@@ -111,7 +111,7 @@ def even_timeline(scores: Array, scale: Scale, info: VideoInfo, step_s: float | 
         scores: (S,) MOS units, in time order.
         scale: (lowest, highest) value of the label.
         info: the video.
-        step_s: seconds that each stands for; None for equal parts of the video. Shorter steps than a second are
+        step_s: seconds that each covers; None for equal parts of the video. Shorter steps than a second are
             averaged over seconds. What lies behind the end of the video is left out.
     """
     end_s = info.end_s

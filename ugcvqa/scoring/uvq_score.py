@@ -108,7 +108,7 @@ class UVQModel(VideoModel):
         return {}, NONE
 
     def _step_s(self, info: VideoInfo) -> float:
-        """Seconds that each of its scores stands for."""
+        """Seconds that each of its scores covers."""
         if self._key == "uvq":
             return 1.0
         return 1 / (self._fps if self._fps > 0 else math.ceil(info.rate))
