@@ -2,49 +2,62 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from torch.utils.data import DataLoader
 
 from ugcvqa.datamodules.samples import Source
 from ugcvqa.datamodules.sources import clip_source, frame_times, labels_of, stored_sequences
-from ugcvqa.datamodules.streams import PictureStream, picture_loader, piece_loader
+from ugcvqa.datamodules.streams import PictureStream, PieceBatch
 from ugcvqa.datasets.catalogue import Dataset
 from ugcvqa.errors import ConfigError
 from ugcvqa.features.family import Family
+from ugcvqa.features.loading import ClipDataset
 from ugcvqa.features.rows import FRAME_ROWS
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.features.stream import ClipStream
 from ugcvqa.heads.network_heads import frame_families
+from ugcvqa.loaders import loader
 from ugcvqa.samples.clips import FAMILY, ClipFamily
 from ugcvqa.samples.sequences import PRECISION, SequenceSource
 from ugcvqa.settings.features import FamilySettings
 from ugcvqa.settings.training import ClipSettings
 
 
-class Sampling(Protocol):
-    """What a module needs of videos; its attribute `sampling` says so to the data module."""
+class Sampling:
+    """What a module needs of videos; its attribute `sampling` says so to the data module.
 
-    @property
-    def streamed(self) -> tuple[str, ...]:
-        """Stages in which videos are decoded while they are served; in the others samples are made before."""
+    Attributes:
+        streamed: stages in which videos are decoded while they are served; in the others samples are made before.
+        skips_stored: whether a stream leaves out what the store holds.
+    """
 
-    @property
-    def skips_stored(self) -> bool:
-        """Whether a stream leaves out what the store holds."""
+    streamed: tuple[str, ...] = ()
+    skips_stored = False
 
     def families(self) -> Mapping[str, Family]:
         """What is computed of each video."""
+        raise NotImplementedError
 
     def loader(self, stream: ClipStream, batch_size: int, workers: int, is_on_gpu: bool) -> DataLoader[Any]:
-        """Serves a stream of these families."""
+        """Serves a stream of these families.
+
+        Raises:
+            ConfigError: if they are not streamed.
+        """
+        raise ConfigError("features of frames come from a store")
 
     def source(self, dataset: Dataset, families: Mapping[str, Family], store: FeatureStore, seed: int) -> Source:
-        """Serves samples from a store that has all of them."""
+        """Serves samples from a store that has all of them.
+
+        Raises:
+            ConfigError: if there is nothing to train.
+        """
+        raise ConfigError("an extractor has nothing to train: use Trainer.predict")
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces:
+class Pieces(Sampling):
     """The pieces that extractors take of videos, in time order for each video.
 
     Attributes:
@@ -62,19 +75,13 @@ class Pieces:
 
     def loader(self, stream: ClipStream, batch_size: int, workers: int, is_on_gpu: bool) -> DataLoader[Any]:
         """Serves `batch_size` pieces at a time, see `streams.PieceBatch`."""
-        return piece_loader(stream, batch_size, workers, is_on_gpu)
-
-    def source(self, dataset: Dataset, families: Mapping[str, Family], store: FeatureStore, seed: int) -> Source:
-        """There is nothing to train.
-
-        Raises:
-            ConfigError: always.
-        """
-        raise ConfigError("an extractor has nothing to train: use Trainer.predict")
+        # videos are taken as they come; the pieces of each are in order, as one process serves it
+        clips, more = ClipDataset(stream, is_on_gpu), {"batch_size": batch_size, "in_order": False}
+        return loader(clips, PieceBatch, workers, is_on_gpu, **more)
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Pictures(Sampling):
     """Sampled frames, as end-to-end networks see them.
 
     Attributes:
@@ -84,7 +91,6 @@ class Pictures:
     clip: ClipSettings = field(default_factory=ClipSettings)
 
     streamed = ("predict",)
-    skips_stored = False
 
     def families(self) -> Mapping[str, Family]:
         """The family that picks the frames."""
@@ -92,7 +98,8 @@ class Pictures:
 
     def loader(self, stream: ClipStream, batch_size: int, workers: int, is_on_gpu: bool) -> DataLoader[Any]:
         """Serves the pictures of `batch_size` videos at a time."""
-        return picture_loader(PictureStream(stream, self.clip), batch_size, workers, is_on_gpu)
+        pictures = PictureStream(stream, self.clip)
+        return loader(pictures, pictures.collate, workers, is_on_gpu, batch_size=batch_size)
 
     def source(self, dataset: Dataset, families: Mapping[str, Family], store: FeatureStore, seed: int) -> Source:
         """Serves pictures from the store."""
@@ -100,7 +107,7 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class FrameFeatures:
+class FrameFeatures(Sampling):
     """The features of the frames of videos, as sequence models need them.
 
     Attributes:
@@ -113,9 +120,6 @@ class FrameFeatures:
     settings: FamilySettings = field(default_factory=FamilySettings)
     precision: str = "float32"
 
-    streamed = ()
-    skips_stored = False
-
     def families(self) -> Mapping[str, Family]:
         """The frozen network.
 
@@ -124,14 +128,6 @@ class FrameFeatures:
             WeightsError: if weights are missing or wrong.
         """
         return frame_families(self.row, self.settings)
-
-    def loader(self, stream: ClipStream, batch_size: int, workers: int, is_on_gpu: bool) -> DataLoader[Any]:
-        """They are not streamed.
-
-        Raises:
-            ConfigError: always.
-        """
-        raise ConfigError("features of frames come from a store")
 
     def source(self, dataset: Dataset, families: Mapping[str, Family], store: FeatureStore, seed: int) -> Source:
         """Reads the features into memory."""

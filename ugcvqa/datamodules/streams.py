@@ -1,18 +1,15 @@
-"""Loaders that decode while they serve: pieces for extractors, and pictures of whole videos for regressors."""
+"""What is decoded while it is served: pieces for extractors, and pictures of whole videos for regressors."""
 
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from ugcvqa.features.computing import compute
 from ugcvqa.features.extraction import Assembler, assemble
-from ugcvqa.features.loading import ClipDataset
 from ugcvqa.features.stream import ClipStream, Item
-from ugcvqa.loaders import loader
 from ugcvqa.samples.batches import Batch
 from ugcvqa.samples.clips import FAMILY, ClipFamily, central_clip, clip_times
 from ugcvqa.settings.training import ClipSettings
@@ -25,12 +22,6 @@ class PieceBatch(list[Item]):
 
     def __repr__(self) -> str:
         return "\n".join([f"PieceBatch of {len(self)} pieces", *(f"  {item!r}" for item in self)])
-
-
-def piece_loader(stream: ClipStream, batch_size: int, workers: int, is_on_gpu: bool) -> DataLoader[Item]:
-    """Serves the pieces of a stream in batches, see `PieceBatch`."""
-    # videos are taken as they come; the pieces of each are in order, as one process serves it
-    return loader(ClipDataset(stream, is_on_gpu), PieceBatch, workers, is_on_gpu, batch_size=batch_size, in_order=False)
 
 
 class PictureStream(IterableDataset[tuple[int, Tensor, Tensor]]):
@@ -70,8 +61,3 @@ class PictureStream(IterableDataset[tuple[int, Tensor, Tensor]]):
         mos = torch.tensor([task.mos for task in tasks], dtype=torch.float64)
         ids = tuple(task.video_id for task in tasks)
         return Batch(torch.tensor(rows), mos, torch.cat(pictures), tuple(map(len, pictures)), ids, torch.cat(times))
-
-
-def picture_loader(pictures: PictureStream, batch_size: int, workers: int, is_on_gpu: bool) -> DataLoader[Any]:
-    """Serves the pictures of `batch_size` videos at a time."""
-    return loader(pictures, pictures.collate, workers, is_on_gpu, batch_size=batch_size)

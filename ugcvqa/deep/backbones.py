@@ -43,8 +43,7 @@ def load_backbone(name: str, weights: str) -> nn.Module:
         ConfigError: if there is no such network, or no such weights.
         WeightsError: if the file is missing, is not the file that was meant, or does not fit the network.
     """
-    if name not in _network_names():
-        raise _unknown(name)
+    _check_name(name)
     if weights.startswith("random:"):
         network = _random_network(name, weights.removeprefix("random:"))
     else:
@@ -61,10 +60,8 @@ def empty_backbone(name: str) -> nn.Module:
     Raises:
         ConfigError: if there is no such network.
     """
-    if name not in _network_names():
-        raise _unknown(name)
-    with torch.random.fork_rng(devices=[]), _quiet_construction():
-        return _build(name)
+    _check_name(name)
+    return _build(name)
 
 
 def backbone_without_weights(name: str) -> nn.Module:
@@ -73,15 +70,13 @@ def backbone_without_weights(name: str) -> nn.Module:
     Raises:
         ConfigError: if there is no such network.
     """
-    if name not in _network_names():
-        raise _unknown(name)
-    with torch.random.fork_rng(devices=[]), _quiet_construction():
-        try:
-            with torch.device("meta"):
-                return _build(name)
-        except NotImplementedError:  # RegNets compute their widths in tensors
-            with _weights_dropped():
-                return _build(name)
+    _check_name(name)
+    try:
+        with torch.device("meta"):
+            return _build(name)
+    except NotImplementedError:  # RegNets compute their widths in tensors
+        with _weights_dropped():
+            return _build(name)
 
 
 def has_weights(name: str, weights: str) -> bool:
@@ -125,11 +120,12 @@ def _network_names() -> list[str]:
     return [*models.list_models(module=models), efficientnet_lite.NAME]
 
 
-def _unknown(name: str) -> ConfigError:
-    return ConfigError(
-        f"backbone {name}: not a classification network of torchvision, such as resnet50 and vgg16, nor "
-        f"{efficientnet_lite.NAME}"
-    )
+def _check_name(name: str) -> None:
+    if name not in _network_names():
+        raise ConfigError(
+            f"backbone {name}: not a classification network of torchvision, such as resnet50 and vgg16, nor "
+            f"{efficientnet_lite.NAME}"
+        )
 
 
 def _random_network(name: str, seed: str) -> nn.Module:
@@ -139,9 +135,7 @@ def _random_network(name: str, seed: str) -> nn.Module:
     if sum(parameter.numel() for parameter in network.parameters()) > _MOST_RANDOM:
         raise ConfigError(f"backbone {name}: too large for random weights, which are for tests; resnet18 will do")
     log.warning("backbone %s has RANDOM weights (seed %s): its features say nothing about quality", name, seed)
-    with torch.random.fork_rng(devices=[]), _quiet_construction():
-        torch.manual_seed(int(seed))
-        return _build(name)
+    return _build(name, int(seed))
 
 
 def _read_network(name: str, path: Path) -> nn.Module:
@@ -166,12 +160,16 @@ def _read_network(name: str, path: Path) -> nn.Module:
     return network.float()
 
 
-def _build(name: str) -> nn.Module:
+def _build(name: str, seed: int | None = None) -> nn.Module:
     from torchvision import models
 
-    if name == efficientnet_lite.NAME:
-        return efficientnet_lite.EfficientNetLite0()
-    return cast(nn.Module, models.get_model(name, weights=None))
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # advice of a few networks about how they are initialised
+        if seed is not None:
+            torch.manual_seed(seed)
+        if name == efficientnet_lite.NAME:
+            return efficientnet_lite.EfficientNetLite0()
+        return cast(nn.Module, models.get_model(name, weights=None))
 
 
 @contextmanager
@@ -187,11 +185,3 @@ def _weights_dropped() -> Iterator[None]:
         yield
     finally:
         nn.Module.register_parameter = register  # type: ignore[method-assign]
-
-
-@contextmanager
-def _quiet_construction() -> Iterator[None]:
-    """Hides the advice of a few networks about how they are initialised."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        yield

@@ -169,22 +169,18 @@ def _download(url: str, target: Path) -> None:
         with urllib.request.urlopen(url, timeout=_DOWNLOAD_TIMEOUT_S) as response, temporary.open("xb") as out:
             log.info("fetching %s to %s", url, target)  # not before: offline, one line must do
             shutil.copyfileobj(response, out)
-        _check(temporary, target.name)
+        _checked(temporary, target.name)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _checked(path: Path) -> Path:
-    _check(path, path.name)
-    return path
-
-
-def _check(path: Path, file: str) -> None:
-    """Compares a file with the checksum of torchvision's file of that name, if it is one."""
+def _checked(path: Path, name: str = "") -> Path:
+    """A file, compared with the checksum of the released file of that name, by default its own, if there is one."""
+    file = name or path.name
     expected = _expected_sha256(file)
     if not expected:
-        return
+        return path
     try:
         actual = file_sha256(path)
     except OSError as error:
@@ -194,6 +190,7 @@ def _check(path: Path, file: str) -> None:
         if file == efficientnet_lite.FILE:
             mend = f"delete it and {efficientnet_lite.HOW_TO_GET}"
         raise WeightsError(f"{path}: SHA-256 is {actual}, that of {file} {_expected_text(file)}; {mend}")
+    return path
 
 
 def _expected_sha256(file: str) -> str:

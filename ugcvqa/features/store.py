@@ -142,11 +142,11 @@ class FeatureStore:
 
     def has(self, spec: FeatureSpec, content: str) -> bool:
         """Whether features of this content exist; a damaged file counts as absent and is made again."""
-        return is_arrays_file(self._object(spec, content))
+        return is_arrays_file(self.path(spec, content))
 
     def path(self, spec: FeatureSpec, content: str) -> Path:
         """File that holds, or would hold, the arrays of one video."""
-        return self._object(spec, content)
+        return _fan_out(self._folder(spec) / "objects", content, ".safetensors")
 
     def put(self, spec: FeatureSpec, content: str, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
         """Stores the arrays of one video.
@@ -164,7 +164,7 @@ class FeatureStore:
         if not spec_path.is_file():
             self._write(spec_path, spec.to_json().encode())
         metadata = {"spec": json.loads(spec.to_json()), "content": content, "info": dict(info)}
-        self._write(self._object(spec, content), arrays_to_bytes(arrays, metadata))
+        self._write(self.path(spec, content), arrays_to_bytes(arrays, metadata))
 
     def get(self, spec: FeatureSpec, content: str) -> dict[str, np.ndarray]:
         """Reads the arrays of one video.
@@ -172,7 +172,7 @@ class FeatureStore:
         Raises:
             StoreError: if they are missing, damaged or not what the name says.
         """
-        path = self._object(spec, content)
+        path = self.path(spec, content)
         if not path.is_file():
             raise StoreError(f"{path}: no {spec.family} features of this video; run `ugcvqa extract` first")
         arrays, metadata = arrays_from_file(path)
@@ -186,7 +186,7 @@ class FeatureStore:
         Raises:
             StoreError: if they are missing or damaged.
         """
-        info = metadata_from_file(self._object(spec, content)).get("info")
+        info = metadata_from_file(self.path(spec, content)).get("info")
         return info if isinstance(info, dict) else {}
 
     def put_name(self, spec: FeatureSpec, video_id: str, content: str) -> None:
@@ -232,9 +232,6 @@ class FeatureStore:
 
     def _folder(self, spec: FeatureSpec) -> Path:
         return self.root / spec.key_on(self.device)
-
-    def _object(self, spec: FeatureSpec, content: str) -> Path:
-        return _fan_out(self._folder(spec) / "objects", content, ".safetensors")
 
     def _name(self, spec: FeatureSpec, video_id: str) -> Path:
         return _fan_out(self._folder(spec) / "names", _text_key(video_id), ".json")

@@ -186,28 +186,21 @@ class Aggregation15(nn.Module):
 
     def __init__(self, state: State) -> None:
         super().__init__()
-        for name in ("conv1", "ln1", "linear1"):
-            for kind in ("weight", "bias"):
-                self.register_buffer(f"{name}_{kind}", state[f"{name}.{kind}"].float())
-
-    conv1_weight: Tensor
-    conv1_bias: Tensor
-    ln1_weight: Tensor
-    ln1_bias: Tensor
-    linear1_weight: Tensor
-    linear1_bias: Tensor
+        with torch.device("meta"):  # costs nothing: the tensors of the state dict take the places
+            self.conv1, self.linear1 = nn.Conv2d(256, 256, 1), nn.Linear(256, 1)
+            self.ln1 = nn.LayerNorm((256, 4, 4), TRUNK_EPS)
+        self.load_state_dict({name: tensor.float() for name, tensor in state.items()}, assign=True)
+        self.requires_grad_(False)
 
     def forward(self, content: Tensor, distortion: Tensor) -> Tensor:
         """Computes maps (S, 128, 8, 8) and (S, 128, 24, 24) -> scores (S,), 1..5."""
-        out = functional.linear(self.hidden(content, distortion), self.linear1_weight, self.linear1_bias)
+        out: Tensor = self.linear1(self.hidden(content, distortion))
         return out[:, 0].tanh().mul(2).add(3)
 
     def hidden(self, content: Tensor, distortion: Tensor) -> Tensor:
         """Computes what the last layer sees, (S, 256); arguments as in `forward`."""
         maps = torch.cat([functional.adaptive_avg_pool2d(part, 4) for part in (content, distortion)], 1)
-        maps = functional.conv2d(maps, self.conv1_weight, self.conv1_bias)
-        maps = functional.layer_norm(maps, maps.shape[1:], self.ln1_weight, self.ln1_bias, TRUNK_EPS)
-        return functional.relu_(maps).amax((2, 3))
+        return functional.relu_(self.ln1(self.conv1(maps))).amax((2, 3))
 
 
 def pooled(maps: Tensor) -> Tensor:
