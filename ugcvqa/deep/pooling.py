@@ -102,7 +102,7 @@ class Trunk(nn.Module):
             VideoError: if the frames are too small for the network.
             ConfigError: if features on a CPU are not finite, as can happen in float16.
         """
-        step = _frames_per_step(size, frames.device)
+        step = frames_at_once(size[0] * size[1] * _BYTES_PER_PIXEL, frames.device)
         with large_enough(size, self.name):
             features = torch.cat([pool(self.layers(prepare(part))) for part in frames.split(step)])
         if features.device.type == "cpu":  # a GPU would have to wait; `FrameMean` looks at the mean
@@ -266,12 +266,12 @@ class CNN(nn.Module):
         return self.trunk.pooled(rgb, side, lambda part: normalise(imresize_to(part, *side)), mean_pool)
 
 
-def _frames_per_step(size: tuple[int, int], device: torch.device) -> int:
-    """Frames that go through the network together, from their size and the device alone."""
-    budget = _CPU_STEP_BYTES
+def frames_at_once(frame_bytes: int, device: torch.device, cpu_bytes: int = _CPU_STEP_BYTES) -> int:
+    """Frames that go through a network together, from their working memory and the device alone."""
+    budget = cpu_bytes
     if device.type == "cuda":
         budget = min(_GPU_STEP_BYTES, torch.cuda.get_device_properties(device).total_memory // 4)
-    return max(1, budget // (size[0] * size[1] * _BYTES_PER_PIXEL))
+    return max(1, budget // frame_bytes)
 
 
 def _without_stem(network: nn.Module, name: str) -> nn.Module:

@@ -21,7 +21,6 @@ class KnownMaps:
     """
 
     def __init__(self) -> None:
-        """Starts with no maps."""
         self._known: OrderedDict[tuple[str, bytes], SaliencyMaps] = OrderedDict()
 
     def __call__(self, cam: Callable[[Tensor], SaliencyMaps], frames: Tensor) -> SaliencyMaps:
@@ -71,7 +70,6 @@ class MapMean:
     """Mean of a video's saliency maps, taken in as they come; the sum does not depend on how they are grouped."""
 
     def __init__(self) -> None:
-        """Starts with no maps."""
         self.n_maps = 0
         self.n_empty = 0
         self._total: Tensor | None = None

@@ -4,12 +4,15 @@ Source: UVQ (Wang et al., CVPR 2021) and the definition published with its weigh
 layers by rounding only.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ugcvqa.deep.pooling import frames_at_once
+
 _CPU_STEP_BYTES = 64 << 20  # what a step works on stays near the cache
-_GPU_STEP_BYTES = 8 << 30
 _KERNELS_PER_STEP = 10  # keeps float64 copies of wide kernels small
 
 
@@ -25,12 +28,8 @@ def same_padding(size: tuple[int, int], kernel: tuple[int, int], stride: int) ->
     return left // 2, left - left // 2, top // 2, top - top // 2
 
 
-def step_size(frame_bytes: int, device: torch.device) -> int:
-    """Pictures that go through a network together, from their working memory and the device alone."""
-    budget = _CPU_STEP_BYTES
-    if device.type == "cuda":
-        budget = min(_GPU_STEP_BYTES, torch.cuda.get_device_properties(device).total_memory // 4)
-    return max(1, budget // frame_bytes)
+step_size = partial(frames_at_once, cpu_bytes=_CPU_STEP_BYTES)
+"""Pictures that go through a network together, see `pooling.frames_at_once`."""
 
 
 class WideConv(nn.Module):
