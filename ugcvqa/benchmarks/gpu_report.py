@@ -47,15 +47,7 @@ _POLL_S = 0.05
 
 @dataclass
 class Step:
-    """One part of the report.
-
-    Attributes:
-        name: what was tried.
-        state: `ok`, `FAILED`, or `left out`.
-        seconds: that it took.
-        text: the outcome, or the reason.
-        figures: the same in numbers.
-    """
+    """One part of the report: what was tried, how it ended, and its outcome in words and in numbers."""
 
     name: str
     state: Literal["ok", "FAILED", "left out"] = "ok"

@@ -83,16 +83,12 @@ def texts_sha256(texts: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Rules:
-    """What differs between the benchmark's modes.
+    """What differs between the benchmark's modes, and the settings of the heads.
 
     Attributes:
         nonfinite: what NaN and infinite features become: `zero`; or `mean`, the column's mean over the finite values,
             taken separately for each part of the split.
         mappings: where the logistic before PLCC and RMSE is fitted; each gives a separate result.
-        svr: settings of the SVR head.
-        gp: settings of the Gaussian process.
-        sparse_gp: settings of the sparse Gaussian process.
-        gru: settings of the GRU head.
     """
 
     nonfinite: Literal["zero", "mean"] = "zero"

@@ -48,10 +48,6 @@ class Ablation:
     """One figure of one pair on one data set with one head.
 
     Attributes:
-        data: the data set.
-        head: the head.
-        pair: the rows.
-        metric: the figure.
         n_splits: splits in which both rows have it.
         without: its mean without saliency.
         with_saliency: its mean with saliency.

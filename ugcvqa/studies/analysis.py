@@ -49,8 +49,6 @@ class CosineSummary:
     """Algorithm 3 on one data set, over frames that have a map.
 
     Attributes:
-        data: the data set.
-        n_videos: videos.
         n_frames: frames with a cosine.
         n_missing: frames without one.
         mean: of the cosine; then its median and standard deviation.
@@ -74,7 +72,6 @@ class QualitySummary:
     """Deletion, insertion and energy of the maps of one data set, means over videos.
 
     Attributes:
-        data: the data set.
         n_videos: videos with curves, or groups of videos that show the same content.
         n_frames: frames with curves.
         deletion: order -> area under the curve, lower is better.

@@ -32,13 +32,7 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page.
-
-    Attributes:
-        title: its heading.
-        tables: numbers.
-        exhibits: pictures, below the tables.
-    """
+    """A part of the page: tables, and pictures below them."""
 
     title: str
     tables: tuple[Table, ...]

@@ -20,8 +20,6 @@ class Coverage:
     """What the numbers of one data set are based on, for captions.
 
     Attributes:
-        data: the data set.
-        n_videos: videos.
         n_frames: their sampled frames.
         n_without_map: frames without a saliency map.
         n_grey: frames without colour.

@@ -25,13 +25,7 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class RowSplit:
-    """A split as row numbers of the data set.
-
-    Attributes:
-        train: rows that train.
-        val: rows that choose the epoch.
-        test: rows to predict.
-    """
+    """A split as row numbers of the data set: `train` trains, `val` chooses the epoch, `test` is predicted."""
 
     train: Rows
     val: Rows
