@@ -153,9 +153,7 @@ class QualityDataModule(SampleDataModule):
         self.source = needed.source(usable, families, store, self.seed)
         if is_labelled:
             parts = make_split(usable, self.split)
-            place = {video.video_id: row for row, video in enumerate(kept)}
-            rows = [[place[each] for each in part] for part in (parts.train, parts.val, parts.test)]
-            self.train, self.val, self.test = rows
+            self.train, self.val, self.test = (usable.rows(part) for part in (parts.train, parts.val, parts.test))
             self._served = needed
 
     def _folder(self) -> Path:

@@ -87,8 +87,7 @@ class VSFACNNFamily(NetworkFamily):
     def __init__(self, name: str, settings: FamilySettings, network: VSFA) -> None:
         plan = every_frame_plan if name == "vsfacnn" else partial(small_plan, sampling.fused_frames)
         super().__init__(_deep_spec(name, self.version, settings, network.trunk.checksum), plan)
-        self.network = network
-        self.keep_frames = settings.deep.keep_frames
+        self.network, self.keep_frames = network, settings.deep.keep_frames
         self.forms = ("rgb",) if name == "vsfacnn" else ("rgb224",)
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
@@ -194,9 +193,8 @@ class UVQFamily(NetworkFamily):
 
     def forward(self, frames: Mapping[str, Tensor]) -> Seconds:
         """Computes the groups of frames of one piece, see `frames.uvq_pieces`."""
-        if isinstance(self.network, UVQ10):
-            return uvq10_seconds(self.network, frames)
-        return uvq15_seconds(self.network, frames)
+        network = self.network
+        return uvq10_seconds(network, frames) if isinstance(network, UVQ10) else uvq15_seconds(network, frames)
 
     def pool(self) -> Pool:
         """Starts the mean over groups."""

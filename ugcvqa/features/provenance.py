@@ -12,7 +12,7 @@ from typing import Any
 import numpy.typing as npt
 
 from ugcvqa.errors import LabelError
-from ugcvqa.features.fingerprints import Published, recognised
+from ugcvqa.features.fingerprints import recognised
 from ugcvqa.features.rows import ROWS, dimension, families_of, parts_of_row
 from ugcvqa.settings.features import FamilySettings
 
@@ -75,7 +75,8 @@ def provenance_of(
     """
     inside, spec = read_maker(text, part, where)
     found = recognised(ids, values)
-    if found is not None and part in _FAMILIES and found.family != part and not _is_alike(found, part):
+    fitting = ({part}, {"vsfacnn", "vsfacnn_224"})  # these two are of one network
+    if found is not None and part in _FAMILIES and {found.family, part} not in fitting:
         raise LabelError(
             f"{where}: holds published {found.family} columns of {found.made_by}, but the row takes {part} there; give "
             "the row that they are of"
@@ -91,11 +92,6 @@ def provenance_of(
                 f"{where}: is said to be made by {name}, but its numbers are published ones of {found.made_by}"
             )
     return (said[0] if said else found.made_by), spec
-
-
-def _is_alike(found: Published, part: str) -> bool:
-    """Whether a published family may serve as a part: frames without a map go through the same network."""
-    return {found.family, part} == {"vsfacnn", "vsfacnn_224"}
 
 
 _FAMILIES = frozenset(family for row in ROWS for family in families_of(row))

@@ -205,7 +205,7 @@ class ClipStream:
                     yield Item(index, clip.family, arrays, places, self._entries(clip), times_s=times)
                     del clip, arrays
             except VideoError as error:
-                raise VideoError(_with_path(path, str(error))) from error
+                raise VideoError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
         if self.store is not None and self.store.content(path) != content:
             raise VideoError(f"{path}: changed while it was read; run again when it is complete")
         facts = seen.complete()
@@ -256,7 +256,3 @@ class _Repeats:
 def _is_same(one: np.ndarray, other: np.ndarray) -> bool:
     # most frames differ in the first column already
     return np.array_equal(one[..., 0], other[..., 0]) and np.array_equal(one, other)
-
-
-def _with_path(path: Path, message: str) -> str:
-    return message if str(path) in message else f"{path}: {message}"

@@ -1,4 +1,4 @@
-"""Decodes local video files with PyAV, from the start or near a time. The rules of sampling are in `video.py`."""
+"""Decodes local video files with PyAV, from the start or near a time."""
 
 from collections.abc import Iterator
 from pathlib import Path

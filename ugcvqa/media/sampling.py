@@ -3,8 +3,8 @@
 A second is a run of as many frames as the rounded frame rate, as in the published code, unless the rate varies: then
 the functions are given the `Seconds` of time that `clock.py` found, and the same rules hold with the frames of each.
 
-A family never sees the decoder. It states `Piece`s, small groups of frames in named forms, and the reader in
-`video.py` serves all families from one pass over the file, converting each frame only to the forms asked for.
+A family never sees the decoder. It states `Piece`s, small groups of frames in named forms, and `clips.py` serves all
+families from one pass over the file, converting each frame only to the forms asked for.
 """
 
 import itertools

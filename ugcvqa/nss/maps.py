@@ -1,12 +1,13 @@
 """The maps whose statistics are the NSS features: colour conversion, 16 spatial maps, 7 temporal bands."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from ugcvqa.arrays import Array
 from ugcvqa.media.imresize import imresize
 from ugcvqa.nss.constants import (
     BAND_SIGNS,
@@ -155,29 +156,26 @@ def _derivative(x: Tensor, axis: int) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def _log_table(device: torch.device, dtype: torch.dtype) -> Tensor:
-    return torch.from_numpy(log_levels()).to(device, dtype)
+def _table(values: Callable[[], Array], device: torch.device, dtype: torch.dtype) -> Tensor:
+    return torch.from_numpy(values()).to(device, dtype)
 
 
-@lru_cache(maxsize=8)
-def _linear_table(device: torch.device) -> Tensor:
-    return torch.from_numpy(linear_levels()).to(device)
-
-
-def _look_up(table: Tensor, levels: Tensor) -> Tensor:
+def _look_up(values: Callable[[], Array], levels: Tensor, dtype: torch.dtype) -> Tensor:
+    """The value (256,) of each 8-bit level."""
+    table = _table(values, levels.device, dtype)
     return table.index_select(0, levels.to(torch.int32).flatten()).view(levels.shape)
 
 
 def _log_channels(rgb: Tensor, dtype: torch.dtype) -> Tensor:
     """ln(level + 0.1) of each channel minus its mean over the frame."""
-    logs = _look_up(_log_table(rgb.device, dtype), rgb)
+    logs = _look_up(log_levels, rgb, dtype)
     mean = logs.sum(-1).double().sum(-1) / (rgb.shape[-2] * rgb.shape[-1])
     return logs.sub_(mean.to(dtype)[:, None, None])
 
 
 def _lab(*blurred: Tensor) -> tuple[Tensor, Tensor]:
     """8-bit coded a* and b* of 8-bit levels; in float64 in both precisions, so that rounding never differs."""
-    red, green, blue = (_look_up(_linear_table(channel.device), channel) for channel in blurred)
+    red, green, blue = (_look_up(linear_levels, channel, torch.float64) for channel in blurred)
     x, y, z = (
         _lab_curve((red * (r / white)).add_(green * (g / white)).add_(blue * (b / white)))
         for (r, g, b), white in zip(LAB_MATRIX, LAB_WHITE, strict=True)

@@ -36,12 +36,14 @@ class CodecTrial(NamedTuple):
         suffix: of the file, which gives its container.
         options: of the encoder.
         is_lossless: whether every luma level must come back, but for one level of rounding.
+        pix_fmt: pixel format of the encoder.
     """
 
     encoder: str
     suffix: str
     options: dict[str, str]
     is_lossless: bool
+    pix_fmt: str = "yuv420p"
 
 
 CODECS = {
@@ -54,7 +56,7 @@ CODECS = {
     "AV1": CodecTrial("libsvtav1", ".mp4", {"crf": "10", "preset": "12"}, False),
     "MPEG-4": CodecTrial("mpeg4", ".avi", {"b": "2M"}, False),
     "MPEG-2": CodecTrial("mpeg2video", ".ts", {"b": "2M"}, False),
-    "ProRes": CodecTrial("prores_ks", ".mov", {}, False),
+    "ProRes": CodecTrial("prores_ks", ".mov", {}, False, "yuv422p10le"),
     "FFV1": CodecTrial("ffv1", ".mkv", {}, True),
 }
 """Codec -> how its decoder is tried; what is made here is compared with what was meant."""
@@ -142,7 +144,7 @@ def check_codec(name: str, folder: Path) -> str | None:
     levels = np.stack([(ramp + 7 * k) % 200 + 20 for k in range(8)])
     path = folder / f"{trial.encoder}{trial.suffix}"
     frames = (np.repeat(image[..., None], 3, -1).astype(np.uint8) for image in levels)
-    write_video(path, frames, 10, trial.encoder, options=trial.options, pix_fmt=_pix_fmt(trial.encoder))
+    write_video(path, frames, 10, trial.encoder, options=trial.options, pix_fmt=trial.pix_fmt)
     found = np.stack([image for _, _, image in read_frames(path, form="y")]).astype(float)
     error = found - (16 + levels * 219 / 255) if found.shape == levels.shape else np.array(math.inf)
     psnr_db = 10 * math.log10(255**2 / max(float(np.mean(error**2)), 1e-3))
@@ -150,10 +152,6 @@ def check_codec(name: str, folder: Path) -> str | None:
     if not is_met:
         raise VideoError(f"{len(found)} frames of {name} decode to other pixels ({psnr_db:.0f} dB); reinstall PyAV")
     return f"{len(found)} frames, " + ("every level" if trial.is_lossless else f"{psnr_db:.0f} dB")
-
-
-def _pix_fmt(encoder: str) -> str:
-    return "yuv422p10le" if encoder.startswith("prores") else "yuv420p"
 
 
 def check_nss(clip: Path) -> str:

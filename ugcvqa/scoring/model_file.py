@@ -52,8 +52,9 @@ def load(path: str | Path, engine: Engine = "auto", nss_engine: NSSEngine = "aut
         model = replace(model, settings=replace(model.settings, engine=engine))
         return model.with_nss_engine(usable_engine(nss_engine, model.settings.nss.precision))
     except (UgcvqaError, LookupError, TypeError, ValueError, RecursionError) as error:
-        is_plain = isinstance(error, UgcvqaError) and not isinstance(error, untrusted.Unfit)
-        reason = str(error) if is_plain else f"is not a complete model ({_reason(error)})"
+        reason = str(error) if isinstance(error, UgcvqaError) else error_reason(error)
+        if isinstance(error, untrusted.Unfit) or not isinstance(error, UgcvqaError):
+            reason = f"is not a complete model ({reason})"
         written = _writer(metadata)
         other = (
             "" if written == __version__ else f"; ugcvqa {written} wrote it, this is {__version__}: install that one"
@@ -65,10 +66,6 @@ def _writer(metadata: Mapping[str, Any]) -> str:
     """Version of the package that wrote a model."""
     version = metadata.get("ugcvqa")
     return version if isinstance(version, str) and version.isprintable() and len(version) < 30 else "?"
-
-
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, untrusted.Unfit) else error_reason(error)
 
 
 def _check_version(file: Path, metadata: dict[str, Any]) -> None:
