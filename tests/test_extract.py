@@ -204,7 +204,7 @@ def test_frames_without_a_map_are_told(videos, tmp_path, caplog):
     torch.nn.init.zeros_(last.weight), torch.nn.init.constant_(last.bias, -1e6)
     loader = LoaderSettings(workers=0)
     extract_dataset(dataset(videos), families, FeatureStore(tmp_path), loader, DecodeLimits(), {"accelerator": "cpu"})
-    assert "own/good3: frames without a saliency map, for which zeros stand: 3" in caplog.text
+    assert "own/good3: 3 frames have no saliency map and count as zeros" in caplog.text
 
 
 def test_band_too_small_after_shrinking_is_a_failure_row(videos, tmp_path):

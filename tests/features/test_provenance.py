@@ -204,9 +204,7 @@ def test_a_table_of_nobody_knows_whom_scores_no_video_until_it_is_said(tmp_path,
     with pytest.raises(CheckpointError, match=r"nobody says who made them, .* say it with --data\.made_by"):
         model.score("clip.mp4")
     (scored, *_) = score_tables(model, [path])
-    assert scored.warnings == (
-        "nobody says who made the features, so that it is not known whether they are those of the training",
-    )
+    assert scored.warnings == ("nobody says who made the features, so they may differ from those of the training",)
     shutil.rmtree(tmp_path / "runs")
     _, model, _, printed = trained(row, [path], "--data.made_by", "ugcvqa")
     assert not model.why_no_videos

@@ -255,7 +255,7 @@ def test_breaks_are_told_in_the_row():
     assert sentences(EVEN) == ()
     assert sentences(BROKEN["paused"][0]) == ("60.0 s without frames are left out of all times after 5.0 s",)
     (joined,) = sentences(BROKEN["three parts"][0])
-    assert joined == "time stamps start again after 3.3, 6.6 s, as in joined recordings, and are put in a row"
+    assert joined == "time stamps start again after 3.3, 6.6 s, as in joined recordings, and are joined end to end"
     varies, held = sentences(EVEN[:90] + later(EVEN[90:240], 2000) + later(EVEN[240:], 3000))
     assert "rate varies" in varies
     assert held == "no frames come for 2.0 s after 3.0 s, and 1 more times: held, or lost"

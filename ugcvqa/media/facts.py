@@ -166,7 +166,7 @@ def _doubts(info: VideoInfo) -> Iterator[str]:
     if info.n_frames < _FEW_FRAMES or info.duration_s < _SHORT_S:
         yield f"the video has only {info.n_frames} frames in {info.duration_s:.2g} s, so the score rests on very little"
     if info.transfer:
-        yield f"the video is coded for {info.transfer}, but is scored as standard (SDR) video, which it is not"
+        yield f"the video is coded for {info.transfer}, but is scored as standard (SDR) video"
     if info.pixel_aspect != 1:
         ratio = f"{info.pixel_aspect.numerator}:{info.pixel_aspect.denominator}"
         yield f"its pixels are not square ({ratio}), {_AS_CODED}"
@@ -193,7 +193,7 @@ def _clock_doubts(info: VideoInfo) -> Iterator[str]:
         yield "the frame rate varies, so seconds are counted in time and not in frames"
     restarts, pauses, gaps = ([each for each in info.breaks if each.kind == kind] for kind in KINDS)
     if restarts:
-        yield f"time stamps start again {_places(restarts)}, as in joined recordings, and are put in a row"
+        yield f"time stamps start again {_places(restarts)}, as in joined recordings, and are joined end to end"
     if pauses:
         lost_s = sum(each.length_s for each in pauses)
         yield f"{lost_s:.1f} s without frames are left out of all times {_places(pauses)}"

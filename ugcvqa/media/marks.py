@@ -19,7 +19,7 @@ _TRANSFERS = {
     17: "digital cinema (SMPTE ST 428)",
 }
 _RANGES = {1: "tv", 2: "pc"}  # codes of FFmpeg's AVColorRange
-DOLBY_VISION = "it carries Dolby Vision data, which are left out, so its colours may not be as they are shown"
+DOLBY_VISION = "it carries Dolby Vision data, which are left out, so its colours may differ from those shown"
 """Sentence about frames or files that carry it."""
 
 DOLBY_TAGS = frozenset({"dvh1", "dvhe", "dvav", "dva1", "dav1"})

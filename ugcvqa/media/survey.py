@@ -211,7 +211,7 @@ def _check_complete(
     if name == "mpegts" and all(n_bytes % packet for packet in (188, 192, 204)):
         raise VideoError(f"{path}: cut short, ends within a transport packet; fetch the file again")
     if (begins := second_recording(path, name, scan.end_byte)) is not None:
-        scan.damage.add(f"another recording was joined to it at byte {begins}, of which nothing or not all is read")
+        scan.damage.add(f"another recording was joined to it at byte {begins}, and is not read, or not completely")
     if name == "ogg" and not ends_as_ogg(path):
         scan.damage.add("cut short: its last page is not marked as the end")
     promised_s = 0.0

@@ -100,7 +100,7 @@ class FeatureWriter(Callback):
         self.outcome.add(video_id, result)
         for arrays in result.features.values():
             if n_empty := int(arrays.get("n_empty", 0)):
-                log.warning("%s: frames without a saliency map, for which zeros stand: %d", video_id, n_empty)
+                log.warning("%s: %d frames have no saliency map and count as zeros", video_id, n_empty)
 
 
 def extract_dataset(

@@ -10,7 +10,7 @@ from ugcvqa.features.provenance import UNKNOWN, Provenance, check_same, parts_of
 from ugcvqa.scoring.model import QualityModel
 from ugcvqa.scoring.result import Score
 
-_UNTOLD = "nobody says who made the features, so that it is not known whether they are those of the training"
+_UNTOLD = "nobody says who made the features, so they may differ from those of the training"
 
 
 def score_tables(
