@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ugcvqa.bulk.journal import Journal, record_path_of
 from ugcvqa.bulk.retries import is_passing
@@ -14,9 +14,7 @@ from ugcvqa.bulk.rows import FACTS, NUMBERS, TEXTS, JSONRows, Row, about, column
 from ugcvqa.errors import ConfigError, StoreError
 from ugcvqa.files import error_reason, written_atomically
 from ugcvqa.scoring.result import Score
-
-if TYPE_CHECKING:
-    from ugcvqa.scoring.scorers import Scorer  # imports torch
+from ugcvqa.scoring.scorers import Scorer
 
 _GROUP = 10_000  # rows held at once
 
@@ -38,7 +36,7 @@ class ParquetJournal(Journal):
     otherwise. Numbers are float64, null where unknown. Its metadata `ugcvqa` says what they are, as JSON.
     """
 
-    def __init__(self, table: Path, scorer: "Scorer", record: Mapping[str, Any]) -> None:
+    def __init__(self, table: Path, scorer: Scorer, record: Mapping[str, Any]) -> None:
         rows = table.with_name(f"{table.name}.rows.jsonl")
         self._table, self._parts, self._about = table, scorer.part_names, about(scorer)
         super().__init__(rows, JSONRows(self._about), record, record_path_of(table))

@@ -3,7 +3,7 @@
 import math
 import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from ugcvqa.bulk.explanation_lines import explanation_lines
 from ugcvqa.bulk.journal import Tally
@@ -11,14 +11,12 @@ from ugcvqa.bulk.rows import CSVRows, JSONRows, about
 from ugcvqa.cell_texts import printable
 from ugcvqa.logs import tell_error
 from ugcvqa.scoring.result import Score
-
-if TYPE_CHECKING:
-    from ugcvqa.scoring.scorers import Scorer  # imports torch
+from ugcvqa.scoring.scorers import Scorer
 
 _N_DISTORTIONS = 3  # named in the table
 
 
-def print_scores(scores: Iterable[Score], scorer: "Scorer", form: Literal["table", "csv", "json"]) -> Tally:
+def print_scores(scores: Iterable[Score], scorer: Scorer, form: Literal["table", "csv", "json"]) -> Tally:
     """Writes every score to stdout as it arrives, and failures to stderr.
 
     Returns:
@@ -39,7 +37,7 @@ def print_scores(scores: Iterable[Score], scorer: "Scorer", form: Literal["table
     return tally
 
 
-def _form(scorer: "Scorer", form: Literal["table", "csv", "json"]) -> tuple[str, Callable[[Score], str]]:
+def _form(scorer: Scorer, form: Literal["table", "csv", "json"]) -> tuple[str, Callable[[Score], str]]:
     """The header of a form, and what makes a line of a score."""
     if form == "table":
         low, high = scorer.scale

@@ -8,15 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar, cast
+from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
 from ugcvqa.cell_texts import cells_of_row, text_of
 from ugcvqa.errors import StoreError
 from ugcvqa.files import error_reason
 from ugcvqa.scoring.result import Score
-
-if TYPE_CHECKING:
-    from ugcvqa.scoring.scorers import Scorer  # imports torch
+from ugcvqa.scoring.scorers import Scorer
 
 NUMBERS = ("mos", "pred", "std", "low", "high")
 """Columns with a number of every model; the model's own parts follow."""
@@ -45,7 +43,7 @@ def cells_of(score: Score, part_names: Sequence[str], meaning: Mapping[str, Any]
     return [score.path, *known, *facts, *texts]
 
 
-def about(scorer: "Scorer") -> dict[str, Any]:
+def about(scorer: Scorer) -> dict[str, Any]:
     """Meaning of the scores of a scorer: label and scale, and name, SHA-256 and training data of the model."""
     return {
         "label": scorer.label,

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
@@ -26,10 +26,8 @@ from ugcvqa.machine import memory_bytes, n_cores
 from ugcvqa.progress import progress_bar
 from ugcvqa.records import versions
 from ugcvqa.scoring.result import Score
+from ugcvqa.scoring.scorers import Scorer
 from ugcvqa.settings.data import DaskSettings, DecodeLimits
-
-if TYPE_CHECKING:
-    from ugcvqa.scoring.scorers import Scorer  # imports torch
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +55,7 @@ class Call:
         dask: Dask workers that score in place of processes of this one; None for none.
     """
 
-    scorer: "Scorer"
+    scorer: Scorer
     workers: int
     device: str
     batch_size: int

@@ -18,7 +18,7 @@ class Scene:
     """What fixes a clean scene completely.
 
     Attributes:
-        kind: a key of `KINDS`.
+        kind: a key of `scenes.KINDS`.
         seed: seeds every choice inside the scene.
         width: frame width in pixels, even.
         height: frame height in pixels, even.

@@ -125,7 +125,7 @@ def search_grid(
 ) -> GridReport:
     """Scores all candidates.
 
-    Source: section 4 of the paper and its public code; see `svr.fit_svr` for what is done to save time. The
+    Source: section 4 of the paper and its public code; see `svr_fit.fit_svr` for what is done to save time. The
     candidates within the solver's tolerance of the best are solved again by libsvm, which decides among them: where
     candidates are nearly equal, the choice is the one that the public code makes.
 

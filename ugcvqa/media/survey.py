@@ -101,7 +101,7 @@ def survey_packets(path: str | Path, limits: DecodeLimits) -> Survey:
 
 
 def _facts(container: av.container.InputContainer, stream: av.VideoStream, frame: av.VideoFrame) -> dict[str, Any]:
-    """Fields of `VideoInfo` that depend on no time."""
+    """Fields of `VideoInfo` that depend neither on the number nor on the times of frames."""
     context = stream.codec_context
     aspect = stream.sample_aspect_ratio or context.sample_aspect_ratio or Fraction(1)
     is_turned = mark_of(frame).orientation.quarter_turns % 2

@@ -27,7 +27,7 @@ def band_powers(luma: npt.NDArray[np.uint8]) -> Array:
         luma: (H, W) uint8, sides of at least 8.
 
     Returns:
-        (64,) binary logarithms, mean of both directions; in each band of the strip with the second largest power.
+        (64,) binary logarithms, mean of both directions; in each band from the strip with the second largest power.
     """
     strips = [(_powers(strip) + _powers(strip.T)) / 2 for strip in np.array_split(luma, _STRIPS)]
     second: Array = np.sort(strips, axis=0)[-2]

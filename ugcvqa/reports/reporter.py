@@ -58,7 +58,7 @@ class Reporter:
         self._saliency = None if saliency is None else saliency_maps(saliency, device, engine)
 
     def explains(self, total: int | None) -> bool:
-        """Whether it wants explanations with the scores of so many videos: that of a folder has no room."""
+        """Whether it wants explanations with the scores of `total` videos: a folder's report has no room for them."""
         return self._path is not None and total is not None and total <= MOST_DETAILED
 
     def through(self, scores: Iterable[Score], is_plain: bool = False) -> Iterator[Score]:

@@ -199,7 +199,7 @@ class QualityModel(VideoModel):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the model as `save` writes it, and of its NSS engine: models of other scores have another."""
+        """SHA-256 of the model as `save` writes it, and of its NSS engine; it identifies the model's scores."""
         engine = usable_engine(self.settings.nss.engine, self.settings.nss.precision)
         return hashlib.sha256(engine.encode() + self._to_bytes()).hexdigest()
 

@@ -67,7 +67,7 @@ class Score:
     def as_dict(self) -> dict[str, Any]:
         """Returns the score as plain numbers, texts, lists and mappings, as JSON wants them.
 
-        None is what is not known. Pictures are left out, and so is what was not asked for.
+        What is not known is None. Pictures are left out, and so is what was not asked for.
         """
         record = {
             "video": self.path,

@@ -44,8 +44,8 @@ def timeline_of(
         info: the video.
 
     Returns:
-        An entry per second, see `by_second.Grid`; for an end-to-end network one per sampled frame, each
-        for an equal part of the video.
+        An entry per second, see `by_second.Grid`; for an end-to-end network one per sampled frame, each for
+        an equal part of the video.
     """
     frame_scores = head.frame_scores(features)
     if frame_scores is None:

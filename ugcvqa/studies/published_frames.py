@@ -13,6 +13,8 @@ from ugcvqa.files import error_reason
 from ugcvqa.studies.analysis import correlation, count
 from ugcvqa.studies.cosine import permuted_cosine, window_cosine
 
+_TOLERANCE = 1e-6
+
 
 class PublishedFrame(NamedTuple):
     """One of the published frames, as a line of published.csv."""
@@ -55,9 +57,6 @@ def published_frames(path: Path, seed: int) -> list[PublishedFrame]:
     return [PublishedFrame(number, *row) for number, row in enumerate(values, start=1)]
 
 
-_PUBLISHED_TOLERANCE = 1e-6
-
-
 def published_sentence(frames: Sequence[PublishedFrame]) -> str:
     """How well the published values are reproduced, and what a shuffle of channels leaves of them."""
     kept = [row for row in frames if math.isfinite(row.difference)]
@@ -67,7 +66,7 @@ def published_sentence(frames: Sequence[PublishedFrame]) -> str:
     lacking = f" {count(missing, 'frame')} without a cosine left out." if missing else ""
     published, permuted = (np.array([getattr(row, key) for row in kept]) for key in ("published", "permuted"))
     largest = max(abs(row.difference) for row in kept)
-    found = "are met to" if largest <= _PUBLISHED_TOLERANCE else "ARE NOT MET: they differ by up to"
+    found = "are met to" if largest <= _TOLERANCE else "ARE NOT MET: they differ by up to"
     text = (
         f"Published frames: the {len(kept)} published cosines {found} {largest:.1e}; their mean is "
         f"{published.mean():.3f}, and {permuted.mean():.3f} with the channels of the deep vectors shuffled"

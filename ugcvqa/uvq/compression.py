@@ -1,8 +1,8 @@
 """UVQ 1.0's CompressionNet for inference: an inception network of separable 3-D convolutions with channel gates.
 
 Source: UVQ (Wang et al., CVPR 2021) and the definition published with its weights. The axes are separable, so no 3-D
-convolution is left: the few frames of a patch are separate maps (n, C, H, W), and time is a sum
-of pointwise convolutions. Batch normalisation is folded. All this changes results by rounding only.
+convolution is left: the few frames of a patch are separate maps (n, C, H, W), and time is a sum of pointwise
+convolutions. Batch normalisation is folded. All this changes results by rounding only.
 """
 
 from collections.abc import Mapping, Sequence
