@@ -12,6 +12,7 @@ from scipy.stats import multivariate_normal
 from ugcvqa.datasets.tables import FeatureTable, write_table
 from ugcvqa.errors import CheckpointError, ConfigError, LabelError
 from ugcvqa.files import arrays_from_file, arrays_to_bytes
+from ugcvqa.heads import sparse_fit
 from ugcvqa.heads.gp_fit import fit_gp
 from ugcvqa.heads.inducing import cluster_means, negative_bound, placed, principal_axes
 from ugcvqa.heads.kernels import Kernel, squared_distances
@@ -221,6 +222,12 @@ def test_saved_and_loaded_head_says_the_same(fitted, tmp_path):
         FittedSparseGP.from_arrays({name: array for name, array in arrays.items() if name != "inducing"}, values)
     with pytest.raises(CheckpointError, match="factor is float32 \\(3, 3\\)"):
         FittedSparseGP.from_arrays({**arrays, "factor": np.eye(3, dtype=np.float32)}, values)
+    with pytest.raises(CheckpointError, match="factor has 5 numbers, which make no triangle"):
+        FittedSparseGP.from_arrays({**arrays, "factor": np.ones(5, dtype=np.float32)}, values)
+    assert arrays["factor"].shape == (24 * 25 // 2,)
+    older = {"factor": head.factor, "inducing": head.inducing.astype(np.float32)}  # as files kept them before
+    found = FittedSparseGP.from_arrays({**arrays, **older}, values).predict_interval(features)
+    np.testing.assert_array_equal(found, head.predict_interval(features))
 
 
 def test_the_same_data_give_the_same_head():
@@ -257,11 +264,34 @@ def test_pairs_that_differ_by_a_fact_make_its_values_usual(tmp_path):
     rows = np.repeat(features[:1], 40, axis=0)
     rows[1::2, 9] = 100  # worse, as it has fewer lines
     better = np.arange(0, 40, 2)
-    for name, worse, low in (("lines", better + 1, 100), ("others", (better + 2) % 40, 256)):
-        pairs = Pairs(rows, better, worse, np.full(20, 0.1), np.zeros(20, dtype=bool))
+    darker = rows.copy()
+    darker[1::2, 0] -= 1  # fewer lines and something else: tells nothing about lines
+    for name, table, worse, low in (
+        ("lines", rows, better + 1, 100),
+        ("others", rows, (better + 2) % 40, 256),
+        ("both", darker, better + 1, 256),
+    ):
+        pairs = Pairs(table, better, worse, np.full(20, 0.1), np.zeros(20, dtype=bool))
         write_pairs(tmp_path / name, [str(row) for row in range(40)], pairs)
         head, _ = fit_sparse_gp(features, mos, PARTS, replace(SMALL, pairs=str(tmp_path / f"{name}.npz")))
         assert head.ranges["container/height"] == pytest.approx((low / 1.1, 2048 * 1.1))
+
+
+def test_an_equality_counts_as_three(tmp_path, monkeypatch):
+    features, mos = problem(80)
+    rows = np.random.default_rng(5).normal(size=(20, 10))
+    rows[:, 5:] = np.abs(rows[:, 5:]) + 1
+    preds = []
+    for times, weight in ((1, sparse_fit._EQUAL_WEIGHT), (3, 1.0), (1, 1.0)):
+        monkeypatch.setattr(sparse_fit, "_EQUAL_WEIGHT", weight)
+        better = np.tile(np.arange(0, 20, 2), times)
+        pairs = Pairs(rows, better, better + 1, np.zeros(len(better)), np.ones(len(better), dtype=bool))
+        write_pairs(tmp_path / "pairs.npz", [str(row) for row in range(20)], pairs)
+        settings = replace(SMALL, pairs=str(tmp_path / "pairs.npz"))
+        preds.append(fit_sparse_gp(features, mos, PARTS, settings)[0].predict(rows))
+    np.testing.assert_allclose(preds[0], preds[1], rtol=0, atol=1e-6)
+    changes = [np.abs(pred[::2] - pred[1::2]).mean() for pred in preds]
+    assert changes[0] < 0.8 * changes[2]
 
 
 def test_ladders_of_another_form_are_refused(tmp_path):

@@ -34,6 +34,7 @@ _RANGE, _MARGIN = 0.005, 1.1  # share of the training videos beyond either end o
 _SPREAD_PENALTY = 12.0  # about the variance of the logarithm of a squared normal number, 4.9, over what it can explain
 _SMALLEST_RATIO = 1e-2
 _ROUNDS = 4
+_EQUAL_WEIGHT = 3.0  # of an equality among the pairs: captions would move scores most otherwise
 _AXES_VIDEOS = 2000  # most videos, evenly chosen, that the principal axes are found from
 
 
@@ -80,7 +81,8 @@ def fit_sparse_gp(
     groups = tuple(dict.fromkeys(part.group for part, is_used in zip(parts, used, strict=True) if is_used))
     tables = tuple(fit_scaling(features[:, part.start : part.stop], part.scaling, settings.quantiles) for part in parts)
     scales = np.sqrt(exact.kernel.weights.sum(axis=0) / exact.unit_distances)
-    own, rungs = (scaled_blocks(table, parts, tables, scales, groups) for table in (features[sample], pairs.features))
+    thinned = pairs.features[_spread_rows(len(pairs.features), len(sample))]  # or the axes would be theirs alone
+    own, rungs = (scaled_blocks(table, parts, tables, scales, groups) for table in (features[sample], thinned))
     mean, deviation = float(scores.mean()), float(scores.std())
     head = FittedSparseGP(
         parts=parts,
@@ -88,7 +90,7 @@ def fit_sparse_gp(
         scales=scales,
         axes=tuple(principal_axes(np.concatenate(pair), settings.dimensions) for pair in zip(own, rungs, strict=True)),
         groups=groups,
-        inducing=np.empty((0, 0), dtype=np.float32),
+        inducing=np.empty((0, 0), dtype=np.float16),
         kernel=replace(exact.kernel, weights=np.eye(len(groups))),
         noise=exact.noise,
         whitened=np.empty(0),
@@ -189,7 +191,7 @@ def _usual_residuals(
     return np.array([np.quantile(np.concatenate(values), _USUAL) for values in found])
 
 
-def _inducing(problem: _Problem, settings: SparseGPSettings) -> npt.NDArray[np.float32]:
+def _inducing(problem: _Problem, settings: SparseGPSettings) -> npt.NDArray[np.float16]:
     """Places of the inducing points: moved among the training videos, means of the ladders besides."""
     together = np.concatenate(problem.points, axis=1)
     start = cluster_means(together, min(settings.inducing, len(together)))
@@ -197,10 +199,10 @@ def _inducing(problem: _Problem, settings: SparseGPSettings) -> npt.NDArray[np.f
     if problem.pairs.better.size:
         rungs = np.concatenate(problem.rungs, axis=1)
         found.append(cluster_means(rungs, min(settings.ladder_inducing, len(rungs))))
-    return np.concatenate(found).astype(np.float32)
+    return np.concatenate(found).astype(np.float16)
 
 
-def _solve(problem: _Problem, inducing: npt.NDArray[np.float32], settings: SparseGPSettings, unit: float) -> _Solution:
+def _solve(problem: _Problem, inducing: npt.NDArray[np.float16], settings: SparseGPSettings, unit: float) -> _Solution:
     """Finds the process at the inducing points, and what it says of each training video without that video."""
     places = by_term(inducing.astype(np.float64), problem.points)
 
@@ -212,15 +214,17 @@ def _solve(problem: _Problem, inducing: npt.NDArray[np.float32], settings: Spars
     explained, rungs = whitened(problem.points), whitened(problem.rungs)
     pairs = problem.pairs
     steps = (rungs[:, pairs.better] - rungs[:, pairs.worse]).T
-    margin, precision = pairs.margin / unit, (unit / settings.tolerated) ** 2
+    margin = pairs.margin / unit
+    precision = (unit / settings.tolerated) ** 2 * np.where(pairs.is_equal, _EQUAL_WEIGHT, 1.0)
     evidence = np.eye(len(inducing)) + explained @ explained.T / problem.noise
     target = explained @ problem.scores / problem.noise
     mean = np.linalg.solve(evidence, target)
     posterior = evidence
     for _ in range(_ROUNDS if len(steps) else 0):
         broken = (steps @ mean < margin) | pairs.is_equal
-        posterior = evidence + precision * steps[broken].T @ steps[broken]
-        mean = np.linalg.solve(posterior, target + precision * steps[broken].T @ margin[broken])
+        weighted = steps[broken].T * precision[broken]
+        posterior = evidence + weighted @ steps[broken]
+        mean = np.linalg.solve(posterior, target + weighted @ margin[broken])
     factor: Array = cholesky(posterior, lower=True).astype(np.float64)
     doubt = np.sum(solve_triangular(factor, explained, lower=True) ** 2, axis=0)
     leverage = doubt / problem.noise
@@ -265,9 +269,11 @@ def _described(head: FittedSparseGP, points: Sequence[Array]) -> FittedSparseGP:
 
 
 def _taught(pairs: Pairs, column: int) -> npt.NDArray[Any]:
-    """Values of a column in those pairs that differ by it, from which the head learns what it means."""
-    values = np.stack((pairs.features[pairs.better, column], pairs.features[pairs.worse, column]))
-    return values[:, values[0] != values[1]].ravel()
+    """Values of a column in those pairs that differ by nothing else, from which the head learns what it means."""
+    better, worse = pairs.features[pairs.better], pairs.features[pairs.worse]
+    differs = better != worse
+    alone = differs[:, column] & (differs.sum(axis=1) == 1)
+    return np.stack((better[alone, column], worse[alone, column])).ravel()
 
 
 def _range(*several: npt.NDArray[Any]) -> tuple[float, float]:
