@@ -7,9 +7,11 @@ It is for row NSS_PIXELS. A photograph takes about ten processor seconds; the nu
 """
 
 import argparse
+import multiprocessing
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -51,21 +53,28 @@ def _planes(frames: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[Any], ...]:
     return luma, np.ascontiguousarray(chroma[:, 0]), np.ascontiguousarray(chroma[:, 1])
 
 
-def _measured(photos: Sequence[Path]) -> Iterator[tuple[str, Array]]:
-    network = NSS(engine="compiled")
-    with progress_bar(len(photos), "photo", "pairs") as bar, tempfile.TemporaryDirectory() as folder:
-        for number, path in enumerate(photos):
-            with Image.open(path) as image:
-                image.draft("RGB", (_LONGEST_PX, _LONGEST_PX))
-                photo = np.asarray(image.convert("RGB"))
-            for video_id, frames in sights(photo, number, Path(folder)):
-                yield video_id, vector(np.ascontiguousarray(frames), network)
+def _measured(photos: Sequence[Path], workers: int) -> Iterator[tuple[str, Array]]:
+    processes = multiprocessing.get_context("spawn")
+    with progress_bar(len(photos), "photo", "pairs") as bar, ProcessPoolExecutor(workers, processes) as pool:
+        for found in pool.map(_measured_one, range(len(photos)), photos):
+            yield from found
             bar.update(1)
 
 
-def pairs_table(photos: Sequence[Path]) -> tuple[list[str], Pairs]:
+def _measured_one(number: int, path: Path) -> list[tuple[str, Array]]:
+    torch.set_num_threads(1)
+    network = NSS(engine="compiled")
+    with Image.open(path) as image:
+        image.draft("RGB", (_LONGEST_PX, _LONGEST_PX))
+        photo = np.asarray(image.convert("RGB"))
+    with tempfile.TemporaryDirectory() as folder:
+        every = sights(photo, number, Path(folder))
+        return [(video_id, vector(np.ascontiguousarray(frames), network)) for video_id, frames in every]
+
+
+def pairs_table(photos: Sequence[Path], workers: int = 1) -> tuple[list[str], Pairs]:
     """Ids and pairs of all photographs."""
-    rows = dict(_measured(photos))
+    rows = dict(_measured(photos, workers))
     found: list[Order] = list(orders([*rows]))
     for clip in [video_id for video_id in rows if video_id.endswith("/clip")]:
         rows |= {f"{clip}@{lines}": np.array([*rows[clip][:-1], lines]) for lines in LINES}
@@ -86,8 +95,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     parser.add_argument("photos", type=Path, nargs="+")
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the photographs")
     arguments = parser.parse_args()
-    ids, pairs = pairs_table(arguments.photos)
+    ids, pairs = pairs_table(arguments.photos, arguments.workers)
     write_pairs(arguments.output, ids, pairs)
     sys.stdout.write(f"{arguments.output}: {len(ids)} videos, {len(pairs.better)} pairs\n")
     return 0

@@ -6,10 +6,21 @@ import numpy as np
 import pytest
 
 from ugcvqa.benchmarks.distortions import judged, suite_table
-from ugcvqa.demo.known_orders import LINES, MARGINS, line_orders, orders, sights, size_of
+from ugcvqa.demo.known_orders import (
+    LINES,
+    MARGINS,
+    TAKES,
+    line_orders,
+    orders,
+    sights,
+    sights_of_take,
+    size_of,
+    wear_of,
+)
 from ugcvqa.demo.paint import noise
 from ugcvqa.demo.pans import panned
 from ugcvqa.demo.versions import versions
+from ugcvqa.demo.wear import Encoding, Wear, drawn_wear, worn
 from ugcvqa.errors import LabelError, VideoError
 from ugcvqa.heads.pairs import Pairs, pairs_of_ladders, read_pairs, write_pairs
 from ugcvqa.media.encode import write_video
@@ -58,33 +69,68 @@ def test_versions_are_what_they_are_called(clip):
 @pytest.mark.slow
 def test_every_sight_of_a_photograph_is_in_some_order(photo, tmp_path):
     found = dict(sights(photo, 0, tmp_path))
-    assert list(found) == list(dict(sights(photo, 0, tmp_path)))
+    assert {video_id.split("/")[1] for video_id in found} == {*TAKES[0], *TAKES[1]}
     assert all(frames.shape[0] == 10 for frames in found.values())
+    again = dict(sights_of_take(photo, 0, 1, tmp_path))
+    assert all(np.array_equal(frames, found[video_id]) for video_id, frames in again.items())
     known = list(orders([*found]))
     named = {order.worse for order in known} | {order.better for order in known}
-    assert named == set(found)
-    of_sharpened = next(order for order in known if order.worse == "c00/worn/sharpened")
-    assert of_sharpened.margin == 0  # the source is soft and blocky
+    left = {video_id.rpartition("/")[2] for video_id in set(found) - named}
+    assert left <= {"overexposed", "sharpened"}  # which may mend what is worn
     assert not list(tmp_path.iterdir())
 
 
 def test_orders_follow_from_ids():
-    ids = [
-        f"c05/{source}/{kind}" for source in ("fine", "worn") for kind in ("clip", "overexposed", "vp9_40", "vp9_52")
+    dark, soft = (next(n for n in range(99) if getattr(wear_of(n, "worn0"), name)) for name in ("is_dark", "is_soft"))
+    ids = [f"c05/fine1/{kind}" for kind in ("clip", "overexposed", "vp9_40", "vp9_52", "captions_1")]
+    ids += [f"c{dark:02d}/worn0/{kind}" for kind in ("clip", "overexposed", "noise_12")]
+    ids += [f"c{soft:02d}/worn0/sharpened", f"c{soft:02d}/worn0/noise_30", f"c{soft:02d}/worn0/noise_12"]
+    assert list(orders(dict.fromkeys(ids))) == [
+        ("c05/fine1/clip", "c05/fine1/overexposed", MARGINS["overexposed"], False),
+        ("c05/fine1/clip", "c05/fine1/vp9_40", 0.0, False),
+        ("c05/fine1/vp9_40", "c05/fine1/vp9_52", 0.05, False),
+        ("c05/fine1/clip", "c05/fine1/captions_1", 0.0, True),
+        (f"c{dark:02d}/worn0/clip", f"c{dark:02d}/worn0/noise_12", 0.0, False),  # more light undoes the wear
+        (f"c{soft:02d}/worn0/clip", f"c{soft:02d}/worn0/noise_30", 0.0, False),  # and so does sharpening
+        (f"c{soft:02d}/worn0/clip", f"c{soft:02d}/worn0/noise_12", 0.0, False),
     ]
-    spoiled = ["c02/spoiled/clip", "c02/spoiled/overexposed", "c02/spoiled/noise_12", "c02/spoiled/captions_low"]
-    found = list(orders([*ids, "c05/fine/captions", *spoiled]))
-    assert found[-1] == ("c02/spoiled/clip", "c02/spoiled/captions_low", 0.0, True)
-    assert found[-2] == ("c02/spoiled/clip", "c02/spoiled/noise_12", MARGINS["noise_12"], False)
-    assert not [order for order in found if order.worse == "c02/spoiled/overexposed"]
-    assert ("c05/fine/clip", "c05/fine/overexposed", MARGINS["overexposed"], False) in found
-    assert not [order for order in found if order.worse == "c05/worn/overexposed"]  # it undoes the wear
-    assert ("c05/fine/vp9_40", "c05/fine/vp9_52", 0.05, False) in found
-    assert ("c05/worn/clip", "c05/worn/vp9_40", 0.0, False) in found
-    assert [order.is_equal for order in found].count(True) == 2
-    assert len(list(line_orders("c05/fine/clip"))) == len(LINES) - 1
-    assert size_of(4, (1000, 2000)) == (1280, 720)
-    assert size_of(4, (700, 2000)) == (640, 360)
+    assert [order.margin for order in line_orders("c05/fine0/clip")] == [0.03] * (len(LINES) - 1)
+    assert {order.margin for order in line_orders("c05/worn0/clip")} == {0.0}
+    assert size_of(5, (2000, 3000)) == (1280, 720)
+    assert size_of(5, (700, 2000)) == (640, 360)
+
+
+def test_wear_changes_what_it_is_called_after(clip, tmp_path):
+    rng = np.random.default_rng(0)
+
+    def after(**wear):
+        return worn(clip, Wear(**wear), Fraction(24), rng, tmp_path).astype(float)
+
+    np.testing.assert_array_equal(after(), clip)
+    energy = np.diff(clip.astype(float), axis=2).std()
+    assert after(gain=0.5).mean() == pytest.approx(clip.mean() / 2, abs=0.5)
+    np.testing.assert_allclose(after(haze=0.25).mean(), 0.75 * clip.mean() + 50, atol=0.5)
+    assert np.ptp(after(saturation=0.0), axis=3).max() == 0
+    assert (after(noise=9) - clip).std() == pytest.approx(9, rel=0.05)
+    for softer in ({"blur": 1.5}, {"shrink": 2.5}, {"encodings": (Encoding("mpeg4", 0.05),)}):
+        changed = after(**softer)
+        assert changed.shape == clip.shape
+        assert np.diff(changed, axis=2).std() < energy
+    assert np.diff(after(sharpening=2.0), axis=2).std() > energy
+    once, twice = Encoding("h264", 30), Encoding("hevc", 40)
+    assert abs(after(encodings=(once, twice)) - clip).mean() > abs(after(encodings=(once,)) - clip).mean()
+    assert not list(tmp_path.iterdir())
+
+
+def test_wear_is_drawn_as_often_as_it_says():
+    drawn = [drawn_wear(np.random.default_rng((n, 3))) for n in range(2000)]
+    assert drawn[7] == drawn_wear(np.random.default_rng((7, 3)))
+    shares = {"gain": 0.45, "haze": 0.15, "saturation": 0.3, "blur": 0.35, "noise": 0.4, "shrink": 0.4}
+    for name, share in shares.items():
+        assert np.mean([getattr(one, name) != getattr(Wear(), name) for one in drawn]) == pytest.approx(share, abs=0.04)
+    assert np.bincount([len(one.encodings) for one in drawn]) / 2000 == pytest.approx([0.1, 0.6, 0.3], abs=0.04)
+    factors = [encoding.factor for one in drawn for encoding in one.encodings if encoding.codec == "mpeg4"]
+    assert 0.04 <= min(factors) < 0.05 < 0.35 < max(factors) <= 0.4
 
 
 def test_pairs_are_written_read_and_joined(tmp_path):

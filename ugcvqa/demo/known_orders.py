@@ -1,8 +1,9 @@
 """Versions of photographs whose order is known, to train heads on: which versions there are, and which is better."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,16 +13,8 @@ from numpy.typing import NDArray
 from ugcvqa.demo.ladders import RUNGS, encoded
 from ugcvqa.demo.pans import panned
 from ugcvqa.demo.scene import Frames
-from ugcvqa.demo.versions import (
-    captioned,
-    darkened,
-    halved,
-    noisy,
-    picture_changes,
-    sharpened,
-    shrunk_and_back,
-    smoothed,
-)
+from ugcvqa.demo.versions import Change, captioned, halved, noisy, picture_changes
+from ugcvqa.demo.wear import Wear, drawn_wear, worn
 
 RATE = Fraction(24)
 N_FRAMES = 24
@@ -31,18 +24,26 @@ USED_FRAMES = (4, 20, 8, 9, 10, 11, 12, 13, 14, 15)
 LINES = (200, 270, 360, 480, 540, 640, 720, 900, 1080)
 """True heights that a picture is said to have, all else being equal."""
 
-_SIZES = ((640, 360), (960, 540), (480, 270), (640, 360), (1280, 720), (360, 640), (640, 360), (848, 480))
+_SIZES = (  # sides that half a picture has too are even
+    (640, 360),
+    (960, 540),
+    (480, 270),
+    (404, 720),
+    (640, 360),
+    (1280, 720),
+    (320, 240),
+    (360, 640),
+    (848, 480),
+)
 _CODECS = ("hevc", "vp9", "av1")
 _NOISE = (5, 8, 18, 24)
 _LEFT_OUT = ("letterbox",)  # bars are cut off before any feature
-_FINE_ONLY = ("blur_1.5", "half_and_back")
-_LARGEST_UPSCALED = 360  # lines
-_TURN, _SPOILED_CRF = 3, 36
+_OF_CLEAN = ("blur_1.5", "half_and_back")  # which help a noisy picture
+_LARGEST_UPSCALED = 540  # lines of the shorter side
+_CAPTIONS = 2  # boxes at random places besides that of the suite
 
-_CAPTIONS = {"captions_low": captioned(0.88, 0.25, 0.08, 0.5), "captions_high": captioned(0.04, 0.06, 0.13, 0.88)}
-
-SOURCES = ("fine", "worn", "spoiled")
-"""What versions are made of: the clip, the clip worn as user videos are, and worn in another way and encoded twice."""
+TAKES = (("fine0", "worn0", "worn1", "worn2", "worn3"), ("fine1", "worn4", "worn5", "worn6", "worn7"))
+"""What versions are made of: two clips of a photograph, each as it is and worn in four ways, see `wear`."""
 
 MARGINS = {
     "noise_5": 0.012,
@@ -64,7 +65,7 @@ MARGINS = {
     "x264_38": 0.08,
     "x264_46": 0.24,
 }
-"""Kind -> MOS that it costs at least: far less than people would say, on sources of any quality."""
+"""Kind -> MOS that it costs a fine clip at least: far less than people would say."""
 
 _CHAINS = (
     ("x264_38", "x264_46", 0.2),
@@ -72,9 +73,9 @@ _CHAINS = (
     ("blur_1.5", "blur_3", 0.15),
     ("x264_30", "x264_38", 0.1),
 )
-_MENDED = {"overexposed": (5,), "sharpened": (2,)}  # number of the wear
-_HALF_MENDED = {"sharpened": (0, 4)}  # which is soft and blocky: no better for it
 _RUNG, _LINE_STEP = 0.05, 0.03
+_MOTION = (0.1, 2.5)  # least and largest factor of the camera's motion
+_TAKE, _TURN = 1000, 4  # steps of seeds and sizes from take to take
 
 
 class Sight(NamedTuple):
@@ -99,9 +100,9 @@ class Order(NamedTuple):
 
 
 def sights(photo: NDArray[np.uint8], number: int, folder: Path) -> Iterator[Sight]:
-    """Makes all versions of a photograph: of a clip that pans over it, and of that clip worn and spoiled.
+    """Makes all versions of a photograph: of a clip that pans over it, and of that clip worn in several ways.
 
-    Source: our own. Two of three sources are worn as user videos are, since damage to these is misjudged most.
+    Source: our own. Most sources are worn as user videos are, since damage to these is misjudged most.
 
     Args:
         photo: (H, W, 3) uint8 RGB.
@@ -111,45 +112,65 @@ def sights(photo: NDArray[np.uint8], number: int, folder: Path) -> Iterator[Sigh
     Raises:
         VideoError: if an encoder is missing, or the photograph is too small for its size.
     """
-    fine = panned(photo, *size_of(number, photo.shape[:2]), RATE, N_FRAMES, number)
-    used, height, turn = list(USED_FRAMES), fine.shape[1], number % len(_CODECS)
-    for source in SOURCES:
-        is_fine = source == "fine"
-        frames = _source(fine, source, number, folder)
-        name = f"c{number:02d}/{source}"
-        sub = frames[used]
+    for take in range(len(TAKES)):
+        yield from sights_of_take(photo, number, take, folder)
+
+
+def sights_of_take(photo: NDArray[np.uint8], number: int, take: int, folder: Path) -> Iterator[Sight]:
+    """As `sights`, of one of the clips that pan over the photograph."""
+    seed = number + _TAKE * take
+    motion = float(np.exp(np.random.default_rng((seed, 7)).uniform(*np.log(_MOTION))))
+    fine = panned(photo, *size_of(number + _TURN * take, photo.shape[:2]), RATE, N_FRAMES, seed, motion)
+    used = list(USED_FRAMES)
+    for source in TAKES[take]:
+        wear, turn = wear_of(number, source), _turn(source)
+        frames = worn(fine, wear, RATE, np.random.default_rng((number, turn, 1)), folder)
+        name, sub = f"c{number:02d}/{source}", frames[used]
         yield Sight(f"{name}/clip", sub)
-        for kind, change in picture_changes().items():
-            is_too_large = kind == "upscaled_2x" and height > _LARGEST_UPSCALED
-            if not (is_too_large or kind in _LEFT_OUT or (kind in _FINE_ONLY and not is_fine)):
-                yield Sight(f"{name}/{kind}", change(sub, np.random.default_rng(number)))
-        for turned, (kind, change) in enumerate(_CAPTIONS.items(), start=1):
-            yield Sight(f"{name}/{kind}", change(sub, np.random.default_rng(number + turned)))
-        if is_fine:
-            sigma = _NOISE[number % len(_NOISE)]
-            yield Sight(f"{name}/noise_{sigma}", noisy(sigma)(sub, np.random.default_rng(number + 9)))
-        if is_fine and height >= 480:
-            yield Sight(f"{name}/half", halved(sub))
-        if source == "spoiled":
-            continue
-        for crf in (30, 38, 46)[0 if is_fine else 1 :]:
-            yield Sight(f"{name}/x264_{crf}", encoded(frames, RATE, "h264", crf, folder)[used])
-        codec = _CODECS[turn if is_fine else (turn + 1) % len(_CODECS)]
-        for crf in RUNGS[codec][0 if is_fine else 1 :]:
-            yield Sight(f"{name}/{codec}_{crf}", encoded(frames, RATE, codec, crf, folder)[used])
+        for kind, change in _changes(number, source, fine.shape[1:3]).items():
+            yield Sight(f"{name}/{kind}", change(sub, np.random.default_rng((number, turn))))
+        first = 0 if _is_fine(source) else 1
+        if _is_fine(source) or turn % 2:
+            for crf in (30, 38, 46)[first:]:
+                yield Sight(f"{name}/x264_{crf}", encoded(frames, RATE, "h264", crf, folder)[used])
+        if _is_fine(source) or not turn % 2:
+            codec = _CODECS[(number + turn) % len(_CODECS)]
+            for crf in RUNGS[codec][first:]:
+                yield Sight(f"{name}/{codec}_{crf}", encoded(frames, RATE, codec, crf, folder)[used])
 
 
-def _source(fine: Frames, source: str, number: int, folder: Path) -> Frames:
-    """The clip itself, worn, or worn in another way and encoded again."""
-    if source == "fine":
-        return fine
-    wear = _wear_of(source, number)
-    worn = _WEAR[wear](fine, np.random.default_rng(number), folder)
-    return worn if source == "worn" else encoded(worn, RATE, "h264", _SPOILED_CRF, folder)
+@cache
+def wear_of(number: int, source: str) -> Wear:
+    """Draws what befalls the clip of a photograph in a source of `TAKES`; nothing where it is fine."""
+    return Wear() if _is_fine(source) else drawn_wear(np.random.default_rng((number, _turn(source))))
 
 
-def _wear_of(source: str, number: int) -> int:
-    return (number + (_TURN if source == "spoiled" else 0)) % len(_WEAR)
+def _turn(source: str) -> int:
+    return [*TAKES[0], *TAKES[1]].index(source)
+
+
+def _is_fine(source: str) -> bool:
+    return source.startswith("fine")
+
+
+def _changes(number: int, source: str, shape: tuple[int, ...]) -> dict[str, Change]:
+    """Kind -> change of single pictures, for a source of a photograph; the shape is that of its frames."""
+    wear, turn = wear_of(number, source), _turn(source)
+    is_large = min(shape) > _LARGEST_UPSCALED
+    found = {
+        kind: change
+        for kind, change in picture_changes().items()
+        if not (kind in _LEFT_OUT or (kind in _OF_CLEAN and wear.is_rough) or (kind == "upscaled_2x" and is_large))
+    }
+    rng = np.random.default_rng((number, turn, 2))
+    for index in range(_CAPTIONS):
+        top, left, rows, columns = rng.uniform((0.02, 0.02, 0.05, 0.2), (0.8, 0.4, 0.16, 0.58))
+        found[f"captions_{index}"] = captioned(top, left, rows, columns)
+    sigma = _NOISE[(number + turn) % len(_NOISE)]
+    found[f"noise_{sigma}"] = noisy(sigma)
+    if _is_fine(source) and min(shape) >= 480:
+        found["half"] = lambda frames, rng: halved(frames)
+    return found
 
 
 def size_of(number: int, photo: tuple[int, ...]) -> tuple[int, int]:
@@ -160,25 +181,36 @@ def size_of(number: int, photo: tuple[int, ...]) -> tuple[int, int]:
 
 
 def orders(ids: Sequence[str]) -> Iterator[Order]:
-    """Lists the known orders of the versions of photographs, by their ids."""
+    """Lists the known orders of the versions of photographs, by their ids.
+
+    What a version of a worn clip must cost at least is 0: a clip that is bad already has little to lose.
+    """
     known = set(ids)
     for video_id in ids:
-        source, _, kind = video_id.rpartition("/")
-        clip = f"{source}/clip"
-        if kind.startswith("captions"):
-            yield Order(clip, video_id, 0.0, is_equal=True)
-        elif kind in MARGINS and not _is_of_wear(_MENDED, source, kind):
-            yield Order(clip, video_id, 0.0 if _is_of_wear(_HALF_MENDED, source, kind) else MARGINS[kind])
-        elif kind == "clip":
-            yield from (Order(f"{source}/{a}", f"{source}/{b}", m) for a, b, m in _CHAINS if _all(known, source, a, b))
-        elif kind not in MARGINS:
-            yield _rung(known, source, kind)
+        source = video_id.rpartition("/")[0]
+        for order in _orders_of(known, video_id):
+            yield order if _is_fine(source.rpartition("/")[2]) else order._replace(margin=0.0)
 
 
-def _is_of_wear(table: Mapping[str, tuple[int, ...]], source: str, kind: str) -> bool:
-    """Whether a table says that a change undoes this wear: a dark source gets brighter, a soft one sharper."""
-    content, _, wear = source.partition("/")
-    return wear != "fine" and _wear_of(wear, int(content.lstrip("c"))) in table.get(kind, ())
+def _orders_of(known: set[str], video_id: str) -> Iterator[Order]:
+    source, _, kind = video_id.rpartition("/")
+    clip = f"{source}/clip"
+    if kind.startswith("captions"):
+        yield Order(clip, video_id, 0.0, is_equal=True)
+    elif kind in MARGINS:
+        if not _may_help(source, kind):
+            yield Order(clip, video_id, MARGINS[kind])
+    elif kind == "clip":
+        yield from (Order(f"{source}/{a}", f"{source}/{b}", m) for a, b, m in _CHAINS if _all(known, source, a, b))
+    else:
+        yield _rung(known, source, kind)
+
+
+def _may_help(source: str, kind: str) -> bool:
+    """Whether a change undoes the wear of a source: a dark one gets brighter, a soft one sharper."""
+    content, _, name = source.partition("/")
+    wear = wear_of(int(content.lstrip("c")), name)
+    return (kind == "overexposed" and wear.is_dark) or (kind == "sharpened" and wear.is_soft)
 
 
 def _all(known: set[str], source: str, *kinds: str) -> bool:
@@ -196,28 +228,6 @@ def _rung(known: set[str], source: str, kind: str) -> Order:
 
 def line_orders(clip: str) -> Iterator[Order]:
     """States that true lines never make a picture worse, for copies of a clip that are said to have `LINES` of them."""
+    margin = _LINE_STEP if _is_fine(clip.split("/")[1]) else 0.0
     for fewer, more in itertools.pairwise(LINES):
-        yield Order(f"{clip}@{more}", f"{clip}@{fewer}", _LINE_STEP)
-
-
-def _worn_by_code(crf: int, *before: Callable[[Frames, np.random.Generator], Frames]) -> "Wear":
-    def worn(frames: Frames, rng: np.random.Generator, folder: Path) -> Frames:
-        for change in before:
-            frames = change(frames, rng)
-        return encoded(frames, RATE, "h264", crf, folder)
-
-    return worn
-
-
-Wear = Callable[[Frames, np.random.Generator, Path], Frames]
-
-_WEAR: tuple[Wear, ...] = (
-    _worn_by_code(34, lambda frames, rng: shrunk_and_back(frames, 2)),
-    _worn_by_code(30, noisy(14)),
-    lambda frames, rng, folder: smoothed(frames, 1.8),
-    _worn_by_code(42),
-    _worn_by_code(36, lambda frames, rng: shrunk_and_back(frames, 3)),
-    _worn_by_code(32, lambda frames, rng: darkened(frames, 0.45)),
-    _worn_by_code(38),
-    _worn_by_code(28, lambda frames, rng: sharpened(frames), noisy(6)),
-)
+        yield Order(f"{clip}@{more}", f"{clip}@{fewer}", margin)

@@ -15,7 +15,9 @@ _TREMOR_PX = 1.6  # deviation of the hand in pixels of a frame of 540 lines
 _GRAIN = 1.2  # levels
 
 
-def panned(photo: NDArray[np.uint8], width: int, height: int, rate: Fraction, n_frames: int, seed: int) -> Frames:
+def panned(
+    photo: NDArray[np.uint8], width: int, height: int, rate: Fraction, n_frames: int, seed: int, motion: float = 1.0
+) -> Frames:
     """Pans over a photograph in whole pixels, so that nothing is blurred, with faint grain.
 
     Source: our own.
@@ -27,6 +29,7 @@ def panned(photo: NDArray[np.uint8], width: int, height: int, rate: Fraction, n_
         rate: frames per second.
         n_frames: how many.
         seed: of the path and the grain.
+        motion: factor of the camera's speed and of the hand's tremor.
 
     Returns:
         (T, height, width, 3) uint8 RGB.
@@ -46,11 +49,16 @@ def panned(photo: NDArray[np.uint8], width: int, height: int, rate: Fraction, n_
     picture = imresize_to(planes, *sides).numpy().transpose(1, 2, 0)
     time_s = np.arange(n_frames) / float(rate)
     tremor = sum(
-        np.sin(2 * np.pi * (hertz * time_s + rng.uniform(size=(2, 1)))) * _TREMOR_PX * height / 540 / hertz**0.5
+        np.sin(2 * np.pi * (hertz * time_s + rng.uniform(size=(2, 1))))
+        * motion
+        * _TREMOR_PX
+        * height
+        / 540
+        / hertz**0.5
         for hertz in (0.7, 2.3, 4.1)
     )
     free = np.array(sides)[:, None] - np.array([[height], [width]])
-    angle, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0.02, 0.06) * width
+    angle, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0.02, 0.06) * motion * width
     way = np.array([[np.sin(angle)], [np.cos(angle)]]) * speed * time_s
     path = np.clip(np.rint(free / 2 + way - way.mean(axis=1, keepdims=True) + tremor), 0, free).astype(int)
     grain = rng.normal(0, _GRAIN, 2 * height * width).astype(np.float32)

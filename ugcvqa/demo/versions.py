@@ -91,9 +91,9 @@ def smoothed(frames: Frames, sigma: float) -> Frames:
     return np.stack([_levels(gaussian_filter(frame.astype(np.float32), (sigma, sigma, 0))) for frame in frames])
 
 
-def sharpened(frames: Frames) -> Frames:
-    """Unsharp masking as cheap players overdo it."""
-    return np.stack([_levels(3.5 * frame - 2.5 * _soft(frame)) for frame in frames])
+def unsharp(frames: Frames, amount: float) -> Frames:
+    """Unsharp masking: adds so much of the difference to a blurred copy; cheap players add 2.5 times."""
+    return np.stack([_levels((1 + amount) * frame - amount * _soft(frame)) for frame in frames])
 
 
 def _soft(frame: Picture) -> NDArray[np.float32]:
@@ -171,7 +171,7 @@ _PICTURE_CHANGES: dict[str, Change] = {
     "dark": lambda frames, rng: darkened(frames, 0.25),
     "overexposed": lambda frames, rng: darkened(frames, 2),
     "posterised": lambda frames, rng: (frames // 32 * 32 + 16).astype(np.uint8),
-    "sharpened": lambda frames, rng: sharpened(frames),
+    "sharpened": lambda frames, rng: unsharp(frames, 2.5),
     "letterbox": _letterboxed,
     "captions": captioned(0.82, 0.15, 0.11, 0.7),
 }
