@@ -23,7 +23,7 @@ from ugcvqa.scoring.model_file import load
 
 REPO = Path(__file__).resolve().parents[2]
 LARGEST = 2_000_000  # bytes
-KNOWN = {"nss_container": (2.9346, 1.8683, 4.0009), "nss_pixels": (2.7827, 1.8725, 3.6929)}
+KNOWN = {"nss_container": (2.9346, 1.8683, 4.0009), "nss_pixels": (2.6595, 1.7889, 3.5302)}
 """Name -> score of the built-in clip, and ends of its interval, before they are clipped."""
 
 TOLERANCE = 0.02  # MOS, between processors, engines, and float32 and float64 features
@@ -86,12 +86,7 @@ def test_known_clip_has_its_known_score_by_every_engine(name, engine, clip):
     [
         ("vsfa_test", "libx264", 22, 44),
         ("dover_1724_portrait", "libx265", 24, 44),
-        pytest.param(
-            *("dover_eWgy8eG3stA", "libx264", 20, 44),
-            marks=pytest.mark.xfail(
-                reason="block edges pass for detail in a clip that is blurred already, see the card", strict=False
-            ),
-        ),
+        ("dover_eWgy8eG3stA", "libx264", 20, 44),  # blurred already: block edges may pass for detail
     ],
 )
 def test_heavy_compression_of_a_real_clip_scores_less(model, shared, tmp_path, name, encoder, light, heavy):

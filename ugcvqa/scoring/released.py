@@ -10,7 +10,7 @@ DEFAULT = "nss_pixels"
 
 SHA256 = {
     "nss_container": "6dae0e9ffa48196c738f12029e505e51c30e49f36b7716387308193677964808",
-    "nss_pixels": "0e83ac04db45c887ecfaeaa3635fd93b0853b7766ecc5e4589cf3065ba5790fc",
+    "nss_pixels": "e6135b4406e786eb2edb5afd7d1d097f4001dc1225907cbc0f44418a9fd8187e",
 }
 """Name -> SHA-256 of its file."""
 
