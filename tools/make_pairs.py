@@ -2,8 +2,8 @@
 
     python tools/make_pairs.py OUTPUT.npz PHOTO...
 
-Each photograph becomes a clip, which is spoiled in some fifty ways, measured and forgotten; no picture is in the table.
-It is for row NSS_PIXELS. A photograph takes about ten processor seconds; the numbering follows the order of the files.
+Each photograph becomes two clips, which are worn and damaged in some 170 ways, measured and forgotten; no picture is in
+the table. It is for row NSS_PIXELS. A photograph takes half a processor minute; numbers follow the order of files.
 """
 
 import argparse

@@ -72,7 +72,7 @@ class Wear:
 def drawn_wear(rng: np.random.Generator) -> Wear:
     """Draws what befalls one clip.
 
-    Source: our own. Each kind of wear is as likely as not, or less, and few clips have more than four of them.
+    Source: our own. Each change of the picture is less likely than not; of ten clips nine are encoded, three twice.
     """
 
     def some(chance: float, low: float, high: float, without: float) -> float:
