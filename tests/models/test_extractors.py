@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from torch.utils.data import DataLoader
 
 from ugcvqa.datamodules import VideoDataModule
 from ugcvqa.deep.backbones import load_backbone
@@ -128,6 +129,28 @@ def test_forward_of_frames_is_the_network_on_the_frames(frames):
             x = getattr(network, name)(x)
     expected = torch.cat([x.mean((2, 3)), x.flatten(2).std(2)], 1)
     torch.testing.assert_close(VSFACNNExtractor(**SMALL)(frames), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_forward_takes_batches_of_clips(frames, videos):
+    """As a data module serves them without a Trainer, and as one tensor."""
+    extractor = VSFACNNExtractor(**SMALL)
+    data = VideoDataModule(videos, batch_size=2, sampling={"frames": 2, "short_side": 0, "crop": 40})
+    data.setup("predict")
+    batch = next(iter(data.predict_dataloader()))
+    features = extractor(batch)
+    assert [each.shape for each in features] == [(2, 1024), (2, 1024)]
+    assert torch.equal(torch.cat(features), extractor(batch.frames))
+    assert torch.equal(
+        torch.stack(extractor(frames[None, :6].expand(2, -1, -1, -1, -1))[1:]), extractor(frames[:6])[None]
+    )
+    with pytest.raises(ConfigError, match="nss features need consecutive frames"):
+        NSSExtractor()(batch)
+
+
+def test_predict_takes_a_plain_loader_of_frames(frames):
+    extractor = CNNExtractor(**SMALL)
+    found = Trainer(**QUIET).predict(extractor, DataLoader([frames[:4], frames[4:8]]))
+    assert torch.equal(torch.cat(found), extractor(frames[:8]))
 
 
 def test_forward_refuses_what_is_no_video(frames):

@@ -57,6 +57,10 @@ class Family:
         """Computes the features of one piece, whose frames are arrays or tensors (T, ...) by form."""
         raise NotImplementedError
 
+    def rows(self, features: Any) -> Any:  # noqa: ANN401 (an array, or a tensor)
+        """The features of one piece, as `__call__` gives them, as rows (rows, D) of an array or tensor."""
+        return features if features.ndim > 1 else features[None]
+
     def on(self, device: str) -> Self:
         """The same family with its network, if it has one, on a device."""
         del device

@@ -142,6 +142,10 @@ class SaliencyFamily(NetworkFamily):
         """Computes the maps of frames "rgb224" (T, 3, 224, 224)."""
         return self.known(self.cam, normalise(frames["rgb224"]))
 
+    def rows(self, features: SaliencyMaps) -> Tensor:
+        """The maps (T, 224, 224)."""
+        return features.maps
+
     def pool(self) -> Pool:
         """Starts the mean over maps."""
         return _MapPool(self.keep_maps)
@@ -195,6 +199,10 @@ class UVQFamily(NetworkFamily):
         """Computes the groups of frames of one piece, see `frames.uvq_pieces`."""
         network = self.network
         return uvq10_seconds(network, frames) if isinstance(network, UVQ10) else uvq15_seconds(network, frames)
+
+    def rows(self, features: Seconds) -> Tensor:
+        """Pooled feature maps (groups, D)."""
+        return features.outputs.features
 
     def pool(self) -> Pool:
         """Starts the mean over groups."""

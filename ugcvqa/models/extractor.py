@@ -12,16 +12,15 @@ from torch import Tensor, nn
 
 from ugcvqa.datamodules.sampling import Pieces
 from ugcvqa.deep.kept_memory import give_back_freed_memory
-from ugcvqa.deep.scorecam import SaliencyMaps
 from ugcvqa.devices import float32_products, use_float32_products
-from ugcvqa.errors import CheckpointError
+from ugcvqa.errors import CheckpointError, ConfigError
 from ugcvqa.features.computing import compute
 from ugcvqa.features.extraction import Assembler, VideoResult, assemble
 from ugcvqa.features.family import Family
 from ugcvqa.features.store import FeatureStore
 from ugcvqa.features.stream import Item
+from ugcvqa.samples.batches import Batch
 from ugcvqa.scoring.frames_in_memory import memory_items
-from ugcvqa.uvq.pool import Seconds
 
 log = logging.getLogger(__name__)
 
@@ -118,9 +117,11 @@ class Extractor(LightningModule):
         """Discards videos that an earlier run left unfinished."""
         self._assembler = Assembler(self.families)
 
-    def predict_step(self, batch: Sequence[Item], batch_idx: int) -> list[VideoFeatures]:
-        """Computes the pieces of a batch; returns the videos that are complete."""
+    def predict_step(self, batch: Sequence[Item] | Batch | Tensor, batch_idx: int) -> Any:  # noqa: ANN401
+        """Computes the pieces of a batch and returns the videos that are complete; of frames, what `forward` gives."""
         del batch_idx
+        if isinstance(batch, Batch | Tensor):
+            return self(batch)
         data: Any = getattr(self._trainer, "datamodule", None)
         store = getattr(data, "feature_store", None)
         results = list(assemble(self._assembler, batch, self.computed(batch)))
@@ -132,36 +133,38 @@ class Extractor(LightningModule):
         if self.trainer.predict_loop.num_dataloaders > 1:
             return
         found = self.trainer.predict_loop.predictions
-        found[:] = chain.from_iterable(found)
-        for failed in (video for video in found if video.reason):
-            log.warning("%s: %s", failed.video_id, failed.reason)
+        found[:] = chain.from_iterable(each if isinstance(each, list) else [each] for each in found)
+        for video in found:
+            if getattr(video, "reason", ""):
+                log.warning("%s: %s", video.video_id, video.reason)
 
     @float32_products()
-    def forward(self, batch: Sequence[Item] | Tensor, fps: float = 30.0) -> Any:  # noqa: ANN401 (see below)
-        """Computes the features of a batch of pieces, or of frames.
+    def forward(self, batch: Sequence[Item] | Batch | Tensor, fps: float = 30.0) -> Any:  # noqa: ANN401 (see below)
+        """Computes the features of a batch of pieces or of clips, or of the frames of one video.
 
         Args:
-            batch: pieces, as the data modules serve them; or frames (T, 3, H, W) or (T, H, W, 3), uint8 RGB or
-                floating numbers from 0 to 1, as one video.
+            batch: pieces, as the data modules serve them to extractors; clips of sampled frames, as they serve them
+                without a Trainer; or frames (T, 3, H, W) or (T, H, W, 3) of one video, or (B, T, ...) of several,
+                uint8 RGB or floating numbers from 0 to 1.
             fps: frames per second of plain frames; of no influence where each frame is looked at alone.
 
         Returns:
             Of pieces, a list with the features of each: (rows, D) tensors, or None where a piece ends a video. Of
             frames (rows, D): a row for each frame where extractors look at frames alone, else for each second. Rows
-            of saliency are maps (224, 224). Several families give a dict by name.
+            of saliency are maps (224, 224). Several families give a dict by name. Of several clips, a list of these.
 
         Raises:
             VideoError: if frames are unsuitable, such as too few for one second.
+            ConfigError: if features that need consecutive frames are asked of sampled ones.
         """
-        if not isinstance(batch, Tensor):
-            return [None if values is None else _rows(values) for values in map(_checked, self.computed(batch))]
-        rows: dict[str, list[Tensor]] = {name: [] for name in self.families}
-        for item in memory_items(batch, fps, self.families):
-            here = item if self.families[item.family].is_light else item.to(self.device)
-            (values,) = compute(self.families, [here])
-            rows[item.family].append(_rows(_checked(values)))
-        joined = {name: torch.cat(parts) for name, parts in rows.items()}
-        return joined if len(joined) > 1 else joined[next(iter(joined))]
+        if isinstance(batch, Batch):
+            return [self._of_frames(clip, fps) for clip in self._sampled(batch)]
+        if isinstance(batch, Tensor):
+            return [self._of_frames(clip, fps) for clip in batch] if batch.ndim == 5 else self._of_frames(batch, fps)
+        return [
+            None if values is None else self._rows(item.family, values)
+            for item, values in zip(batch, self.computed(batch), strict=True)
+        ]
 
     def computed(self, batch: Sequence[Item]) -> list[Any]:
         """Features of each piece as its family gives them, or the error in their place; None at the end of a video."""
@@ -181,25 +184,32 @@ class Extractor(LightningModule):
             if checkpoint.get(_SPECS, {}).get(name) != family.spec.to_json():
                 raise CheckpointError(f"{name}: the checkpoint is of an extractor with other settings or weights")
 
+    def _of_frames(self, frames: Tensor, fps: float) -> Tensor | dict[str, Tensor]:
+        rows: dict[str, list[Tensor]] = {name: [] for name in self.families}
+        for item in memory_items(frames, fps, self.families):
+            here = item if self.families[item.family].is_light else item.to(self.device)
+            (values,) = compute(self.families, [here])
+            rows[item.family].append(self._rows(item.family, values))
+        joined = {name: torch.cat(parts) for name, parts in rows.items()}
+        return joined if len(joined) > 1 else joined[next(iter(joined))]
+
+    def _sampled(self, batch: Batch) -> Sequence[Tensor]:
+        """The frames of each clip."""
+        for name, family in self.families.items():
+            if not family.forms:
+                raise ConfigError(f"{name} features need consecutive frames, not sampled ones; use Trainer.predict")
+        clips: tuple[Tensor, ...] = batch.frames.split(list(batch.lengths))
+        return clips
+
+    def _rows(self, family: str, values: Any) -> Tensor:  # noqa: ANN401 (what the family computes)
+        if isinstance(values, Exception):
+            raise values
+        rows = self.families[family].rows(values)
+        return rows if isinstance(rows, Tensor) else torch.from_numpy(rows)
+
     def _compute(self, item: Item) -> list[Any]:
         self._items += 1
         if item.family and (item.family != self._family or self._items >= _ITEMS_BETWEEN_TRIMS):
             give_back_freed_memory()
             self._family, self._items = item.family, 0
         return compute(self.families, [item])
-
-
-def _checked(values: Any) -> Any:  # noqa: ANN401
-    if isinstance(values, Exception):
-        raise values
-    return values
-
-
-def _rows(values: Any) -> Tensor:  # noqa: ANN401 (what a family computes)
-    """Features of a piece as rows of one tensor."""
-    if isinstance(values, SaliencyMaps):
-        return values.maps
-    if isinstance(values, Seconds):
-        return values.outputs.features
-    rows = values if isinstance(values, Tensor) else torch.from_numpy(values)
-    return rows if rows.ndim > 1 else rows[None]
