@@ -31,3 +31,26 @@ def test_every_set_of_a_walk_is_solved_as_by_numpy(matrix, worth, monkeypatch):
 def test_a_block_that_is_not_positive_is_given_up(matrix):
     one = BlockFactor(-matrix, RIDGE)
     assert one.solve(np.arange(5), np.ones((1, 5))) is None
+
+
+def updates(n_rows, pairs):
+    """Whether each set was solved by an update: a base of the first 60 rows, then it with pairs of rows swapped."""
+    matrix, found = np.eye(n_rows), []
+    one = BlockFactor(matrix, RIDGE)
+    for pair in [(), *pairs]:
+        is_at = np.arange(n_rows) < 60
+        is_at[[*pair]] ^= True
+        at = np.flatnonzero(is_at)
+        one.solve(at, np.ones((1, len(at))))
+        found.append(one.is_updated)
+    return found
+
+
+def test_an_update_costs_at_most_a_share_of_a_new_factor():
+    """m of n rows change: 2nm(n + m) + m^3 multiplications, against n^3/3 of a factor, times 0.7."""
+    assert updates(70, [(0, 1, 2, 60, 61, 62)]) == [False, True]
+    assert updates(70, [(0, 1, 2, 3, 60, 61, 62, 63)]) == [False, False]
+
+
+def test_columns_are_kept_for_half_the_rows_of_the_base():
+    assert updates(120, [(k, 60 + k) for k in range(16)]) == [False, *[True] * 15, False]

@@ -45,3 +45,10 @@ def test_middle_of_seconds_of_uneven_length_is_a_time_not_a_count():
 
     worst_and_best(timeline([0.0], [1.0], [3.0]), info, picture)
     assert asked == [3, 3]  # on screen from 0.3 to 0.9 s
+
+
+def test_pictures_are_shrunk_to_640_pixels():
+    info = SimpleNamespace(times_s=np.array([0.0, 0.5]), n_frames=2)
+    large = np.zeros((720, 1280, 3), np.uint8)
+    worst, _ = worst_and_best(timeline([0.0], [1.0], [3.0]), info, lambda index, info: (0.0, large))
+    assert worst.frame.shape == (360, 640, 3)

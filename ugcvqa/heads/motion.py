@@ -9,7 +9,7 @@ _WHOLE = 2.0  # MOS between good and bad
 
 
 def lost_motion(shown_rate: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Computes the MOS lost at few new frames per second: 0 from 30 on, 0.05 at 15, 0.2 at 10, 0.6 at 5.
+    """Computes the MOS lost at few new frames per second: 0 from 30 on, 0.05 at 15, 0.17 at 10, 0.58 at 5.
 
     Source: form and constant of the temporal correction factor of Ou, Ma, Liu and Wang (2011), equation 3, from
     people's ratings of videos at lowered frame rates; that it takes two MOS at most is our choice.
