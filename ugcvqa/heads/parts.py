@@ -11,6 +11,7 @@ from ugcvqa import untrusted
 from ugcvqa.errors import CheckpointError, LabelError
 from ugcvqa.features.rows import DIMENSIONS, OF_BACKBONE, ROWS, dimension
 from ugcvqa.heads.scaling import Scaling
+from ugcvqa.nss.columns import BLOCKS, BY_MAP, Columns
 
 _MOST_PARTS, _MOST_COLUMNS = 100, 1_000_000  # of a stored head
 
@@ -41,24 +42,16 @@ _FINER = "nss by map"
 """The NSS by kind of map and band of time, for rows with facts of the pixels. Finer parts have a higher likelihood; the
 rows of the paper keep the three that their figures were made with."""
 
-_FAMILY_PARTS: dict[str, tuple[tuple[str, int, int | None, Scaling], ...]] = {
-    "nss": (
-        ("nss/mean", 0, 680, "rank"),
-        ("nss/difference", 680, 1360, "rank"),
-        ("nss/temporal", 1360, None, "rank"),
-    ),
-    _FINER: (
-        ("nss/luma", 0, 68, "rank"),
-        ("nss/gradient", 68, 136, "rank"),
-        ("nss/detail", 136, 272, "rank"),
-        ("nss/opponent", 272, 408, "rank"),
-        ("nss/log_colour", 408, 544, "rank"),
-        ("nss/lab", 544, 680, "rank"),
-        ("nss/difference", 680, 1360, "rank"),
-        ("nss/slow", 1360, 1428, "rank"),
-        ("nss/medium", 1428, 1564, "rank"),
-        ("nss/fast", 1564, None, "rank"),
-    ),
+_FamilyParts = tuple[tuple[str, int, int | None, Scaling], ...]
+
+
+def _nss_parts(columns: Columns) -> _FamilyParts:
+    return tuple((f"nss/{name}", start, stop, "rank") for name, (start, stop) in columns.items())
+
+
+_FAMILY_PARTS: dict[str, _FamilyParts] = {
+    "nss": _nss_parts(BLOCKS),
+    _FINER: _nss_parts(BY_MAP),
     "cnn": (("cnn", 0, None, "root"),),
     "saliency": (("saliency", 0, None, "standard"),),
     "uvq": (("uvq", 0, None, "rank"),),
