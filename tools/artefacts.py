@@ -23,7 +23,7 @@ from ugcvqa.errors import UgcvqaError, VideoError
 from ugcvqa.features.artefact_family import NAME, ArtefactFamily
 from ugcvqa.features.extraction import extract_files
 from ugcvqa.pixels.artefacts import RULES
-from ugcvqa.scoring.artefacts import set_apart
+from ugcvqa.scoring.found_artefacts import set_apart
 
 _OF_TIME = ("freezing", "judder")
 

@@ -40,7 +40,7 @@ _LARGE_BYTES = 60_000
 
 
 class Reader:
-    """The process that reads files, started anew after it died or had to be stopped.
+    """The process that reads files, restarted after it died or had to be stopped.
 
     Args:
         task: `read` or `score`.

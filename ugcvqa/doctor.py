@@ -93,7 +93,7 @@ def _findings(quick: bool, uvq: UVQSettings, uvq_clip: str | None, device: str) 
 
 
 def _checked(name: str, check: Callable[[], str], absence: str = "") -> Finding:
-    """The outcome of a check; missing weights are no failure where `absence` says what they mean."""
+    """The outcome of a check; missing weights do not count as a failure where `absence` says what they mean."""
     try:
         return Finding("ok", name, check())
     except UgcvqaError as error:

@@ -17,8 +17,6 @@ from ugcvqa.settings.training import WandbSettings
 if TYPE_CHECKING:
     from ugcvqa.benchmarks.costs import Extraction, Fitting
 
-_UNRECORDED = ("backbone", "saliency_backbone", "wandb")  # the first two are part of the settings of families
-
 
 def timings(
     videos: list[str],
@@ -73,7 +71,11 @@ def timings(
         wandb: Weights & Biases for table and figures; `--wandb offline` is short for `--wandb.mode offline`.
     """
     families = families.with_backbones(backbone, saliency_backbone)
-    asked = {name: value for name, value in locals().items() if name not in _UNRECORDED}
+    asked = {
+        "videos": videos, "rows": rows, "families": families, "data": data, "labels": labels, "features": features,
+        "tables": tables, "store": store, "repetitions": repetitions, "svr": svr, "gp": gp, "sparse_gp": sparse_gp,
+        "benchmark": benchmark, "out": out, "device": device, "limits": limits, "figures": figures, "font": font,
+    }  # fmt: skip
     if not videos and data is None:
         raise ConfigError("nothing to measure; give videos for extract seconds, --data with --features for fit seconds")
     if repetitions < 1:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ugcvqa.errors import CheckpointError
 
-Array = npt.NDArray[Any]
+AnyArray = npt.NDArray[Any]
 Settings = TypeVar("Settings")
 
 
@@ -100,12 +100,12 @@ def some_numbers(value: Any, name: str, longest: int) -> list[float]:  # noqa: A
     return [number(one, name) for one in sequence(value, name, longest)]
 
 
-def is_bounded(array: Array) -> bool:
+def is_bounded(array: AnyArray) -> bool:
     """Whether an array holds numbers, all of them finite and none too large."""
     return array.size > 0 and float(np.abs(array).max()) <= LARGEST
 
 
-def check_array(name: str, array: Array, shape: Sequence[int], dtype: str) -> None:
+def check_array(name: str, array: AnyArray, shape: Sequence[int], dtype: str) -> None:
     """Checks that an array has a shape and a dtype, and holds finite numbers."""
     if array.shape != tuple(shape) or array.dtype.name != dtype:
         raise Unfit(f"{name} is {array.dtype.name} {array.shape}, not {dtype} {tuple(shape)}")
@@ -113,7 +113,7 @@ def check_array(name: str, array: Array, shape: Sequence[int], dtype: str) -> No
         raise Unfit(f"{name} holds something other than finite numbers")
 
 
-def nothing_else(arrays: Mapping[str, Array], known: Collection[str]) -> None:
+def nothing_else(arrays: Mapping[str, AnyArray], known: Collection[str]) -> None:
     """Checks that there are no arrays other than the known ones."""
     if others := sorted(set(arrays) - set(known)):
         raise Unfit(f"the array {shown(others[0])} is not part of such a head")

@@ -11,8 +11,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.svm import SVR
 
-from ugcvqa.benchmarks import facts as facts_module
-from ugcvqa.benchmarks.facts import code_sha256, facts
+from ugcvqa.benchmarks import dependencies as in_full
+from ugcvqa.benchmarks.dependencies import code_sha256, dependencies
 from ugcvqa.benchmarks.problem import Entry, Problem, Rules
 from ugcvqa.benchmarks.protocol import run_split, run_unit
 from ugcvqa.errors import ConfigError, LabelError
@@ -165,24 +165,24 @@ def test_a_worker_with_other_code_is_refused():
     [("svr", "heads.solver"), ("gp", "heads.gp_fit"), ("sparse_gp", "heads.inducing"), ("gru", "models.losses")],
 )
 def test_results_depend_on_the_code_that_fits_a_head(monkeypatch, head, module):
-    before, source = code_sha256(head), facts_module._source
-    monkeypatch.setattr(facts_module, "_source", lambda name: source(name) + "#" * (name == module))
+    before, source = code_sha256(head), in_full._source
+    monkeypatch.setattr(in_full, "_source", lambda name: source(name) + "#" * (name == module))
     assert code_sha256.__wrapped__(head) != before
 
 
-def test_facts_change_with_everything_a_result_depends_on():
+def test_dependencies_change_with_everything_a_result_depends_on():
     problem, entry, rules = made_up(), Entry("A"), Rules(svr=SMALL)
     split = protocol_split(problem.ids, 1)
-    known = [facts(problem, 1, split, entry, "test", rules)]
-    known.append(facts(problem, 1, split, entry, "none", rules))
-    known.append(facts(problem, 2, protocol_split(problem.ids, 2), entry, "test", rules))
-    known.append(facts(problem, 1, split, Entry("A_B"), "test", rules))
-    known.append(facts(problem, 1, split, Entry("A", "gp"), "test", rules))
-    known.append(facts(problem, 1, split, entry, "test", Rules("mean", svr=SMALL)))
-    known.append(facts(problem, 1, split, entry, "test", Rules()))
+    known = [dependencies(problem, 1, split, entry, "test", rules)]
+    known.append(dependencies(problem, 1, split, entry, "none", rules))
+    known.append(dependencies(problem, 2, protocol_split(problem.ids, 2), entry, "test", rules))
+    known.append(dependencies(problem, 1, split, Entry("A_B"), "test", rules))
+    known.append(dependencies(problem, 1, split, Entry("A", "gp"), "test", rules))
+    known.append(dependencies(problem, 1, split, entry, "test", Rules("mean", svr=SMALL)))
+    known.append(dependencies(problem, 1, split, entry, "test", Rules()))
     other = Problem("mine", problem.ids, problem.mos + 0.1, problem.blocks, problem.layouts, {}, problem.checksums)
-    known.append(facts(other, 1, split, entry, "test", rules))
+    known.append(dependencies(other, 1, split, entry, "test", rules))
     other = Problem("mine", problem.ids, problem.mos, problem.blocks, problem.layouts, {}, {"a": "1", "b": "0"})
-    known.append(facts(other, 1, split, entry, "test", rules))
+    known.append(dependencies(other, 1, split, entry, "test", rules))
     assert all(one != two for k, one in enumerate(known) for two in known[:k])
-    assert known[0] == facts(made_up(), 1, split, entry, "test", rules)
+    assert known[0] == dependencies(made_up(), 1, split, entry, "test", rules)

@@ -149,7 +149,7 @@ def test_published_state_dict_loads_from_a_torch_file(shared, tmp_path, publishe
 
 @pytest.mark.parametrize(
     ("state", "message"),
-    [({"rnn.weight_ih_l0": torch.zeros(3)}, "no state dict of a VSFA head"), ([1, 2], "no plain state dict")],
+    [({"rnn.weight_ih_l0": torch.zeros(3)}, "not a state dict of a VSFA head"), ([1, 2], "no plain state dict")],
 )
 def test_other_files_are_refused(tmp_path, state, message):
     torch.save(state, tmp_path / "other.pt")

@@ -31,8 +31,8 @@ from ugcvqa.reports.page import coarse, line_of
 from ugcvqa.reports.reporter import Reporter
 from ugcvqa.reports.thumbnails import read_shots
 from ugcvqa.scoring import model as models
-from ugcvqa.scoring.artefacts import Artefact
 from ugcvqa.scoring.explanation import Explanation, Timeline
+from ugcvqa.scoring.found_artefacts import Artefact
 from ugcvqa.scoring.model import QualityModel
 from ugcvqa.scoring.model_file import load
 from ugcvqa.scoring.result import Score

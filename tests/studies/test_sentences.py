@@ -15,7 +15,7 @@ from ugcvqa.studies.frames import NetworkFacts
 from ugcvqa.studies.measures import ORDERS
 from ugcvqa.studies.page import Exhibit, Page, Section
 from ugcvqa.studies.published_frames import PublishedFrame, published_sentence
-from ugcvqa.studies.rows import VideoRow
+from ugcvqa.studies.records import VideoRow
 from ugcvqa.studies.sentences import (
     ablation_sentences,
     association_sentences,

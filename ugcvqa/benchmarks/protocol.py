@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ugcvqa.arrays import Array
-from ugcvqa.benchmarks.facts import code_sha256
+from ugcvqa.benchmarks.dependencies import code_sha256
 from ugcvqa.benchmarks.feature_blocks import row_columns
 from ugcvqa.benchmarks.problem import Entry, MappingName, Problem, Rows, Rules
 from ugcvqa.benchmarks.results import SplitResult

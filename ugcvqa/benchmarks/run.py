@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ugcvqa.benchmarks.facts import code_sha256, facts
+from ugcvqa.benchmarks.dependencies import code_sha256, dependencies
 from ugcvqa.benchmarks.labelled_features import Gathered
 from ugcvqa.benchmarks.parallel import run_tasks
 from ugcvqa.benchmarks.parts import Parts
@@ -147,8 +147,8 @@ class _Unit:
         return [entry for entry in self.left if entry.head != "gru"]
 
     def _part(self, entry: Entry, mapping: Any) -> tuple[Path, dict[str, Any]]:  # noqa: ANN401
-        """Path and facts of one result."""
-        known = facts(self.problem, self.index, self.split, entry, mapping, self.rules)
+        """Path and dependencies of one result."""
+        known = dependencies(self.problem, self.index, self.split, entry, mapping, self.rules)
         return self.parts.path(self.problem.data, str(entry), self.index, mapping, known), known
 
     def task(self) -> tuple[Any, ...]:

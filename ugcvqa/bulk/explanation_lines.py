@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ugcvqa.files import write_atomic
-from ugcvqa.scoring.artefacts import Artefact
 from ugcvqa.scoring.explanation import PART_NAMES, Explanation, Moment, Timeline
+from ugcvqa.scoring.found_artefacts import Artefact
 from ugcvqa.scoring.result import Score
 
 _BLOCKS = "▁▂▃▄▅▆▇█"

@@ -172,7 +172,7 @@ def published_head(path: Path, tau: int = 12, beta: float = 0.5) -> tuple[VSFAHe
         head = VSFAHead(input_dim, reduced_dim, named["gru.weight_hh_l0"].shape[1], tau, beta)
         head.load_state_dict({name: value.float() for name, value in named.items()})
     except (KeyError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: is no state dict of a VSFA head ({error_reason(error)})") from error
+        raise CheckpointError(f"{path}: is not a state dict of a VSFA head ({error_reason(error)})") from error
     return head.eval(), None if scale is None else float(scale)
 
 

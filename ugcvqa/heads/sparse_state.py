@@ -117,7 +117,7 @@ class SparseGPState(FittedHead):
         for part, table in zip(self.parts, self.tables, strict=True):
             check_scaling(part.scaling, table, part.stop - part.start)
         if any(axes.ndim != 2 for axes in self.axes):
-            raise ValueError("its axes are no tables")
+            raise ValueError("its axes are not tables")
         count, terms = len(self.whitened), (len(self.groups),)
         width, precision = sum(axes.shape[1] for axes in self.axes), str(self.inducing.dtype)
         shapes: list[tuple[str, npt.NDArray[Any], tuple[int, ...], str]] = [

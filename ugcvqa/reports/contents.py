@@ -12,8 +12,8 @@ from ugcvqa.reports.overview import MOST_DETAILED, Overview
 from ugcvqa.reports.thumbnails import Shot
 from ugcvqa.scoring import released
 from ugcvqa.scoring.about import About
-from ugcvqa.scoring.artefacts import Artefact
 from ugcvqa.scoring.explanation import Timeline
+from ugcvqa.scoring.found_artefacts import Artefact
 from ugcvqa.scoring.result import Score
 
 WORDS = ("bad", "poor", "fair", "good", "excellent")

@@ -15,7 +15,7 @@ from ugcvqa.reports.contents import Comparison, Entry, Report
 from ugcvqa.reports.overview import MOST_DETAILED, Overview
 from ugcvqa.reports.thumbnails import Shot, even_times, read_shots
 from ugcvqa.scoring.about import About
-from ugcvqa.scoring.artefacts import Artefact
+from ugcvqa.scoring.found_artefacts import Artefact
 from ugcvqa.scoring.result import Score
 from ugcvqa.settings.data import DecodeLimits
 

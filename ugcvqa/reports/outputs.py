@@ -15,8 +15,8 @@ from ugcvqa.bulk.rows import FACTS, NUMBERS, TEXTS
 from ugcvqa.cell_texts import text_of
 from ugcvqa.errors import StoreError
 from ugcvqa.files import error_reason
-from ugcvqa.scoring.artefacts import Artefact
 from ugcvqa.scoring.explanation import Explanation, Timeline
+from ugcvqa.scoring.found_artefacts import Artefact
 from ugcvqa.scoring.result import Score
 
 _TEXTS = ("video", "video_bytes", *TEXTS)

@@ -20,8 +20,8 @@ from ugcvqa.media.video import VideoInfo
 from ugcvqa.reports.contents import Entry, Report
 from ugcvqa.reports.gathering import MOST_PICTURED, MOST_PROBED, N_WORST, SMALL_PX
 from ugcvqa.reports.thumbnails import Shot
-from ugcvqa.scoring.artefacts import EVERYWHERE, Artefact
 from ugcvqa.scoring.explanation import PART_NAMES, Timeline
+from ugcvqa.scoring.found_artefacts import EVERYWHERE, Artefact
 
 _BIN = 0.25
 _MOST_ENTRIES = 600

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ugcvqa.scoring.artefacts import Artefact
+from ugcvqa.scoring.found_artefacts import Artefact
 
 PART_NAMES = {
     "nss": "statistics of the picture (sharpness, noise, colour)",

@@ -13,8 +13,8 @@ from ugcvqa.features.extraction import VideoResult, extract_files, usable_device
 from ugcvqa.features.family import Family
 from ugcvqa.media.facts import VideoInfo
 from ugcvqa.media.memory import NAME
-from ugcvqa.scoring.artefacts import set_apart
 from ugcvqa.scoring.explanation import Explanation, Timeline
+from ugcvqa.scoring.found_artefacts import set_apart
 from ugcvqa.scoring.moments import Picture, file_picture, worst_and_best
 from ugcvqa.scoring.result import Score, only
 from ugcvqa.settings.data import DecodeLimits

@@ -24,7 +24,7 @@ from ugcvqa.studies.associations import (
 )
 from ugcvqa.studies.frames import spread
 from ugcvqa.studies.measures import ORDERS, VideoMeasures
-from ugcvqa.studies.rows import CurveRow, FrameRow, VideoRow, curve_rows, frame_rows, mean, video_row
+from ugcvqa.studies.records import CurveRow, FrameRow, VideoRow, curve_rows, frame_rows, mean, video_row
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from ugcvqa.studies.ablation import Ablation
 from ugcvqa.studies.associations import Association
 from ugcvqa.studies.measures import ORDERS
 from ugcvqa.studies.published_frames import PublishedFrame
-from ugcvqa.studies.rows import CurveRow, FrameRow
+from ugcvqa.studies.records import CurveRow, FrameRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

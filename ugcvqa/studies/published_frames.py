@@ -1,4 +1,4 @@
-"""The paper's published frames: their cosines computed anew and compared with the published ones."""
+"""The paper's published frames: their cosines, computed by this package, compared with the published ones."""
 
 import math
 import zipfile

@@ -10,7 +10,7 @@ from ugcvqa.studies.analysis import COSINE, CosineSummary, QualitySummary, count
 from ugcvqa.studies.associations import MIN_VIDEOS, Association
 from ugcvqa.studies.frames import NetworkFacts
 from ugcvqa.studies.measures import ORDERS
-from ugcvqa.studies.rows import VideoRow
+from ugcvqa.studies.records import VideoRow
 
 _MOSTLY_KEPT = 0.9  # part of the cosine that survives a shuffle
 

@@ -9,7 +9,7 @@ import numpy as np
 from ugcvqa.display.text_tables import Cell, Section, Table, Value
 from ugcvqa.studies.ablation import Ablation
 from ugcvqa.studies.associations import Association
-from ugcvqa.studies.rows import FrameRow
+from ugcvqa.studies.records import FrameRow
 
 
 def association_table(associations: Mapping[str, Sequence[Association]]) -> Table:

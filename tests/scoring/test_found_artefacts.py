@@ -18,8 +18,8 @@ from ugcvqa.media.sampling import Seconds
 from ugcvqa.media.video import probe
 from ugcvqa.pixels.artefacts import RULES, SPATIAL
 from ugcvqa.scoring import uvq_score, video_model
-from ugcvqa.scoring.artefacts import Artefact, artefacts_of, place_of, set_apart
 from ugcvqa.scoring.explanation import Explanation, Timeline
+from ugcvqa.scoring.found_artefacts import Artefact, artefacts_of, place_of, set_apart
 from ugcvqa.scoring.model_file import load
 from ugcvqa.scoring.released import released_file
 from ugcvqa.scoring.result import Score

@@ -12,12 +12,12 @@ from ugcvqa.evaluation.splits import Split
 from ugcvqa.files import file_sha256
 
 _SETTINGS = {"errors", "settings"}
-"""Modules that decide no number: the settings of a result are among its facts."""
+"""Modules that decide no number: the settings of a result are among its dependencies."""
 
 _LIBRARIES = ("numpy", "scipy", "scikit-learn")
 
 
-def facts(
+def dependencies(
     problem: Problem, index: int, split: Split, entry: Entry, mapping: MappingName, rules: Rules
 ) -> dict[str, Any]:
     """Everything that one result depends on, as plain JSON values."""
