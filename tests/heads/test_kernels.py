@@ -48,3 +48,9 @@ def test_search_starts_from_unit_parts():
     assert kernel.mixtures == pytest.approx([1, 1, 1])
     assert kernel.weights == pytest.approx(np.array([[1, 0], [0, 1], [0.5, 0.5]]))
     assert (kernel.constant, noise) == (4.0, pytest.approx(0.3))
+
+
+def test_noise_of_scores_without_noise_ends_at_its_bound():
+    x = np.linspace(-2, 2, 60)[:, None]
+    density = ParameterPosterior([squared_distances(x, x)], np.sin(x[:, 0]), np.ones((1, 1), dtype=bool))
+    assert density.maximise(200, 1e-9).noise == pytest.approx(1e-4, rel=1e-6)

@@ -3,7 +3,8 @@ import pytest
 from scipy.special import ndtri
 from scipy.stats import norm, rankdata
 
-from ugcvqa.heads.scaling import apply_scaling, fit_scaling
+from ugcvqa.errors import LabelError
+from ugcvqa.heads.scaling import apply_scaling, check_scaling, fit_scaling
 
 
 @pytest.mark.parametrize("rows", [1, 5, 60])
@@ -31,6 +32,17 @@ def test_rank_scaling_gives_normal_scores_with_ties():
     beyond = apply_scaling(new, "rank", fit_scaling(column, "rank"))[:, 0]
     np.testing.assert_allclose(beyond[:3], [0, scaled.min(), scaled.max()], atol=1e-6)
     assert scaled[1] < beyond[3] < scaled[0]
+
+
+def test_rank_scaling_keeps_128_quantiles():
+    column = np.random.default_rng(0).normal(size=1000)[:, None]
+    table = fit_scaling(column, "rank")
+    expected = np.quantile(column, np.linspace(0, 1, 128), method="nearest")[:, None]
+    np.testing.assert_array_equal(table, expected.astype(np.float32))
+    check_scaling("rank", table, 1)
+    assert apply_scaling(column, "rank", table).max() == pytest.approx(norm.isf(0.5 / 128), abs=1e-6)
+    with pytest.raises(LabelError, match=r"has shape \(129, 1\)"):
+        check_scaling("rank", np.zeros((129, 1), np.float32), 1)
 
 
 def test_other_scalings_are_what_they_say():

@@ -39,6 +39,14 @@ def test_symmetric_products_have_zero_mean(scipy_nss):
     assert abs(fit[1]) < 1e-12
 
 
+def test_ratio_of_mean_to_deviation_is_infinite_beyond_1e10():
+    values = np.array([1.0, -1.0] * 300)  # of deviation 600 / 599
+    for ratio, expected in ((9.9e9, 9.9e9), (1.01e10, np.inf)):
+        sums = np.zeros((1, N_SUMS))
+        sums[0, :3] = np.sqrt(ratio * values.var(ddof=1)), values.sum(), np.square(values).sum()
+        assert statistics(sums, np.array([600]))[0, 3] == pytest.approx(expected, rel=1e-9)
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_flat_maps_have_the_documented_undefined_values(precision):
     flat, sums = np.zeros((20, 30), np.float64 if precision == "float64" else np.float32), np.empty(N_SUMS)

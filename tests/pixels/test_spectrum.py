@@ -27,3 +27,17 @@ def test_spectrum_tells_enlarged_pictures():
     captioned = picture_changes()["captions"](soft, np.random.default_rng(0))
     assert (captioned != soft).any()
     assert share(captioned) == pytest.approx(share(soft), rel=0.05)  # nor is what was laid over a part of it
+
+
+def power_law(slope):
+    """Binary logarithms of band powers that fall by `slope` per octave, far above what is taken for nothing."""
+    return 40 + slope * np.log2((np.arange(64) + 0.5) / 64)
+
+
+def test_shares_of_power_laws_have_a_closed_form():
+    """A band on the line counts by a logistic function 2 above its middle; bands from 10 of 64 on are looked at."""
+    missing = 1 / (1 + np.exp(2 / 0.6))
+    for slope in (-2.2, -1.9, -1.6):
+        # smoothing lifts the bent lowest bands a little, and the line with them
+        assert native_share(power_law(slope)) == pytest.approx((10 / 64) ** missing, rel=3e-3)
+    assert native_share(power_law(-40)) == pytest.approx(10 / 64, rel=1e-3)
