@@ -6,6 +6,9 @@ from itertools import permutations
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.stats import pearsonr
+from sklearn.cross_decomposition import CCA
+from sklearn.decomposition import PCA
 
 from ugcvqa.studies.associations import (
     RidgePath,
@@ -136,6 +139,25 @@ def test_ridge_path_is_the_closed_form_at_its_best_penalty():
         found.append((error, (test - train.mean(0)) / train.std(0) @ weights + targets.mean(0)))
     expected = min(found, key=lambda pair: pair[0])[1]
     np.testing.assert_allclose(path.predict(targets), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("n_columns", [(120, 20), (12, 9), (3, 200)])
+def test_canonical_correlation_is_that_of_scikit_learn(n_columns):
+    """On the leading components, a tenth of the training rows but ten at most, of the videos in four of five folds."""
+    for n_videos in (60, 20):
+        x, y, groups = linked(n_videos, 0.9, seed=3, n_columns=n_columns)
+        found = []
+        for part in np.array_split(np.random.default_rng(0).permutation(n_videos), 5):
+            is_test = np.isin(groups, part)
+            sides = []
+            for side in (x, y):
+                kept = min(10, np.count_nonzero(~is_test) // 10, side.shape[1])
+                components = PCA(kept, svd_solver="full").fit(side[~is_test])
+                sides.append((components.transform(side[~is_test]), components.transform(side[is_test])))
+            (x_train, x_test), (y_train, y_test) = sides
+            canonical = CCA(1, max_iter=10_000, tol=1e-12).fit(x_train, y_train)
+            found.append(pearsonr(*(each[:, 0] for each in canonical.transform(x_test, y_test))).statistic)
+        assert cca_association(x, y, groups, 0, 0).value == pytest.approx(np.mean(found), abs=1e-5)
 
 
 @pytest.mark.parametrize("test", TESTS)

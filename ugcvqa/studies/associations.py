@@ -127,7 +127,9 @@ def cca_association(x: Array, y: Array, groups: Indices, permutations: int, seed
     """Tests the first canonical correlation on held-out videos.
 
     Each side is reduced to its leading principal components of the training rows (a tenth of their number, ten at
-    most), which regularises; the first pair of canonical directions is then applied to the test rows.
+    most), which regularises; the first pair of canonical directions is then applied to the test rows. scikit-learn's
+    `CCA`, to which a test compares, would leave this reduction to be written, and iterates, which took 35 times as long
+    over the re-pairings and agreed to 1e-6 only.
 
     Args:
         x: (N, D) float64.
