@@ -54,3 +54,11 @@ def test_noise_of_scores_without_noise_ends_at_its_bound():
     x = np.linspace(-2, 2, 60)[:, None]
     density = ParameterPosterior([squared_distances(x, x)], np.sin(x[:, 0]), np.ones((1, 1), dtype=bool))
     assert density.maximise(200, 1e-9).noise == pytest.approx(1e-4, rel=1e-6)
+
+
+def test_parameters_end_at_their_bound_where_the_scores_are_not_in_standard_units():
+    """A factor of e^8 from the start, either way."""
+    density = posterior()
+    density.scores = 1e4 * density.scores
+    found = density.maximise(200, 1e-9)
+    assert found.noise == pytest.approx(0.3 * np.exp(8), rel=1e-6)

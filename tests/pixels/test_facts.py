@@ -59,6 +59,26 @@ def test_exposure_noise_and_combs_are_named(luma):
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "threshold", "sign", "words"),
+    [
+        ("likeness", 0.35, -1, "looks like noise"),
+        ("detail", 1.5, -1, "no detail"),
+        ("bright", 0.4, 1, "overexposed"),
+        ("dark", 0.9, 1, "underexposed"),
+        ("combs", 0.02, 1, "interlaced"),
+        ("shown_rate", 0.6 * 50, -1, "judder"),
+        ("native_lines", 0.5 * 720, -1, "enlarged"),
+    ],
+)
+def test_a_fact_is_named_from_its_threshold_on(luma, name, threshold, sign, words):
+    usual = facts(luma)._replace(rate=50, shown_rate=50, lines=720, native_lines=720)
+    assert list(in_words(usual)) == []
+    for factor, is_named in ((1 + 0.01 * sign, True), (1 - 0.01 * sign, False)):
+        found = list(in_words(usual._replace(**{name: factor * threshold})))
+        assert [words in word for word in found] == [True] * is_named
+
+
 def test_features_of_the_content_are_the_published_ones_where_nothing_is_left_out(luma, scene):
     info = VideoInfo("x", "mp4", "h264", "yuv420p", 180, 320, 0, 24, Fraction(24), 1.0, 8, "tv", False, False, False, 1)
     chroma = np.full((24, 90, 160), 128, np.uint8)
