@@ -1,8 +1,9 @@
 """Scores versions of clips that cannot look better than them, and tells which orders a model gets wrong.
 
-    python tools/distortion_suite.py CLIP... [--model NAME_OR_FILE]
+    python tools/distortion_suite.py CLIP... [--model NAME_OR_FILE] [--encodings]
 
-Prints a line for every version that is judged wrongly, and the table of the model's card. Exit code 1 if more than
+Prints a line for every version that is judged wrongly, and the table of the model's card; with --encodings the same for
+ladders of ever heavier encodings, and for half the size of clips of 720 lines and more. Exit code 1 if more than
 `--most` orders are wrong. A clip takes some twenty processor seconds.
 """
 
@@ -12,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 import ugcvqa
-from ugcvqa.benchmarks.distortions import judged, suite_table
+from ugcvqa.benchmarks.distortions import judged, judged_encodings, suite_table
 from ugcvqa.cli import exit_code_of
 
 
@@ -24,11 +25,13 @@ def main() -> int:
         "--model", help="name of a released model, or a file or run folder; the default one if left out"
     )
     parser.add_argument("--most", type=int, help="wrong orders that are tolerated; any number if left out")
+    parser.add_argument("--encodings", action="store_true", help="encoding ladders and half sizes in place of damage")
     arguments = parser.parse_args()
+    judge = judged_encodings if arguments.encodings else judged
     model, found = ugcvqa.load(arguments.model), []
     with tempfile.TemporaryDirectory() as folder:
         for clip in arguments.clips:
-            for one in judged(model, clip, Path(folder)):
+            for one in judge(model, clip, Path(folder)):
                 found.append(one)
                 if one.is_wrong:
                     sys.stdout.write(f"{one.clip} {one.kind}: {one.change:+.3f} to {one.mos:.3f}, wrong\n")

@@ -1,11 +1,12 @@
 """Versions of clips and what is known of their order: complete, deterministic, and what they are called."""
 
+from collections import Counter
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from ugcvqa.benchmarks.distortions import judged, suite_table
+from ugcvqa.benchmarks.distortions import judged, judged_encodings, suite_table
 from ugcvqa.demo.known_orders import (
     LINES,
     MARGINS,
@@ -173,4 +174,17 @@ def test_suite_finds_wrong_orders(clip, tmp_path):
     n_wrong = sum(one.is_wrong for one in found.values())
     assert table.splitlines()[-1] == f"| all | | | | {n_wrong} of 18 |"
     assert "| frozen | worse | no score |  | 0 of 1 |" in table
+    assert [path.name for path in tmp_path.iterdir()] == ["made.mp4"]
+
+
+@pytest.mark.parametrize("lines", [96, 720])
+def test_suite_compares_every_two_rungs_and_half_the_size_of_large_clips(lines, tmp_path):
+    texture = np.clip(120 + 40 * noise(np.random.default_rng(0), lines, lines + 8, 1.0), 0, 255).astype(np.uint8)
+    frames = np.stack([texture[:, start : start + lines] for start in range(6)])[..., None].repeat(3, axis=3)
+    write_video(tmp_path / "made.mp4", frames, 24)
+    found = list(judged_encodings(Counting(), tmp_path / "made.mp4", tmp_path))
+    counts = Counter(one.kind for one in found)
+    assert counts == {"x264 ladder": 15, "x265 ladder": 15, **({"half size": 1} if lines == 720 else {})}
+    assert not any(one.is_wrong for one in found)  # every step saves bytes
+    assert all(one.change < 0 for one in found)
     assert [path.name for path in tmp_path.iterdir()] == ["made.mp4"]

@@ -27,13 +27,14 @@ RUNGS: dict[str, tuple[int, ...]] = {
 }
 """Codec -> its constant rate factors from light to heavy; the steps are plain to see."""
 
-# Encoder, its options, container, bit rate (VP9 holds the rate factor only where the bit rate is 0). The macroblock
-# tree of x264 gives other bytes in every run, even with one thread.
+# Encoder, its options, container, bit rate (VP9 holds the rate factor only where the bit rate is 0; MPEG-4 has none but
+# a bit rate). The macroblock tree of x264 gives other bytes in every run, even with one thread.
 _ENCODERS: dict[str, tuple[str, dict[str, str], str, int | None]] = {
     "h264": ("libx264", {"preset": "veryfast", "mbtree": "0"}, "mp4", None),
     "hevc": ("libx265", {"preset": "ultrafast"}, "mp4", None),
     "vp9": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8"}, "webm", 0),
     "av1": ("libsvtav1", {"preset": "11"}, "webm", None),
+    "mpeg4": ("mpeg4", {}, "avi", None),
 }
 _CODECS = (("h264", "av1"), ("hevc", "vp9"), ("h264", "vp9"), ("hevc", "av1"))  # of a scene, in turn
 
@@ -141,22 +142,26 @@ def write_ladders(ladder: LadderScene, folder: Path) -> Iterator[tuple[str, Path
             yield f"scene{ladder.number:02d}/{codec}/{crf}", path
 
 
-def encoded(frames: Frames, rate: Fraction, codec: str, crf: int, folder: Path) -> Frames:
-    """What an encoder of the ladders leaves of frames (T, H, W, 3) uint8 RGB.
+def encoded(frames: Frames, rate: Fraction, codec: str, factor: float, folder: Path) -> Frames:
+    """What an encoder leaves of frames (T, H, W, 3) uint8 RGB.
 
     Args:
         frames: the pictures.
         rate: frames per second.
-        codec: a key of `RUNGS`.
-        crf: its constant rate factor.
+        codec: a key of `RUNGS`, or `mpeg4`.
+        factor: its constant rate factor; bits per pixel for MPEG-4.
         folder: for the file, which is deleted.
 
     Raises:
         VideoError: if the encoder is missing or fails.
     """
     encoder, options, container, bit_rate = _ENCODERS[codec]
+    if codec == "mpeg4":
+        bit_rate = round(factor * frames.shape[1] * frames.shape[2] * float(rate))
+    else:
+        options = {**options, "crf": str(int(factor))}
     path = folder / f"encoded.{container}"
-    write_video(path, frames, rate, encoder, options={**options, "crf": str(crf)}, bit_rate=bit_rate)
+    write_video(path, frames, rate, encoder, options=options, bit_rate=bit_rate)
     left = np.stack([picture.transpose(1, 2, 0) for _, _, picture in read_frames(path)])
     path.unlink()
     return left

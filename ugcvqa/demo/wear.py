@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from ugcvqa.demo.ladders import encoded
 from ugcvqa.demo.scene import Frames
 from ugcvqa.demo.versions import noisy, smoothed, unsharp
-from ugcvqa.media.encode import write_video
 from ugcvqa.media.imresize import imresize_to
-from ugcvqa.media.video import read_frames
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -127,7 +125,7 @@ def worn(frames: Frames, wear: Wear, rate: Fraction, rng: np.random.Generator, f
     if wear.sharpening:
         frames = unsharp(frames, wear.sharpening)
     for encoding in wear.encodings:
-        frames = _encoded(frames, encoding, rate, folder)
+        frames = encoded(frames, rate, encoding.codec, encoding.factor, folder)
     return frames
 
 
@@ -145,14 +143,3 @@ def _reduced_and_back(frames: Frames, factor: float) -> Frames:
     planes = (torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1))) for frame in frames)
     small = (imresize_to(one, round(height / factor), round(width / factor)) for one in planes)
     return np.stack([imresize_to(one, height, width).numpy().transpose(1, 2, 0) for one in small])
-
-
-def _encoded(frames: Frames, encoding: Encoding, rate: Fraction, folder: Path) -> Frames:
-    if encoding.codec != "mpeg4":
-        return encoded(frames, rate, encoding.codec, int(encoding.factor), folder)
-    path = folder / "encoded.avi"
-    bits = encoding.factor * frames.shape[1] * frames.shape[2] * float(rate)
-    write_video(path, frames, rate, "mpeg4", bit_rate=round(bits))
-    left = np.stack([picture.transpose(1, 2, 0) for _, _, picture in read_frames(path)])
-    path.unlink()
-    return left
