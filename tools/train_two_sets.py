@@ -235,7 +235,8 @@ def trade_off(
         cells = []
         for name in ("youtube_ugc", "konvid_1k"):
             own = [one for one in found if one["set"] == name and one["part"].startswith("split")]
-            cells.append(_spread([evaluate(np.array(one["mos"]), np.array(one["pred"])).srcc for one in own]))
+            srcc = [evaluate(np.array(one["mos"]), np.array(one["pred"])).srcc for one in own]
+            cells.append(f"{_spread(srcc)}, median {np.median(srcc):.3f}")
         for kind in ("worse", "same"):
             changes = _changes(found, kind)
             cells.append(f"{_n_wrong(changes, kind)} of {len(changes)}")
